@@ -1,0 +1,63 @@
+"""skcnn: scikit-learn estimators for image classification with convolutional neural networks.
+
+Public names are imported when they are first used, so that ``import skcnn`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+PUBLIC = {
+    "AspectAwareResize": "images",
+    "CNNFeatureExtractor": "features",
+    "FeatureStore": "features",
+    "ImageSequence": "images",
+    "MeanSubtract": "images",
+    "backbones": "",
+    "datasets": "",
+    "exceptions": "",
+    "features": "",
+    "images": "",
+    "make_rank_k_scorer": "metrics",
+    "metrics": "",
+    "rank1": "metrics",
+    "rank5": "metrics",
+    "rank_k_accuracy_score": "metrics",
+}
+
+__all__ = [*sorted(PUBLIC), "__version__"]
+
+if TYPE_CHECKING:
+    from skcnn import backbones as backbones
+    from skcnn import datasets as datasets
+    from skcnn import exceptions as exceptions
+    from skcnn import features as features
+    from skcnn import images as images
+    from skcnn import metrics as metrics
+    from skcnn.features import CNNFeatureExtractor as CNNFeatureExtractor
+    from skcnn.features import FeatureStore as FeatureStore
+    from skcnn.images import AspectAwareResize as AspectAwareResize
+    from skcnn.images import ImageSequence as ImageSequence
+    from skcnn.images import MeanSubtract as MeanSubtract
+    from skcnn.metrics import make_rank_k_scorer as make_rank_k_scorer
+    from skcnn.metrics import rank1 as rank1
+    from skcnn.metrics import rank5 as rank5
+    from skcnn.metrics import rank_k_accuracy_score as rank_k_accuracy_score
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'skcnn' has no attribute {name!r}")
+    home = PUBLIC[name]
+    value = (
+        getattr(importlib.import_module(f"skcnn.{home}"), name) if home else importlib.import_module(f"skcnn.{name}")
+    )
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PUBLIC})

@@ -1,0 +1,60 @@
+"""Checks of parameters whose messages say what was got and what would do."""
+
+from __future__ import annotations
+
+import difflib
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["check_choice", "check_positive_int", "check_size", "closest"]
+
+
+def closest(name: Any, options: Iterable[str], n: int = 3) -> str:
+    """Return the options that resemble `name` most, or all of a short list, quoted and separated by commas."""
+    options = list(options)
+    if len(options) <= 6:
+        return ", ".join(map(repr, options))
+    by_case = {option.lower(): option for option in options}
+    matches = difflib.get_close_matches(str(name).lower(), by_case, n=n, cutoff=0.4)
+    return ", ".join(repr(by_case[match]) for match in matches) or ", ".join(map(repr, options[:n]))
+
+
+def check_choice(name: str, value: Any, options: Iterable[Any]) -> None:
+    """Raise ValueError unless `value` is one of `options`."""
+    options = list(options)
+    # Identity first: comparing an array with a string gives an array.
+    if not any(value is option or (isinstance(value, type(option)) and value == option) for option in options):
+        allowed = ", ".join(map(repr, options))
+        raise ValueError(f"The {name!r} parameter must be one of {allowed}. Got {value!r} instead.")
+
+
+def check_positive_int(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"The {name!r} parameter must be an int of at least 1. Got {value!r} instead.")
+
+
+def check_size(name: str, value: Any) -> tuple[int, int]:
+    """Return `value` as (height, width); one number means a square.
+
+    Raises
+    ------
+    ValueError
+        When it is neither a positive int nor a pair of them.
+    """
+    pair = (value, value) if isinstance(value, numbers.Integral) else value
+    try:
+        height, width = pair
+        sides = [
+            isinstance(side, numbers.Integral) and not isinstance(side, bool) and int(side) > 0
+            for side in (height, width)
+        ]
+    except (TypeError, ValueError):
+        sides = [False]
+    if not all(sides):
+        msg = (
+            f"The {name!r} parameter must be (height, width) in pixels, two ints of at least 1. Got {value!r} instead."
+        )
+        raise ValueError(msg)
+    return int(height), int(width)

@@ -1,0 +1,110 @@
+"""The networks of `keras.applications`, without their classification tops."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from skcnn.backbones._backbone import Backbone, file_digest, quiet_build, randomise, weights_file
+from skcnn.exceptions import BackboneError
+
+__all__ = ["APPLICATIONS", "ApplicationBackbone"]
+
+# Module of keras.applications -> network -> side in pixels of its training images. A table, because importing Keras
+# only to learn a size would cost a warm run more than all the rest of it.
+MODULES = {
+    "convnext": {f"ConvNeXt{size}": 224 for size in ("Tiny", "Small", "Base", "Large", "XLarge")},
+    "densenet": {"DenseNet121": 224, "DenseNet169": 224, "DenseNet201": 224},
+    "efficientnet": {
+        f"EfficientNetB{index}": side for index, side in enumerate((224, 240, 260, 300, 380, 456, 528, 600))
+    },
+    "efficientnet_v2": {
+        "EfficientNetV2B0": 224,
+        "EfficientNetV2B1": 240,
+        "EfficientNetV2B2": 260,
+        "EfficientNetV2B3": 300,
+        "EfficientNetV2S": 384,
+        "EfficientNetV2M": 480,
+        "EfficientNetV2L": 480,
+    },
+    "inception_resnet_v2": {"InceptionResNetV2": 299},
+    "inception_v3": {"InceptionV3": 299},
+    "mobilenet": {"MobileNet": 224},
+    "mobilenet_v2": {"MobileNetV2": 224},
+    "mobilenet_v3": {"MobileNetV3Small": 224, "MobileNetV3Large": 224},
+    "nasnet": {"NASNetMobile": 224, "NASNetLarge": 331},
+    "resnet": {"ResNet50": 224, "ResNet101": 224, "ResNet152": 224},
+    "resnet_v2": {"ResNet50V2": 224, "ResNet101V2": 224, "ResNet152V2": 224},
+    "vgg16": {"VGG16": 224},
+    "vgg19": {"VGG19": 224},
+    "xception": {"Xception": 299},
+}
+APPLICATIONS = {name: (module, side) for module, names in MODULES.items() for name, side in names.items()}
+
+
+class ApplicationBackbone(Backbone):
+    """One network of `keras.applications`.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``APPLICATIONS``.
+    weights : "imagenet", None or path
+        Keras's own download, seeded random values, or a file that fits the network without its top.
+    """
+
+    def __init__(self, name: str, weights: Any):
+        self.name = name
+        self.weights = weights
+        self._file = None if weights in (None, "imagenet") else weights_file(weights)
+
+    def identity(self) -> dict[str, Any]:
+        """Return name and weights; Keras checks its downloads against a hash of its own."""
+        weights = {"file": file_digest(self._file)} if self._file else self.weights or "random"
+        return {"application": self.name, "weights": weights}
+
+    def input_shape(self) -> tuple[int, int, int]:
+        """Return the size of the training images."""
+        side = APPLICATIONS[self.name][1]
+        return side, side, 3
+
+    def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
+        """Return the network without its top."""
+        import keras
+
+        weights = "imagenet" if self.weights == "imagenet" and load_weights else None
+        height, width = input_size or self.input_shape()[:2]
+        with quiet_build():
+            try:
+                model = getattr(keras.applications, self.name)(
+                    weights=weights, include_top=False, input_shape=(height, width, 3)
+                )
+            except Exception as error:  # Keras raises a bare Exception when a download fails
+                raise BackboneError(f"{self.name} cannot be built: {error}{self._advice(error)}") from error
+        if self._file and load_weights:
+            self._load_file(model)
+        elif weights is None and load_weights:
+            randomise(model)
+        return model
+
+    @property
+    def normalises(self) -> bool:
+        """Every application says what it expects, were it only [0, 255]."""
+        return True
+
+    def normalise(self, pixels: Any) -> Any:
+        """Apply the `preprocess_input` that belongs to the network."""
+        module = importlib.import_module(f"keras.applications.{APPLICATIONS[self.name][0]}")
+        return module.preprocess_input(pixels, data_format="channels_last")
+
+    def _load_file(self, model: Any) -> None:
+        try:
+            model.load_weights(self._file)
+        except Exception as error:  # h5py, Keras and zip errors alike
+            msg = f"{self._file!r} does not hold the weights of {self.name} without its top: {error}"
+            raise BackboneError(msg) from error
+
+    def _advice(self, error: Exception) -> str:
+        if "URL" not in str(error):
+            return ""
+        return ". Without a network, pass weights='<file>' or use the packaged backbone 'efficientnet_lite0'"

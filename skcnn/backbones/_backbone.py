@@ -1,0 +1,140 @@
+"""What every kind of backbone can do: say who it is without being loaded, and load."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import random
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from skcnn.exceptions import BackboneError
+
+__all__ = ["DIGEST_BYTES", "Backbone", "file_digest", "quiet_build", "randomise", "weights_file"]
+
+DIGEST_BYTES = 20
+RANDOM_SEED = 0
+
+_build_lock = threading.Lock()
+
+
+class Backbone(ABC):
+    """A network to take activations from.
+
+    Attributes
+    ----------
+    name : str
+        What to call it in messages.
+    """
+
+    name: str
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """Return everything that decides what the network computes, as JSON types, without loading it."""
+
+    @abstractmethod
+    def input_shape(self) -> tuple[int | None, int | None, int]:
+        """Return the (height, width, channels) the network was made for, without loading it; None where any fits."""
+
+    @abstractmethod
+    def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
+        """Return the network as a Keras functional model of already normalised pixels.
+
+        Parameters
+        ----------
+        input_size : (int, int), default=None
+            Height and width; None for the backbone's own.
+        load_weights : bool, default=True
+            False where only the shape of the graph matters.
+        """
+
+    def copy_id(self) -> int:
+        """Return what tells apart two copies of one network that could be changed one without the other."""
+        return 0
+
+    @property
+    def default_layer(self) -> str | None:
+        """The layer to cut at when none is named; None means the last one whose output is still an image."""
+        return None
+
+    @property
+    def normalises(self) -> bool:
+        """Whether the network expects pixels to be normalised in a way of its own."""
+        return False
+
+    def normalise(self, pixels: Any) -> Any:
+        """Apply the backbone's own normalisation to symbolic RGB pixels in [0, 255]."""
+        return pixels
+
+
+@contextlib.contextmanager
+def quiet_build() -> Iterator[None]:
+    """Build a Keras graph in float32 and leave no trace in the state of the process.
+
+    Keras draws the seeds of its initialisers from Python's global generator; it numbers unnamed layers through the life
+    of a process, while a fingerprint needs names that are the same in each; and a global mixed-precision policy would
+    change the activations.
+    """
+    import keras
+    from keras.src.backend.common import global_state
+
+    if keras.config.image_data_format() != "channels_last":
+        msg = "skcnn feeds images as (height, width, channels); set keras.config.set_image_data_format('channels_last')"
+        raise BackboneError(msg)
+    with _build_lock:
+        state, policy = random.getstate(), keras.config.dtype_policy()
+        numbers = global_state.get_global_attribute("object_name_uids")
+        try:
+            keras.config.set_dtype_policy("float32")
+            global_state.set_global_attribute("object_name_uids", None)
+            yield
+        finally:
+            global_state.set_global_attribute("object_name_uids", numbers)
+            keras.config.set_dtype_policy(policy)
+            random.setstate(state)
+
+
+def randomise(model: Any, seed: int = RANDOM_SEED) -> None:
+    """Give every kernel of a network seeded random values (He normal), the same in every process.
+
+    Biases, batch-norm statistics and scales keep the constants they were built with.
+    """
+    generator = np.random.default_rng(seed)
+    for weight in model.weights:
+        if weight.name.endswith("kernel"):
+            # A depthwise kernel is (height, width, channels, 1): each output sees one channel.
+            fan_in = np.prod(weight.shape[:2] if weight.shape[-1] == 1 else weight.shape[:-1])
+            weight.assign(generator.normal(0, np.sqrt(2 / fan_in), weight.shape).astype(np.float32))
+
+
+def weights_file(weights: Any) -> str:
+    """Return the path of a weights file, or refuse `weights`."""
+    if not isinstance(weights, (str, os.PathLike)):
+        msg = f"weights must be 'imagenet', None (random) or the path of a weights file. Got {weights!r} instead."
+        raise BackboneError(msg)
+    path = os.fspath(weights)
+    if not os.path.isfile(path):
+        raise BackboneError(f"weights={path!r} is neither 'imagenet', None (random) nor a file that exists")
+    return path
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """Return the hex digest of a file's content; a file that did not change is read once per process."""
+    stat = os.stat(path)
+    return _file_digest(os.path.abspath(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _file_digest(path: str, size: int, mtime_ns: int, ctime_ns: int) -> str:
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

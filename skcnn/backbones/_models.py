@@ -1,0 +1,173 @@
+"""Networks of the user's own: a Keras model in memory, or a ``.keras`` file."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import sys
+import types
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from skcnn.backbones._backbone import DIGEST_BYTES, Backbone, file_digest, quiet_build
+from skcnn.exceptions import BackboneError
+
+__all__ = ["FileBackbone", "ModelBackbone", "is_keras_model"]
+
+# Modules of the classes that every Keras layer inherits from; what they compute is fixed by their configuration.
+KERAS = ("keras.", "tensorflow.")
+
+
+def is_keras_model(thing: Any) -> bool:
+    """Whether `thing` is a Keras model; Keras is not imported to find out."""
+    keras = sys.modules.get("keras")
+    return keras is not None and isinstance(thing, keras.Model)
+
+
+class ModelBackbone(Backbone):
+    """A Keras model in memory. It is read, never changed.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With one input of images and one output.
+    """
+
+    def __init__(self, model: Any):
+        self.name = model.name
+        self.model = model
+
+    def identity(self) -> dict[str, Any]:
+        """Return the digest of architecture and weights, taken anew each time: the model may have been trained on."""
+        return {"model": model_digest(check_graph(self.model))}
+
+    def copy_id(self) -> int:
+        """Return the model's identity: another of equal weights may be trained on."""
+        return id(self.model)
+
+    def input_shape(self) -> tuple[int | None, int | None, int]:
+        """Return the shape of the model's input."""
+        return check_graph(self.model).input_shape[1:]
+
+    def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
+        """Return the model itself; it cannot be built for another size."""
+        check_fixed_size(self.name, self.input_shape(), input_size)
+        return check_graph(self.model)
+
+
+class FileBackbone(Backbone):
+    """A ``.keras`` file. Loading it runs no code from it (Keras's safe mode).
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = os.fspath(path)
+        self.name = self.path
+        if not os.path.isfile(self.path):
+            raise BackboneError(f"backbone {self.path!r}: there is no such file")
+
+    def identity(self) -> dict[str, Any]:
+        """Return the digest of the file."""
+        return {"file": file_digest(self.path)}
+
+    def input_shape(self) -> tuple[int | None, int | None, int]:
+        """Read the shape of the input layer from the archive's configuration, without Keras."""
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                config = json.loads(archive.read("config.json"))
+            shapes = [layer["config"]["batch_shape"] for layer in config["config"]["layers"] if is_input(layer)]
+            (shape,) = shapes
+            height, width, channels = shape[1:]
+        except Exception as error:  # a damaged archive leads to any
+            msg = f"{self.path!r} is no .keras file of a network that takes one batch of images"
+            raise BackboneError(msg) from error
+        return height, width, channels
+
+    def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
+        """Load the file."""
+        import keras
+
+        check_fixed_size(self.name, self.input_shape(), input_size)
+        with quiet_build():
+            try:
+                model = keras.saving.load_model(self.path, compile=False, safe_mode=True)
+            except Exception as error:  # zip, h5py and deserialisation errors alike
+                raise BackboneError(f"{self.path!r} cannot be loaded by Keras: {error}") from error
+        return check_graph(model)
+
+
+def is_input(layer: dict[str, Any]) -> bool:
+    """Whether a layer's configuration is that of an input."""
+    return layer["class_name"] == "InputLayer"
+
+
+def check_graph(model: Any) -> Any:
+    """Return a model whose graph is known, with one input of images and one output; refuse any other."""
+    if not model.built or not getattr(model, "inputs", None):
+        msg = (
+            f"the model {model.name!r} has no graph of layers to cut: build it as a functional or Sequential model "
+            "with a keras.Input"
+        )
+        raise BackboneError(msg)
+    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.inputs[0].shape) != 4:
+        msg = (
+            f"the model {model.name!r} has inputs of shape {[tuple(tensor.shape) for tensor in model.inputs]} and "
+            f"{len(model.outputs)} output(s); a backbone takes one batch of images and gives one output"
+        )
+        raise BackboneError(msg)
+    return model
+
+
+def check_fixed_size(name: str, shape: tuple[int | None, int | None, int], input_size: tuple[int, int] | None) -> None:
+    """Refuse to feed a model images of a size it was not made for."""
+    if input_size and any(own not in (None, asked) for own, asked in zip(shape[:2], input_size, strict=True)):
+        msg = f"the network {name!r} takes images of {shape[0]} x {shape[1]} only, not input_size={input_size}"
+        raise BackboneError(msg)
+
+
+def model_digest(model: Any) -> str:
+    """Return the hex digest of everything that decides what a model computes."""
+    import keras
+
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    try:
+        config = keras.saving.serialize_keras_object(model)
+    except NotImplementedError as error:  # a layer without get_config
+        raise BackboneError(f"the model {model.name!r} cannot be told from others: {str(error).strip()}") from error
+    config.pop("compile_config", None)
+    digest.update(json.dumps(config, sort_keys=True, default=repr).encode())
+    for layer in model._flatten_layers():
+        for code in own_code(layer):
+            digest.update(source_of(code))
+    for weight in model.weights:
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value)).tobytes())
+    return digest.hexdigest()
+
+
+def own_code(layer: Any) -> list[Any]:
+    """Return the classes and functions of a layer that are not Keras's: its configuration only names them."""
+    functions = [value for value in vars(layer).values() if isinstance(value, types.FunctionType)]
+    # The configuration holds the bytecode of a lambda.
+    named = [function for function in functions if function.__name__ != "<lambda>"]
+    parts = [*type(layer).__mro__, *named]
+    return [part for part in parts if part is not object and not part.__module__.startswith(KERAS)]
+
+
+def source_of(code: Any) -> bytes:
+    """Return the source of a custom layer or function."""
+    try:
+        return inspect.getsource(code).encode()
+    except (OSError, TypeError) as error:
+        msg = (
+            f"the source of {code.__qualname__} cannot be read, so activations of this model cannot be told from those "
+            "of another version; define it in a file"
+        )
+        raise BackboneError(msg) from error

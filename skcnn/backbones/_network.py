@@ -1,0 +1,131 @@
+"""A frozen network up to one layer: who it is, and the one loaded copy of it in this process."""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from skcnn._validation import check_choice
+from skcnn.backbones._backbone import Backbone, quiet_build
+from skcnn.backbones._graph import find_output
+from skcnn.backbones._runners import Runner, make_runner
+from skcnn.exceptions import BackboneError
+
+__all__ = ["POOLINGS", "Network", "loaded_networks", "unload_networks"]
+
+POOLINGS = ("avg", "max", "flatten", None)
+
+# A search over backbones alternates between a few; more would fill the memory of a laptop.
+MAX_LOADED = 4
+
+_loaded: OrderedDict[tuple[str, int, str], Runner] = OrderedDict()
+_load_lock = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Network:
+    """Pixels in, pooled activations of one layer out.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Where the layers come from.
+    layer : str, int or None, default=None
+        Where to stop; None for the backbone's default.
+    pooling : {"avg", "max", "flatten", None}, default="avg"
+        What to do with the positions of a layer whose output is an image.
+    input_size : (int, int), default=None
+        Height and width of the images; None for the backbone's own.
+    preprocess : {"auto", None}, default="auto"
+        Whether the backbone's own normalisation comes first.
+    precision : {"float32"}, default="float32"
+        What the network computes in.
+    """
+
+    backbone: Backbone
+    layer: str | int | None = None
+    pooling: str | None = "avg"
+    input_size: tuple[int, int] | None = None
+    preprocess: str | None = "auto"
+    precision: str = "float32"
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the images that go in."""
+        height, width, channels = self.backbone.input_shape()
+        height, width = self.input_size or (height, width)
+        if height is None or width is None:
+            msg = f"the network {self.backbone.name!r} takes images of any size; choose one: input_size=(height, width)"
+            raise BackboneError(msg)
+        if channels not in (1, 3):
+            msg = f"the network {self.backbone.name!r} takes images of {channels} channels; there are only grey and RGB"
+            raise BackboneError(msg)
+        return height, width, channels
+
+    @property
+    def normalises(self) -> bool:
+        """Whether pixels are normalised inside the network."""
+        return self.preprocess == "auto" and self.backbone.normalises
+
+    @functools.cached_property
+    def description(self) -> dict[str, Any]:
+        """Everything that decides the activations, as JSON types; nothing is loaded for it."""
+        return {
+            "backbone": self.backbone.identity(),
+            "layer": self.backbone.default_layer if self.layer is None else self.layer,
+            "pooling": self.pooling,
+            "input_shape": list(self.input_shape),
+            "normalised": self.normalises,
+            "precision": self.precision,
+        }
+
+    def load(self, engine: str = "auto") -> Runner:
+        """Return the runner of this network: one per process, whoever asks."""
+        key = (json.dumps(self.description, sort_keys=True), self.backbone.copy_id(), engine)
+        with _load_lock:
+            if key not in _loaded:
+                _loaded[key] = make_runner(self.build(), engine)
+                while len(_loaded) > MAX_LOADED:
+                    _loaded.popitem(last=False)
+            _loaded.move_to_end(key)
+            return _loaded[key]
+
+    def build(self) -> Any:
+        """Return a Keras model from raw pixels to pooled activations."""
+        import keras
+
+        check_choice("pooling", self.pooling, POOLINGS)
+        model = self.backbone.build(self.input_size)
+        output = find_output(model, self.backbone, self.layer)
+        with quiet_build():
+            trunk = keras.Model(model.inputs, output)
+            pixels = keras.Input(self.input_shape, dtype="float32")
+            activations = trunk(self.backbone.normalise(pixels) if self.normalises else pixels, training=False)
+            return keras.Model(pixels, pool(activations, self.pooling))
+
+
+def pool(activations: Any, pooling: str | None) -> Any:
+    """Reduce the positions of symbolic activations (n, ..., channels); activations without positions stay."""
+    import keras
+
+    positions = tuple(range(1, len(activations.shape) - 1))
+    if pooling is None or not positions:
+        return activations
+    if pooling == "flatten":
+        return keras.layers.Flatten()(activations)
+    return {"avg": keras.ops.mean, "max": keras.ops.max}[pooling](activations, axis=positions)
+
+
+def loaded_networks() -> int:
+    """Return how many networks this process holds."""
+    return len(_loaded)
+
+
+def unload_networks() -> None:
+    """Let go of every loaded network; they load again when they are needed."""
+    with _load_lock:
+        _loaded.clear()

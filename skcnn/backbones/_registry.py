@@ -1,0 +1,62 @@
+"""From what a user calls a backbone to the backbone."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from skcnn._validation import closest
+from skcnn.backbones._applications import APPLICATIONS, ApplicationBackbone
+from skcnn.backbones._backbone import Backbone
+from skcnn.backbones._efficientnet_lite import VARIANTS
+from skcnn.backbones._lite import LiteBackbone
+from skcnn.backbones._models import FileBackbone, ModelBackbone, is_keras_model
+from skcnn.exceptions import BackboneError
+
+__all__ = ["backbone_names", "resolve_backbone"]
+
+
+def backbone_names() -> list[str]:
+    """Return every name that can be given as a backbone.
+
+    Examples
+    --------
+    >>> from skcnn.backbones import backbone_names
+    >>> backbone_names()[:4]
+    ['efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2', 'ConvNeXtTiny']
+    """
+    return [*VARIANTS, *APPLICATIONS]
+
+
+def resolve_backbone(backbone: Any, weights: Any = "imagenet") -> Backbone:
+    """Return the backbone that a name, a path or a model stands for; nothing is loaded.
+
+    Parameters
+    ----------
+    backbone : str, path or keras.Model
+        A name of `backbone_names`, the path of a ``.keras`` file, or a model.
+    weights : "imagenet", None or path, default="imagenet"
+        For names: the published weights, seeded random values, or a weights file. Files and models bring their own.
+
+    Raises
+    ------
+    BackboneError
+        When there is no such backbone, naming the closest, or the weights are neither known nor a file.
+    """
+    if is_keras_model(backbone):
+        return ModelBackbone(backbone)
+    if not isinstance(backbone, (str, os.PathLike)):
+        msg = f"backbone must be a name, the path of a .keras file or a Keras model. Got {type(backbone).__name__}."
+        raise BackboneError(msg)
+    name = os.fspath(backbone)
+    if name in VARIANTS:
+        return LiteBackbone(name, weights)
+    if name in APPLICATIONS:
+        return ApplicationBackbone(name, weights)
+    if name.endswith(".keras"):
+        return FileBackbone(name)
+    msg = (
+        f"there is no backbone {name!r}; the closest are {closest(name, backbone_names())}. "
+        "skcnn.backbones.backbone_names() lists all; the path of a .keras file or a Keras model will do, too."
+    )
+    raise BackboneError(msg)

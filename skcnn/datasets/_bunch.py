@@ -1,0 +1,126 @@
+"""What every loader returns, and the check that takes unreadable images out before they meet their labels."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skcnn._progress import progress_bar
+from skcnn.exceptions import ImageReadError
+from skcnn.images import ImageSequence, as_image_sequence, unreadable
+
+if TYPE_CHECKING:
+    from sklearn.utils import Bunch
+
+__all__ = ["label_text", "listing", "make_bunch", "object_array"]
+
+NAMED_ITEMS = 20
+
+
+def make_bunch(
+    images: np.ndarray | ImageSequence,
+    labels: Sequence[str] | None,
+    names: Sequence[str],
+    *,
+    verify: bool,
+    verbose: int | bool,
+) -> Bunch:
+    """Join images and labels; with `verify`, leave out the images that cannot be read, and warn.
+
+    Must be called by the loader itself: the warning points at the line that called the loader.
+
+    Parameters
+    ----------
+    images : object ndarray of shape (n_images,) of paths, or ImageSequence
+        The images.
+    labels : sequence of n_images str, or None
+        Their labels, None where there are none.
+    names : sequence of n_images str
+        What to call each image in the warning and in ``rejected``.
+    verify : bool
+        Whether to decode every image.
+    verbose : int or bool
+        0 shows no progress bar.
+
+    Returns
+    -------
+    Bunch
+        With ``paths``, ``labels``, ``target_names`` and ``rejected``.
+
+    Raises
+    ------
+    ImageReadError
+        When no image at all can be read.
+    """
+    from sklearn.utils import Bunch
+
+    targets = None if labels is None else np.array(labels, dtype=str)
+    rejected: list[tuple[str, str]] = []
+    if verify and (failures := find_failures(images, verbose)):
+        rejected = [(names[index], reason) for index, reason in failures.items()]
+        keep = np.ones(len(images), bool)
+        keep[list(failures)] = False
+        lost = [] if targets is None else sorted(set(targets[~keep].tolist()) - set(targets[keep].tolist()))
+        warnings.warn(rejection(rejected, len(images), lost), UserWarning, stacklevel=3)
+        images, targets = images[keep], None if targets is None else targets[keep]
+    target_names = None if targets is None else np.unique(targets)
+    return Bunch(paths=images, labels=targets, target_names=target_names, rejected=rejected)
+
+
+def find_failures(images: np.ndarray | ImageSequence, verbose: int | bool) -> dict[int, str]:
+    """Decode every image, in threads; return position and reason of each that cannot be read."""
+    sequence = as_image_sequence(images)
+    failures = {}
+    with progress_bar(len(sequence), description="verifying", verbose=verbose) as bar:
+        for index, image in enumerate(sequence.stream()):
+            if isinstance(image, ImageReadError):
+                failures[index] = str(image)
+            bar.update()
+    if len(failures) == len(sequence):
+        raise unreadable(sequence, failures)
+    return failures
+
+
+def rejection(rejected: list[tuple[str, str]], n_images: int, lost: list[str]) -> str:
+    """Return the warning that names what was left out, and the classes that have nothing left."""
+    lines = [f"{name}: {reason}" for name, reason in rejected]
+    text = (
+        f"{len(rejected)} of {n_images} images cannot be read and were left out, labels and all (the result's "
+        f"`rejected` lists them):{listing(lines)}"
+    )
+    return text + (f"\nno image is left of these classes: {', '.join(map(repr, lost))}" if lost else "")
+
+
+def listing(lines: Sequence[str], limit: int = NAMED_ITEMS) -> str:
+    """Return up to `limit` lines, indented one below the other, and how many more there are."""
+    more = [f"... and {len(lines) - limit} more"] if len(lines) > limit else []
+    return "".join(f"\n  {line}" for line in [*lines[:limit], *more])
+
+
+def object_array(items: Sequence[str]) -> np.ndarray:
+    """Return a one-dimensional object array: it indexes like any other, and a long path pads none of the rest."""
+    array = np.empty(len(items), object)
+    array[:] = items
+    return array
+
+
+def label_text(value: Any) -> str:
+    """Return a label as text without surrounding blanks.
+
+    Raises
+    ------
+    ValueError
+        When `value` is neither text nor a finite number, or is blank: each would make a class of its own unnoticed.
+    """
+    if isinstance(value, numbers.Integral) or (isinstance(value, numbers.Real) and math.isfinite(value)):
+        return str(value)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise ValueError("the label is missing")
+    if not isinstance(value, str):
+        raise ValueError(f"a label is text or a finite number, not {type(value).__name__} {value!r:.40}")
+    return str(value).strip()

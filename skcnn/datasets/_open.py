@@ -1,0 +1,86 @@
+"""Tables are files or addresses, and so are the images they name."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from typing import IO, Any
+
+from skcnn.exceptions import ImageReadError
+from skcnn.images import is_url, read_url
+
+__all__ = ["check_file", "folder_of", "open_text", "resolve"]
+
+
+def check_file(file: Any) -> str:
+    """Return `file` as str after checking its type."""
+    if not isinstance(file, (str, os.PathLike)):
+        raise TypeError(f"file is the path or address of a file, str or Path. Got {type(file).__name__} instead.")
+    return os.path.expanduser(os.fsdecode(file))
+
+
+def folder_of(file: str, root: str | os.PathLike | None) -> str:
+    """Return what relative paths in `file` start from."""
+    if root is not None:
+        return os.path.expanduser(os.fsdecode(root))
+    if not is_url(file):
+        return os.path.dirname(file)
+    protocol, _, rest = file.partition("://")
+    path = rest.partition("?")[0]
+    return f"{protocol}://{path[: path.rfind('/') + 1]}"
+
+
+def resolve(path: str, root: str) -> str:
+    """Return a path that does not depend on where the table is; addresses are left alone.
+
+    Examples
+    --------
+    >>> resolve("cat/1.jpg", "s3://bucket/pets"), resolve("https://example.org/1.jpg", "pets")
+    ('s3://bucket/pets/cat/1.jpg', 'https://example.org/1.jpg')
+    """
+    if is_url(path) or os.path.isabs(path):
+        return path
+    if is_url(root):
+        return root + ("" if root.endswith("/") else "/") + path
+    return os.path.join(root, path)
+
+
+@contextlib.contextmanager
+def open_text(file: str, encoding: str) -> Iterator[IO[str]]:
+    """Open a file or an address as text, with the ends of lines as they are.
+
+    Raises
+    ------
+    OSError
+        When there is no such file, it is a folder, or it cannot be fetched.
+    ValueError
+        When the caller reads what is not in `encoding`.
+    """
+    if os.path.isdir(file):
+        msg = f"{file!r} is a folder; skcnn.datasets.load_image_folder reads a folder of images"
+        raise IsADirectoryError(msg)
+    with io.BytesIO(fetch(file)) if is_url(file) else open_local(file) as stream:
+        try:
+            yield io.TextIOWrapper(stream, encoding, newline="")
+        except UnicodeDecodeError as error:
+            msg = f"{file!r} is not in {encoding} ({error}); say which it is, for instance encoding='cp1252'"
+            raise ValueError(msg) from error
+
+
+def open_local(file: str) -> IO[bytes]:
+    """Open a file of this machine."""
+    try:
+        return open(file, "rb")
+    except FileNotFoundError as error:
+        msg = f"there is no file {file!r} (the working directory is {os.getcwd()!r})"
+        raise FileNotFoundError(msg) from error
+
+
+def fetch(url: str) -> bytes:
+    """Fetch an address through fsspec."""
+    try:
+        return read_url(url)
+    except ImageReadError as error:
+        raise OSError(f"{url!r}: {error}") from error

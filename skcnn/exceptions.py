@@ -1,0 +1,50 @@
+"""Errors and warnings that skcnn raises, each also a familiar built-in one."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackboneError",
+    "CheckpointError",
+    "ImageReadError",
+    "PreprocessingWarning",
+    "StoreError",
+    "StoreWarning",
+]
+
+
+class ImageReadError(OSError):
+    """One or more images are missing or cannot be decoded.
+
+    Attributes
+    ----------
+    failures : dict of int to str
+        For each unreadable image of the call: its position, and what was wrong with it. Empty when the error is about
+        a single image outside any sequence.
+    """
+
+    def __init__(self, message: str, failures: dict[int, str] | None = None):
+        super().__init__(message)
+        self.failures = dict(failures or {})
+
+    def __reduce__(self):
+        return type(self), (str(self), self.failures)
+
+
+class BackboneError(ValueError):
+    """A backbone, layer or pooling is unknown, or a network cannot be used as asked."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, hostile, or not of the format that was expected."""
+
+
+class StoreError(ValueError):
+    """A directory of stored features contradicts its own manifest."""
+
+
+class StoreWarning(UserWarning):
+    """The feature store could not do its work; results are right, but were computed again or not kept."""
+
+
+class PreprocessingWarning(UserWarning):
+    """Pixels look as if they had been scaled already."""

@@ -1,0 +1,243 @@
+"""Extraction: hits come from the store; misses go through the network, once, and into the store."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from skcnn._parallel import available_threads, bounded_map
+from skcnn._progress import progress_bar
+from skcnn.backbones import Network, Runner
+from skcnn.exceptions import ImageReadError, PreprocessingWarning
+from skcnn.features._rows import StoredRows
+from skcnn.features._store import FeatureStore, fit_dtype
+from skcnn.features._writer import ShardWriter, warn_unwritable
+from skcnn.images import DigestMemo, ImageSequence
+
+__all__ = ["Extraction"]
+
+
+class Loaded(NamedTuple):
+    """An image on its way: its pixels, or its features where they are stored already, or why it cannot be read."""
+
+    row: int
+    digest: bytes = b""
+    pixels: np.ndarray | None = None
+    stored: np.ndarray | None = None
+    error: str | None = None
+
+
+class Extraction:
+    """The way of one call's images to their activations.
+
+    Parameters
+    ----------
+    images : ImageSequence
+        With the steps that bring them to the network's input size.
+    network : Network
+        Loaded only when some image is not in the store.
+    store : FeatureStore or None
+        None computes everything and keeps nothing.
+    memo : DigestMemo or None
+        Spares reading files to learn digests that are known.
+    dtype : dtype
+        Of the rows, float32 or float16.
+    batch_size : int
+        Images in one pass through the network.
+    engine : str
+        Which runner to load.
+    verbose : int
+        0 shows no progress.
+
+    Attributes
+    ----------
+    failures : dict of int to str
+        Position of each unreadable image, and what is wrong with it.
+    """
+
+    def __init__(
+        self,
+        images: ImageSequence,
+        network: Network,
+        *,
+        store: FeatureStore | None,
+        memo: DigestMemo | None,
+        dtype: np.dtype,
+        batch_size: int,
+        engine: str,
+        verbose: int,
+    ):
+        self.images = images
+        self.network = network
+        self.store = store
+        self.memo = memo
+        self.dtype = dtype
+        self.batch_size = batch_size
+        self.engine = engine
+        self.verbose = verbose
+        self.failures: dict[int, str] = {}
+        self._stored = store.refresh() if store is not None else StoredRows((), (), dtype)
+        self._writer: ShardWriter | None = None
+        self._out: np.ndarray | None = None
+        self._first: dict[bytes, int] = {}
+        self._copies: list[tuple[int, int]] = []
+        self._brightest: float | None = None
+
+    def run(self) -> np.ndarray:
+        """Return the activations of all images.
+
+        Returns
+        -------
+        ndarray of shape (n_images, ...)
+            Rows of unreadable images are NaN; `failures` lists them.
+        """
+        digests, known = self.images.known_digests(self.memo)
+        locations = np.full(len(self.images), -1, np.int64)
+        locations[known] = self._stored.find(digests[known])
+        hits = np.flatnonzero(locations >= 0)
+        self._count(hits=len(hits))
+        if len(hits) == len(self.images):
+            return self._stored.gather(locations)
+        if len(hits):
+            self._stored.gather(locations[hits], self._rows_of(self._stored.row_shape), hits)
+        self._stream(np.flatnonzero(locations < 0))
+        return self._complete()
+
+    def _stream(self, pending: np.ndarray) -> None:
+        """Load the pending images in threads, a few batches ahead of the network."""
+        threads = available_threads()
+        batch: list[Loaded] = []
+        with contextlib.ExitStack() as stack:
+            bar = stack.enter_context(progress_bar(len(pending), description="extracting", verbose=self.verbose))
+            if self.memo is not None:
+                stack.callback(self.memo.save)
+            loading = bounded_map(self._load, pending, n_threads=threads, window=2 * self.batch_size + threads)
+            stack.enter_context(contextlib.closing(loading))
+            for loaded in loading:
+                if self._is_miss(loaded, stack):
+                    batch.append(loaded)
+                if len(batch) == self.batch_size:
+                    self._compute(batch)
+                    batch = []
+                bar.update()
+            if batch:
+                self._compute(batch)
+
+    def _load(self, index: int) -> Loaded:
+        """Read one image, once; decode it only where its row is not stored."""
+        index = int(index)
+        try:
+            content = self.images.read(index, self.memo)
+            stored = self._find(content.digest)
+            if stored is not None:
+                return Loaded(index, content.digest, stored=stored)
+            return Loaded(index, content.digest, self._check_pixels(self.images.decode(content)))
+        except ImageReadError as error:
+            return Loaded(index, error=str(error))
+
+    def _check_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """Give an image the network's channels; refuse centred pixels where the network centres them itself."""
+        if pixels.dtype == np.float32 and self.network.normalises and pixels.min() < 0:
+            raise ValueError(centred(self.network, f"pixels down to {pixels.min():.4g}"))
+        channels = self.network.input_shape[2]
+        return np.repeat(pixels, channels, axis=2) if pixels.shape[2] == 1 and channels > 1 else pixels
+
+    def _is_miss(self, loaded: Loaded, stack: contextlib.ExitStack) -> bool:
+        """Whether an image has to go through the network; where not, see to its row."""
+        if loaded.error is not None:
+            self.failures[loaded.row] = loaded.error
+            return False
+        if loaded.digest in self._first:
+            self._copies.append((loaded.row, self._first[loaded.digest]))
+            self._count(hits=1)
+            return False
+        self._first[loaded.digest] = loaded.row
+        if loaded.pixels is not None and self.store is not None and self._writer is None:
+            # Only now, at the first miss: a call of nothing but hits never waits for another process.
+            self._begin_writing(stack)
+        # What was found stays found, even where the shard has been cleared away since.
+        stored = self._find(loaded.digest) if loaded.stored is None else loaded.stored
+        if stored is None:
+            return True
+        self._rows_of(stored.shape)[loaded.row] = stored
+        self._count(hits=1)
+        return False
+
+    def _begin_writing(self, stack: contextlib.ExitStack) -> None:
+        """Become the one process that adds rows, and see what others added before."""
+        assert self.store is not None
+        try:
+            stack.enter_context(self.store.writing())
+        except OSError as error:
+            warn_unwritable(self.store, error)
+            self.store = None
+            return
+        self._writer = ShardWriter(self.store)
+        # Unwound before the right to write is given back, whatever ends this call.
+        stack.callback(self._writer.flush)
+        self._stored = self.store.rows
+
+    def _compute(self, batch: list[Loaded]) -> None:
+        """Take a batch through the network."""
+        pixels = np.stack([loaded.pixels for loaded in batch if loaded.pixels is not None])
+        if pixels.dtype == np.float32:
+            self._brightest = max(self._brightest or 0.0, float(pixels.max()))
+        features = fit_dtype(self._runner.run(pixels), self.dtype)
+        self._rows_of(features.shape[1:])[[loaded.row for loaded in batch]] = features
+        self._count(misses=len(batch))
+        if self._writer is not None:
+            self._writer.add([loaded.digest for loaded in batch], features)
+
+    def _complete(self) -> np.ndarray:
+        """Fill the rows that are copies of others or have no image."""
+        if self._brightest is not None and self._brightest <= 1 and self.network.normalises:
+            msg = (
+                f"no pixel is above {self._brightest:.3g}: the images seem to be scaled to [0, 1], but "
+                f"{self.network.backbone.name} expects [0, 255]; multiply them by 255"
+            )
+            warnings.warn(msg, PreprocessingWarning, stacklevel=2)
+        if self._out is None:  # nothing could be read
+            return np.full((len(self.images), *self.row_shape()), np.nan, self.dtype)
+        for target, source in self._copies:
+            self._out[target] = self._out[source]
+        self._out[list(self.failures)] = np.nan
+        return self._out
+
+    def row_shape(self) -> tuple[int, ...]:
+        """Return the shape of one row; the network is loaded only when no row of it was ever stored."""
+        if self.store is not None and self.store.row_shape is not None:
+            return self.store.row_shape
+        return self._runner.output_shape
+
+    @functools.cached_property
+    def _runner(self) -> Runner:
+        return self.network.load(self.engine)
+
+    def _rows_of(self, row_shape: tuple[int, ...]) -> np.ndarray:
+        if self._out is None:
+            self._out = np.empty((len(self.images), *row_shape), self.dtype)
+        return self._out
+
+    def _find(self, digest: bytes) -> np.ndarray | None:
+        """Return the stored row of an image, None where there is none."""
+        # One look: the other threads go on while a newer snapshot takes its place.
+        stored = self._stored
+        location = int(stored.find(np.frombuffer(digest, np.uint8)[np.newaxis])[0])
+        return None if location < 0 else stored.row(location)
+
+    def _count(self, *, hits: int = 0, misses: int = 0) -> None:
+        if self.store is not None:
+            self.store.hits += hits
+            self.store.misses += misses
+
+
+def centred(network: Network, found: str) -> str:
+    """Return the message for input that was normalised before."""
+    return (
+        f"got {found}, but {network.backbone.name} normalises RGB pixels in [0, 255] by itself (preprocess='auto'). "
+        "Leave out what centres them before; or, if the network is to see them as they are, say preprocess=None."
+    )

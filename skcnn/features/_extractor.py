@@ -1,0 +1,312 @@
+"""`CNNFeatureExtractor`: images in, activations of a frozen network out."""
+
+from __future__ import annotations
+
+import copy
+import numbers
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from skcnn._cache_dir import default_cache_dir
+from skcnn._validation import check_choice, check_positive_int, check_size
+from skcnn.backbones import ENGINES, POOLINGS, Network, is_keras_model, resolve_backbone
+from skcnn.features._extraction import Extraction, centred
+from skcnn.features._store import CacheInfo, open_store
+from skcnn.images import (
+    DECODE_VERSION,
+    DigestMemo,
+    ImageSequence,
+    ResizeCrop,
+    SubtractMean,
+    ToGrey,
+    check_images,
+    describe_steps,
+    image_tags,
+    unreadable,
+)
+
+__all__ = ["CNNFeatureExtractor"]
+
+PRECISIONS = ("float32",)
+DTYPES = ("float32", "float16")
+DECODES = ("exact", "fast")
+
+
+class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Turn images into the activations of a pretrained network, each image once in its life.
+
+    What the network made of an image is kept on disk under the content of the image, so cross-validation, grid searches
+    and later sessions read it back instead of computing it again.
+
+    Parameters
+    ----------
+    backbone : str, path or keras.Model, default="efficientnet_lite0"
+        A name of `skcnn.backbones.backbone_names`, the path of a ``.keras`` file, or a Keras model. The default comes
+        with its ImageNet weights and needs no download.
+    weights : "imagenet", None or path, default="imagenet"
+        For names: the published weights, seeded random values, or a file.
+    layer : str or int, default=None
+        Whose output to take, by name or index (`skcnn.backbones.layers` lists them). None takes the last one before
+        the classification head.
+    pooling : {"avg", "max", "flatten", None}, default="avg"
+        How the positions of a layer whose output is an image become one row. None keeps them: rows of shape (height,
+        width, channels).
+    input_size : int or (int, int), default=None
+        Height and width in pixels the images are resized to. None takes the size the backbone was trained on.
+    preprocess : {"auto", None}, default="auto"
+        "auto" applies the backbone's own normalisation to RGB pixels in [0, 255], and refuses pixels that were centred
+        before. None feeds pixels as they are. A model of your own is fed pixels as they are in either case.
+    cache : True, path or None, default=True
+        Where activations are kept: in the user's cache directory (`SKCNN_CACHE_DIR` names another), in a directory of
+        your own, or nowhere.
+    batch_size : int, default=32
+        Images in one pass through the network. It changes memory and speed, not results.
+    engine : {"auto", "keras"}, default="auto"
+        What runs the network.
+    precision : {"float32"}, default="float32"
+        What the network computes in.
+    decode : {"exact", "fast"}, default="exact"
+        "fast" lets libjpeg shrink large JPEGs while decoding, never below the size that is needed.
+    dtype : {"float32", "float16"}, default="float32"
+        What features are kept and returned in. "float16" halves the disk space.
+    on_error : {"raise", "nan"}, default="raise"
+        What an unreadable image leads to: an error that names all of them, after the features of the others have been
+        stored; or a row of NaN, listed in `errors_`.
+    verbose : int, default=0
+        1 shows a progress bar while images go through the network.
+
+    Attributes
+    ----------
+    feature_shape_ : tuple of int
+        Shape of the features of one image.
+    errors_ : list of (int, str, str)
+        Position, name and reason of each image that the last `transform` could not read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn import CNNFeatureExtractor
+    >>> images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    >>> extractor = CNNFeatureExtractor(weights=None, input_size=32, cache=None)
+    >>> extractor.fit_transform(images).shape
+    (2, 1280)
+    """
+
+    def __init__(
+        self,
+        backbone="efficientnet_lite0",
+        *,
+        weights="imagenet",
+        layer=None,
+        pooling="avg",
+        input_size=None,
+        preprocess="auto",
+        cache=True,
+        batch_size=32,
+        engine="auto",
+        precision="float32",
+        decode="exact",
+        dtype="float32",
+        on_error="raise",
+        verbose=0,
+    ):
+        self.backbone = backbone
+        self.weights = weights
+        self.layer = layer
+        self.pooling = pooling
+        self.input_size = input_size
+        self.preprocess = preprocess
+        self.cache = cache
+        self.batch_size = batch_size
+        self.engine = engine
+        self.precision = precision
+        self.decode = decode
+        self.dtype = dtype
+        self.on_error = on_error
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> CNNFeatureExtractor:
+        """Check the parameters and the kind of input; there is nothing to learn, and no image is read.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes.
+        y : array-like of shape (n_images,), default=None
+            Only its length is checked.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For parameters out of range, an unknown backbone or layer (the closest are named), or no images.
+        """
+        extraction = self._extraction(check_images(X, y, on_error=self.on_error))
+        self.feature_shape_ = extraction.row_shape()
+        self._description = describe(extraction.images, extraction.network)
+        self.errors_: list[tuple[int, str, str]] = []
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the features of images.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes.
+
+        Returns
+        -------
+        ndarray of shape (n_images, n_features), or (n_images, *feature_shape_) with ``pooling=None``
+            Of `dtype`.
+
+        Raises
+        ------
+        ImageReadError
+            Naming every unreadable image, when ``on_error="raise"``.
+        ValueError
+            When pixels were centred before and ``preprocess="auto"``.
+        """
+        check_is_fitted(self, "feature_shape_")
+        images = check_images(X, on_error=self.on_error)
+        extraction = self._extraction(images)
+        features = extraction.run()
+        if extraction.failures and images.on_error == "raise":
+            raise unreadable(images, extraction.failures)
+        self.errors_ = [(i, images.sources.name(i), reason) for i, reason in sorted(extraction.failures.items())]
+        return features
+
+    def cache_info(self) -> CacheInfo:
+        """Return how often the store answered, and what it holds.
+
+        Returns
+        -------
+        CacheInfo
+            `hits` and `misses` of this process with these settings, whichever clone asked; `rows` and `bytes` on disk.
+            All 0 with ``cache=None``.
+        """
+        check_is_fitted(self, "feature_shape_")
+        directory = self._cache_dir()
+        return open_store(directory, self._description, self.dtype).info() if directory else CacheInfo(0, 0, 0, 0)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the features.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        ndarray of shape (n_features,), object
+            "cnnfeatureextractor0", "cnnfeatureextractor1", ...
+
+        Raises
+        ------
+        ValueError
+            With ``pooling=None`` on a layer whose output is an image: such features are no columns.
+        """
+        check_is_fitted(self, "feature_shape_")
+        if len(self.feature_shape_) != 1:
+            msg = f"features of shape {self.feature_shape_} are no columns to name; pooling='flatten' makes them so"
+            raise ValueError(msg)
+        return super().get_feature_names_out(input_features)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.feature_shape_[0]
+
+    def _extraction(self, images: ImageSequence) -> Extraction:
+        """Join images, network and store."""
+        self._check_parameters()
+        network = self._network()
+        images = fit_network(images, network).with_decode(self.decode)
+        directory = self._cache_dir()
+        store = open_store(directory, describe(images, network), self.dtype) if directory else None
+        return Extraction(
+            images,
+            network,
+            store=store,
+            memo=open_memo(directory) if directory else None,
+            dtype=np.dtype(self.dtype),
+            batch_size=self.batch_size,
+            engine=self.engine,
+            verbose=self.verbose,
+        )
+
+    def _network(self) -> Network:
+        size = None if self.input_size is None else check_size("input_size", self.input_size)
+        # A search over np.arange gives NumPy's integers, which are no JSON.
+        layer = int(self.layer) if isinstance(self.layer, numbers.Integral) else self.layer
+        backbone = resolve_backbone(self.backbone, self.weights)
+        return Network(backbone, layer, self.pooling, size, self.preprocess, self.precision)
+
+    def _cache_dir(self) -> Path | None:
+        if self.cache is None or self.cache is False:
+            return None
+        return default_cache_dir() if self.cache is True else Path(self.cache).expanduser()
+
+    def _check_parameters(self) -> None:
+        check_choice("pooling", self.pooling, POOLINGS)
+        check_choice("preprocess", self.preprocess, ("auto", None))
+        check_choice("engine", self.engine, ENGINES)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("decode", self.decode, DECODES)
+        check_choice("dtype", self.dtype, DTYPES)
+        check_positive_int("batch_size", self.batch_size)
+        if self.layer is not None and not isinstance(self.layer, (str, numbers.Integral)):
+            raise ValueError(f"The 'layer' parameter must be a name, an index or None. Got {self.layer!r} instead.")
+        if not isinstance(self.cache, (bool, str, os.PathLike, type(None))):
+            raise ValueError(f"The 'cache' parameter must be True, a directory or None. Got {self.cache!r} instead.")
+
+    def __sklearn_clone__(self) -> CNNFeatureExtractor:
+        if not is_keras_model(self.backbone):
+            return super().__sklearn_clone__()
+        # A network is read, never written: clones share it, where a copy each would fill the memory.
+        light = copy.copy(self)
+        light.backbone = None
+        clone = super(CNNFeatureExtractor, light).__sklearn_clone__()
+        clone.backbone = self.backbone
+        return clone
+
+    def __sklearn_tags__(self):
+        tags = image_tags(super().__sklearn_tags__())
+        tags.input_tags.allow_nan = False
+        return tags
+
+
+def fit_network(images: ImageSequence, network: Network) -> ImageSequence:
+    """Return images with the steps that bring them to what a network takes, unless they have them already."""
+    if network.normalises and any(isinstance(step, SubtractMean) for step in images.steps):
+        raise ValueError(centred(network, "images whose mean was subtracted"))
+    height, width, channels = network.input_shape
+    if images.image_size != (height, width):
+        images = images.with_step(ResizeCrop(height, width))
+    if channels == 1:
+        images = images.with_step(ToGrey())
+    return images
+
+
+def describe(images: ImageSequence, network: Network) -> dict[str, Any]:
+    """Return everything that decides the features of an image, as JSON types."""
+    return {
+        "network": network.description,
+        "steps": describe_steps(images.steps),
+        "decode": {"mode": images.decode_mode, "version": DECODE_VERSION},
+    }
+
+
+_memos: dict[Path, DigestMemo] = {}
+
+
+def open_memo(directory: Path) -> DigestMemo:
+    """Return the digest memo of this process for a cache directory."""
+    return _memos.setdefault(directory, DigestMemo(directory / "digests.sqlite"))

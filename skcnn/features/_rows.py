@@ -1,0 +1,163 @@
+"""Find and copy stored rows: a snapshot of the shards of one store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from skcnn.features._shards import Shard
+
+__all__ = ["DigestIndex", "StoredRows"]
+
+DIGEST_BYTES = 20
+# Rows copied at a time: few enough to stay in the processor's cache between the gather and the scatter.
+COPY_BYTES = 1 << 20
+
+
+class StoredRows:
+    """The rows of some shards as one table. It never changes, so what was found stays where it was found.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+    row_shape : tuple of int
+        Shape of one row.
+    dtype : dtype
+        Of the rows.
+    """
+
+    def __init__(self, shards: Sequence[Shard], row_shape: tuple[int, ...], dtype: np.dtype):
+        self.shards = tuple(shards)
+        self.row_shape = row_shape
+        self.dtype = dtype
+        self.starts = np.cumsum([0, *(len(shard.digests) for shard in self.shards)])
+        blank = np.zeros((0, DIGEST_BYTES), np.uint8)
+        self.index = DigestIndex(np.concatenate([blank, *(shard.digests for shard in self.shards)]))
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the rows in bytes."""
+        return sum(shard.features.nbytes for shard in self.shards)
+
+    def find(self, digests: np.ndarray) -> np.ndarray:
+        """Return where the row of each digest is, -1 where there is none.
+
+        Parameters
+        ----------
+        digests : ndarray of shape (n_images, 20), uint8
+
+        Returns
+        -------
+        ndarray of shape (n_images,), int64
+            For `gather` of this same object.
+        """
+        return self.index.find(digests)
+
+    def row(self, location: int) -> np.ndarray:
+        """Return one row, as a view of the shard."""
+        owner = int(np.searchsorted(self.starts, location, side="right")) - 1
+        return self.shards[owner].features[location - self.starts[owner]]
+
+    def gather(
+        self, locations: np.ndarray, out: np.ndarray | None = None, targets: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Copy rows into an array.
+
+        Parameters
+        ----------
+        locations : ndarray of shape (n_rows,), int64
+            From `find`, all at least 0.
+        out : ndarray of shape (n, ...), default=None
+            Where to copy to; a new array by default.
+        targets : ndarray of shape (n_rows,), int, default=None
+            Which rows of `out` to fill; the first `n_rows` by default.
+
+        Returns
+        -------
+        ndarray
+            `out`.
+        """
+        if out is None:
+            out = np.empty((len(locations), *self.row_shape), self.dtype)
+        owners = np.searchsorted(self.starts, locations, side="right") - 1
+        for owner in np.unique(owners):
+            mine = np.flatnonzero(owners == owner)
+            rows = locations[mine] - self.starts[owner]
+            copy_rows(self.shards[owner].features, rows, out, mine if targets is None else targets[mine])
+        return out
+
+
+class DigestIndex:
+    """Digest -> row, as a sorted array: for a million rows a dictionary would take ten times the memory.
+
+    Parameters
+    ----------
+    digests : ndarray of shape (n_rows, 20), uint8
+        Of row 0, 1, ... A digest may occur several times; any of its rows is found.
+    """
+
+    def __init__(self, digests: np.ndarray):
+        self.digests = digests
+        prefixes = prefixes_of(digests)
+        self.order = np.argsort(prefixes, kind="stable")
+        self.prefixes = prefixes[self.order]
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def find(self, digests: np.ndarray) -> np.ndarray:
+        """Return the row of each digest, -1 where there is none.
+
+        Parameters
+        ----------
+        digests : ndarray of shape (n_digests, 20), uint8
+
+        Returns
+        -------
+        ndarray of shape (n_digests,), int64
+        """
+        rows = np.full(len(digests), -1, np.int64)
+        if not len(self) or not len(digests):
+            return rows
+        prefixes = prefixes_of(digests)
+        slots = np.searchsorted(self.prefixes, prefixes)
+        undecided = np.arange(len(digests))
+        # One round, unless two stored digests share their first eight bytes.
+        while len(undecided):
+            inside = slots[undecided] < len(self)
+            undecided = undecided[inside]
+            undecided = undecided[self.prefixes[slots[undecided]] == prefixes[undecided]]
+            candidates = self.order[slots[undecided]]
+            equal = (self.digests[candidates] == digests[undecided]).all(axis=1)
+            rows[undecided[equal]] = candidates[equal]
+            undecided = undecided[~equal]
+            slots[undecided] += 1
+        return rows
+
+
+def prefixes_of(digests: np.ndarray) -> np.ndarray:
+    """Return the first eight bytes of each digest as one number."""
+    return np.ascontiguousarray(digests[:, :8]).view(np.uint64).ravel()
+
+
+def copy_rows(source: np.ndarray, rows: np.ndarray, out: np.ndarray, targets: np.ndarray) -> None:
+    """Set ``out[targets] = source[rows]``, passing through memory once."""
+    if is_run(targets):
+        target = out[targets[0] : targets[-1] + 1]
+        if is_run(rows):
+            target[...] = source[rows[0] : rows[-1] + 1]
+        else:
+            np.take(source, rows, axis=0, out=target, mode="clip")
+        return
+    step = max(1, COPY_BYTES // max(1, out.itemsize * int(np.prod(out.shape[1:]))))
+    for start in range(0, len(rows), step):
+        out[targets[start : start + step]] = source[rows[start : start + step]]
+
+
+def is_run(numbers: np.ndarray) -> bool:
+    """Whether numbers count up one by one."""
+    return bool(len(numbers)) and bool((np.diff(numbers) == 1).all())

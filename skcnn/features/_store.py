@@ -1,0 +1,262 @@
+"""`FeatureStore`: what a frozen network made of each image, kept on disk under the digest of the image's bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from skcnn.exceptions import StoreError, StoreWarning
+from skcnn.features._rows import StoredRows
+from skcnn.features._shards import (
+    SHARD_VERSION,
+    Shard,
+    ShardDamagedError,
+    ShardForeignError,
+    open_shard,
+    temporary_beside,
+    write_shard,
+)
+
+__all__ = ["CacheInfo", "FeatureStore", "fingerprint_of", "open_store"]
+
+logger = logging.getLogger("skcnn")
+
+MANIFEST = "manifest.json"
+FINGERPRINT_BYTES = 16
+PATIENCE_S = 5.0
+
+
+class CacheInfo(NamedTuple):
+    """How often the store helped this process, and what it holds on disk."""
+
+    hits: int
+    misses: int
+    rows: int
+    bytes: int
+
+
+class FeatureStore:
+    """Activations of images on disk, shared by every process that names the same directory.
+
+    Rows live in immutable shards and are read through memory maps. One process at a time adds rows; readers never wait.
+
+    Parameters
+    ----------
+    directory : path
+        The cache directory; rows go to a sub-directory of it named by the fingerprint.
+    description : dict
+        Everything that decides the values of the rows, as JSON types.
+    dtype : {"float32", "float16"}, default="float32"
+        What the rows are kept in; part of the fingerprint.
+
+    Attributes
+    ----------
+    fingerprint : str
+        Digest of the description and the dtype.
+    directory : Path
+        Where the shards of this fingerprint are.
+    row_shape : tuple of int, or None
+        Shape of one row; None as long as there is none.
+    rows : StoredRows
+        The rows known at the last look, a snapshot.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from skcnn.features import FeatureStore
+    >>> store = FeatureStore(tempfile.mkdtemp(), {"network": "example"})
+    >>> digests = np.random.default_rng(0).integers(0, 256, (2, 20), dtype=np.uint8)
+    >>> with store.writing():
+    ...     store.put(digests, np.ones((2, 3), np.float32))
+    >>> rows = store.refresh()
+    >>> rows.gather(rows.find(digests)).tolist()
+    [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    """
+
+    def __init__(self, directory: str | os.PathLike, description: dict[str, Any], dtype: str = "float32"):
+        self.description = {"description": description, "dtype": dtype, "shard_version": SHARD_VERSION}
+        self.dtype = np.dtype(dtype)
+        self.fingerprint = fingerprint_of(self.description)
+        self.directory = Path(directory) / self.fingerprint
+        self.row_shape: tuple[int, ...] | None = None
+        self.hits = self.misses = 0
+        self.rows = StoredRows((), (), self.dtype)
+        self._shards: dict[str, Shard | None] = {}
+        self._mutex = threading.RLock()
+        self.refresh()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def refresh(self) -> StoredRows:
+        """Take in what other processes have added since the last look.
+
+        Returns
+        -------
+        StoredRows
+            All rows there are now, as a snapshot to find and copy from.
+        """
+        with self._mutex:
+            try:
+                names = sorted(entry.name for entry in os.scandir(self.directory) if is_shard(entry.name))
+            except OSError:
+                names = []
+            new = [name for name in names if name not in self._shards]
+            gone = self._shards.keys() - set(names)
+            if not new and not gone:
+                return self.rows
+            self._read_manifest()
+            for name in gone:
+                del self._shards[name]
+            for name in new:
+                self._shards[name] = self._open(self.directory / name)
+            self._reindex()
+            return self.rows
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the right to add rows; what others added meanwhile is taken in first."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.directory / "lock")
+        while True:
+            try:
+                lock.acquire(timeout=PATIENCE_S)
+                break
+            except Timeout:
+                logger.warning("waiting for another process that is filling the feature store %s", self.directory)
+        try:
+            self.refresh()
+            yield
+        finally:
+            lock.release()
+
+    def put(self, digests: np.ndarray, features: np.ndarray) -> None:
+        """Add rows, as one shard; call it inside `writing`.
+
+        Parameters
+        ----------
+        digests : ndarray of shape (n_images, 20), uint8
+        features : ndarray of shape (n_images, ...), float32 or float16
+
+        Raises
+        ------
+        OSError
+            When the disk is full or cannot be written; nothing is left behind then.
+        ValueError
+            When the rows have another shape than those before, or do not fit the dtype.
+        """
+        if not len(digests):
+            return
+        with self._mutex:
+            self._check_shape(features.shape[1:])
+            path = write_shard(self.directory, digests, fit_dtype(features, self.dtype))
+            self._shards[path.name] = open_shard(path, features.shape[1:], self.dtype)
+            self._reindex()
+
+    def info(self) -> CacheInfo:
+        """Return hits and misses of this process, and the rows and bytes on disk."""
+        rows = self.refresh()
+        return CacheInfo(self.hits, self.misses, len(rows), rows.nbytes)
+
+    def _check_shape(self, row_shape: tuple[int, ...]) -> None:
+        if self.row_shape is None:
+            self._read_manifest()
+        if self.row_shape is None:
+            self.row_shape = row_shape
+            self._write_manifest()
+        if row_shape != self.row_shape:
+            raise ValueError(f"rows of shape {row_shape} do not fit the store {self.directory} of {self.row_shape}")
+
+    def _read_manifest(self) -> None:
+        path = self.directory / MANIFEST
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} cannot be read ({error}); remove the directory, and it is filled anew") from error
+        if not isinstance(manifest, dict) or not self.description.items() <= manifest.items():
+            msg = f"{path} describes other features than its directory's name stands for; remove the directory"
+            raise StoreError(msg)
+        self.row_shape = tuple(manifest["row_shape"])
+
+    def _write_manifest(self) -> None:
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        manifest = {**self.description, "row_shape": self.row_shape, "created": now}
+        final = self.directory / MANIFEST
+        with temporary_beside(final) as partial:
+            partial.write_text(json.dumps(manifest, indent=2, sort_keys=True), encoding="utf-8")
+            os.replace(partial, final)
+
+    def _open(self, path: Path) -> Shard | None:
+        """Open a shard; None for one that cannot be used."""
+        if self.row_shape is None:
+            raise StoreError(f"{path.parent} holds features but no {MANIFEST}; remove the directory")
+        try:
+            return open_shard(path, self.row_shape, self.dtype)
+        except ShardForeignError:
+            return None
+        except FileNotFoundError:  # compacted away between the listing and now
+            return None
+        except ShardDamagedError as error:
+            self._set_aside(path, error)
+            return None
+
+    def _set_aside(self, path: Path, error: ShardDamagedError) -> None:
+        msg = f"{error}; it is set aside as {path.name}.damaged, and its images will be computed again"
+        warnings.warn(msg, StoreWarning, stacklevel=2)
+        with contextlib.suppress(OSError):  # on a read-only disk it is only ignored
+            os.replace(path, path.with_name(f"{path.name}.damaged"))
+
+    def _reindex(self) -> None:
+        shards = [shard for shard in self._shards.values() if shard is not None]
+        self.rows = StoredRows(shards, self.row_shape or (), self.dtype)
+
+
+_stores: dict[tuple[str, str], FeatureStore] = {}
+_stores_lock = threading.Lock()
+
+
+def open_store(directory: str | os.PathLike, description: dict[str, Any], dtype: str = "float32") -> FeatureStore:
+    """Return the store of this process for a directory and a description; opened once, then only refreshed."""
+    directory = os.path.abspath(directory)
+    key = (directory, fingerprint_of({"description": description, "dtype": dtype}))
+    with _stores_lock:
+        if key not in _stores:
+            _stores[key] = FeatureStore(directory, description, dtype)
+            return _stores[key]
+    _stores[key].refresh()
+    return _stores[key]
+
+
+def fingerprint_of(description: dict[str, Any]) -> str:
+    """Return the hex digest of a description; the order of its keys does not matter."""
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=FINGERPRINT_BYTES).hexdigest()
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file name is that of a finished shard."""
+    return name.startswith("shard-") and name.endswith(".h5")
+
+
+def fit_dtype(features: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Convert activations to what they are kept in; refuse those that are too large for it."""
+    with np.errstate(over="ignore"):
+        fitted = features.astype(dtype, copy=False)
+    if fitted.dtype != features.dtype and not np.isfinite(fitted).all() and np.isfinite(features).all():
+        largest = float(np.abs(features).max())
+        raise ValueError(f"activations of up to {largest:.3g} do not fit {dtype}; use dtype='float32'")
+    return fitted

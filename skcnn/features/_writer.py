@@ -1,0 +1,77 @@
+"""Collect rows as batches come, and put them into a store a shard at a time."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from skcnn.exceptions import StoreWarning
+from skcnn.features._store import FeatureStore
+from skcnn.images import DIGEST_BYTES
+
+__all__ = ["ShardWriter"]
+
+# A shard is finished after so much of any of these: it is what a killed process can lose.
+SHARD_ROWS = 4096
+SHARD_BYTES = 64 << 20
+SHARD_SECONDS = 15.0
+
+
+class ShardWriter:
+    """Adds rows to a store; a store that cannot be written is given up with one warning, and the work goes on.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Whose `writing` the caller holds.
+    """
+
+    def __init__(self, store: FeatureStore):
+        self.store: FeatureStore | None = store
+        self._digests: list[bytes] = []
+        self._features: list[np.ndarray] = []
+        self._begun = time.monotonic()
+
+    def add(self, digests: Sequence[bytes], features: np.ndarray) -> None:
+        """Take rows; every so often a shard of them is written.
+
+        Parameters
+        ----------
+        digests : sequence of bytes
+            20 of each image.
+        features : ndarray of shape (n_images, ...), float32 or float16
+        """
+        if self.store is None:
+            return
+        self._digests += digests
+        self._features.append(features)
+        n_bytes = len(self._digests) * features[0].nbytes
+        age = time.monotonic() - self._begun
+        if len(self._digests) >= SHARD_ROWS or n_bytes >= SHARD_BYTES or age >= SHARD_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is left as a shard."""
+        self._begun = time.monotonic()
+        if self.store is None or not self._digests:
+            return
+        digests = np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, DIGEST_BYTES)
+        features = np.concatenate(self._features)
+        self._digests, self._features = [], []
+        try:
+            self.store.put(digests, features)
+        except OSError as error:
+            warn_unwritable(self.store, error)
+            self.store = None
+
+
+def warn_unwritable(store: FeatureStore, error: OSError) -> None:
+    """Say that features are not kept, and how to mend it."""
+    msg = (
+        f"the feature store {store.directory} cannot be written ({error}); features are computed and returned, but not "
+        "kept. Name a directory that can be written by cache=... or SKCNN_CACHE_DIR, or say cache=None."
+    )
+    warnings.warn(msg, StoreWarning, stacklevel=2)

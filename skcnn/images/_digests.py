@@ -1,0 +1,154 @@
+"""Content digests, and the memo that saves reading a file again to learn the digest it had."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import threading
+import warnings
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from skcnn.exceptions import StoreWarning
+
+__all__ = ["DIGEST_BYTES", "DigestMemo", "FileState", "digest_array", "digest_bytes"]
+
+DIGEST_BYTES = 20
+
+# The coarsest clock of a file system in use (FAT) ticks every two seconds: within one tick an overwrite of the same
+# length leaves no trace in size and times.
+TICK_NS = 2_000_000_000
+
+# SQLite admits more variables from 3.32 on, but older ones are still about.
+QUERY_PATHS = 900
+
+COLUMNS = "path, size, mtime_ns, ctime_ns, recorded_ns, digest"
+
+# A path is kept as its bytes: a name that is not UTF-8 is no text to SQLite.
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS digests (
+    path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, recorded_ns INTEGER, digest BLOB
+) WITHOUT ROWID
+"""
+
+
+def digest_bytes(data: bytes) -> bytes:
+    """Return the 20-byte digest (BLAKE2b) of an encoded image."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def digest_array(pixels: np.ndarray) -> bytes:
+    """Return the 20-byte digest of pixels: shape and dtype count, memory layout does not."""
+    # The person string keeps an array apart from a file that happens to hold the same bytes.
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES, person=b"skcnn pixels")
+    digest.update(f"{pixels.dtype.str}{pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()
+
+
+class FileState(NamedTuple):
+    """What a file system says of a file's content without reading it."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, stat: os.stat_result) -> FileState:
+        """Take the three figures from a stat result."""
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+    def is_settled(self, recorded_ns: int) -> bool:
+        """Whether a later overwrite must have changed the state, given the time at which the file was read."""
+        return recorded_ns - self.ctime_ns > TICK_NS and abs(recorded_ns - self.mtime_ns) > TICK_NS
+
+
+class DigestMemo:
+    """(path, size, times) -> digest, in memory and in an SQLite file shared by processes.
+
+    An entry as young as its file is not trusted: the file is read again, and the entry is renewed. When the SQLite
+    file is locked, corrupt or cannot be written, files are simply read again.
+
+    Parameters
+    ----------
+    file : path or None
+        The SQLite file; None remembers only for the life of this object.
+    """
+
+    def __init__(self, file: str | os.PathLike | None):
+        self.file = None if file is None else Path(file)
+        self._known: dict[str, tuple[FileState, bytes]] = {}
+        self._fresh: list[tuple] = []
+        self._asked: set[str] = set()
+        self._lock = threading.Lock()
+
+    def lookup(self, paths: Sequence[str], states: Sequence[FileState | None]) -> list[bytes | None]:
+        """Return the digest of each absolute path whose state is the one on record, None for the others."""
+        self._fetch(paths)
+        known, nothing = self._known, (None, None)
+        entries = [known.get(path, nothing) for path in paths]
+        return [entry[1] if entry[0] == state else None for entry, state in zip(entries, states, strict=True)]
+
+    def record(self, path: str, state: FileState, digest: bytes, *, read_ns: int) -> None:
+        """Remember the digest of a file that was read at `read_ns`, if its state can be trusted from now on."""
+        if state.is_settled(read_ns):
+            with self._lock:
+                self._known[path] = (state, digest)
+                self._fresh.append((os.fsencode(path), *state, read_ns, digest))
+
+    def save(self) -> None:
+        """Write what was recorded since the last save to the SQLite file."""
+        with self._lock:
+            fresh, self._fresh = self._fresh, []
+        if not fresh or self.file is None:
+            return
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with closing(self._connect()) as connection, connection:
+                connection.execute(SCHEMA)
+                connection.executemany(f"INSERT OR REPLACE INTO digests ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", fresh)
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+
+    def _fetch(self, paths: Iterable[str]) -> None:
+        """Bring the rows of paths that were never asked for into memory."""
+        unasked = [path for path in paths if path not in self._asked]
+        if not unasked:
+            return
+        self._asked.update(unasked)
+        if self.file is None:
+            return
+        try:
+            if not self.file.exists():
+                return
+            with closing(self._connect()) as connection:
+                # Another process may have made the file and not yet the table.
+                if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'digests'").fetchone():
+                    return
+                for start in range(0, len(unasked), QUERY_PATHS):
+                    self._fetch_chunk(connection, unasked[start : start + QUERY_PATHS])
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+
+    def _fetch_chunk(self, connection: sqlite3.Connection, paths: list[str]) -> None:
+        marks = ",".join("?" * len(paths))
+        rows = connection.execute(
+            f"SELECT {COLUMNS} FROM digests WHERE path IN ({marks})", [os.fsencode(path) for path in paths]
+        )
+        for path, size, mtime_ns, ctime_ns, recorded_ns, digest in rows:
+            state = FileState(size, mtime_ns, ctime_ns)
+            if state.is_settled(recorded_ns) and isinstance(digest, bytes) and len(digest) == DIGEST_BYTES:
+                self._known.setdefault(os.fsdecode(path), (state, digest))
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(str(self.file), timeout=5)
+
+    def _give_up(self, error: Exception) -> None:
+        msg = f"the digest memo {self.file} cannot be used ({error}); files will be read again to learn their digests"
+        warnings.warn(msg, StoreWarning, stacklevel=2)
+        self.file = None

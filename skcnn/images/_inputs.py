@@ -1,0 +1,168 @@
+"""Turn whatever a user passes as X into an `ImageSequence`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from skcnn.images._sequence import ImageSequence
+from skcnn.images._sources import CHANNELS, ArraySources, BytesSources, PathSources
+
+__all__ = ["as_image_sequence", "is_pixel_array"]
+
+ACCEPTED = (
+    "a list or array of paths, of encoded bytes, or of (height, width, channels) arrays; one (n, height, width, 3) "
+    "array; an ImageSequence; a Series or a single column of paths"
+)
+NAMED_ITEMS = 20
+
+
+def is_pixel_array(X: Any) -> bool:
+    """Whether `X` is one numeric array, whose transform should be an array again."""
+    return isinstance(X, np.ndarray) and X.dtype.kind in "buif"
+
+
+def as_image_sequence(X: Any) -> ImageSequence:
+    """Return `X` as an `ImageSequence`; nothing is read or decoded.
+
+    Parameters
+    ----------
+    X : images
+        A list or 1-d array of str or Path, of bytes, or of arrays; an ndarray of shape (n_images, height, width) or
+        (n_images, height, width, channels); an ImageSequence; a pandas or polars Series; an (n_images, 1) column.
+
+    Returns
+    -------
+    ImageSequence
+        `X` itself when it is one already.
+
+    Raises
+    ------
+    ValueError
+        When `X` is empty, a single image or path, or holds things of several kinds; every offending item is named.
+    """
+    if isinstance(X, ImageSequence):
+        if not len(X):
+            raise ValueError(empty(X))
+        return X
+    refuse_single(X)
+    if hasattr(X, "to_numpy"):
+        X = X.to_numpy()
+    if isinstance(X, np.ndarray) and X.dtype.kind not in "OUT":
+        return ImageSequence(array_sources(X))
+    items = as_list(X)
+    if not items:
+        raise ValueError(empty(X))
+    return ImageSequence(item_sources(items))
+
+
+def refuse_single(X: Any) -> None:
+    """Refuse one path, one encoded image or a mapping: each looks like a sequence to Python."""
+    if isinstance(X, (str, os.PathLike)):
+        path = str(os.fsdecode(X))
+        if os.path.isdir(path):
+            msg = f"got the folder {path!r} instead of images; read it with skcnn.datasets.load_image_folder({path!r})"
+        else:
+            msg = f"got the single path {path!r} instead of a sequence of images; for one image pass a list: [{path!r}]"
+        raise ValueError(msg)
+    if isinstance(X, (bytes, bytearray, memoryview)):
+        raise ValueError(
+            f"got {len(X)} encoded bytes instead of a sequence of images; for one image pass a list: [data]"
+        )
+    if X is None or isinstance(X, (dict, set)) or not (hasattr(X, "__len__") or hasattr(X, "__iter__")):
+        raise ValueError(f"got {type(X).__name__} instead of images; expected {ACCEPTED}")
+
+
+def empty(X: Any) -> str:
+    """Return the message for an input without images."""
+    shape = f" of shape {X.shape}" if hasattr(X, "shape") else ""
+    return f"found 0 images: the {type(X).__name__}{shape} is empty, and at least one image is required"
+
+
+def as_list(X: Any) -> list[Any]:
+    """Return the items of a sequence; a single column is taken apart."""
+    if isinstance(X, np.ndarray):
+        if X.ndim == 0 or (X.ndim > 1 and X.shape[1:] != (1,)):
+            raise ValueError(f"got a {X.dtype} array of shape {X.shape}; paths come as (n,) or as one column (n, 1)")
+        return X.ravel().tolist() if X.dtype.kind != "O" else list(X.ravel())
+    items = list(X)
+    if items and all(
+        isinstance(item, (list, tuple)) and len(item) == 1 and not isinstance(item[0], (list, tuple)) for item in items
+    ):
+        return [item[0] for item in items]
+    return items
+
+
+def array_sources(X: np.ndarray) -> ArraySources:
+    """Check the shape of one numeric array of images."""
+    if X.dtype.kind not in "buif":
+        advice = " (NumPy's S arrays drop trailing zero bytes: pass a list of bytes)" if X.dtype.kind == "S" else ""
+        raise ValueError(f"got an array of dtype {X.dtype}{advice}; expected {ACCEPTED}")
+    if X.size == 0:
+        raise ValueError(empty(X))
+    if X.ndim == 3 and X.shape[2] in CHANNELS:
+        raise ValueError(f"got a single image of shape {X.shape}; for one image pass X[np.newaxis]")
+    if X.ndim not in (3, 4) or (X.ndim == 4 and X.shape[3] not in CHANNELS):
+        msg = (
+            f"got an array of shape {X.shape}; images come as (n_images, height, width, 1 | 3 | 4) or, in grey, as "
+            "(n_images, height, width). Reshape your data (channels go last), or pass a list of images."
+        )
+        raise ValueError(msg)
+    return ArraySources(X[..., np.newaxis] if X.ndim == 3 else X)
+
+
+def item_sources(items: Sequence[Any]) -> PathSources | BytesSources | ArraySources:
+    """Check that all items are of one kind, and keep them as sources of that kind."""
+    kinds = [kind_of(item) for item in items]
+    counts = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+    if len(counts) > 1 or "unknown" in counts:
+        usual = max((kind for kind in counts if kind != "unknown"), key=lambda kind: counts[kind], default=None)
+        raise ValueError(mixed(items, kinds, usual))
+    if "path" in counts:
+        # NumPy's str_ would be pickled at many times the size.
+        return PathSources([str(os.fsdecode(item)) for item in items])
+    if "bytes" in counts:
+        return BytesSources([bytes(item) for item in items])
+    arrays = np.empty(len(items), object)
+    for index, item in enumerate(items):
+        arrays[index] = as_pixels(item)
+    return ArraySources(arrays)
+
+
+def kind_of(item: Any) -> str:
+    """Name the kind of source an item is: path, bytes, array, or unknown."""
+    if isinstance(item, (str, os.PathLike)):
+        return "path"
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        return "bytes"
+    try:
+        is_image = hasattr(item, "getbands") or np.ndim(item) >= 2
+    except (TypeError, ValueError):  # rows of unequal length
+        is_image = False
+    return "array" if is_image else "unknown"
+
+
+def as_pixels(item: Any) -> np.ndarray:
+    """Return an array-like image as an array; a Pillow image with a palette or in CMYK becomes RGB first."""
+    # Pillow would clip what is larger than 255 in the modes of wider numbers.
+    if hasattr(item, "getbands") and item.mode not in ("L", "RGB", "RGBA", "F") and not item.mode.startswith("I"):
+        item = item.convert("RGBA" if "transparency" in item.info or "A" in item.getbands() else "RGB")
+    return np.asarray(item)
+
+
+def mixed(items: Sequence[Any], kinds: Sequence[str], usual: str | None) -> str:
+    """Return the message that names every item which is not of the usual kind."""
+    odd = [f"[{index}] {short(item)}" for index, item in enumerate(items) if kinds[index] != usual]
+    named = ", ".join(odd[:NAMED_ITEMS]) + (f" and {len(odd) - NAMED_ITEMS} more" if len(odd) > NAMED_ITEMS else "")
+    if usual is None:
+        return f"these items are no images: {named}; expected {ACCEPTED}"
+    return f"the images are of several kinds; most are given as {usual}, but not these: {named}"
+
+
+def short(item: Any) -> str:
+    """Name an item of any type in a few characters."""
+    text = repr(item)
+    return f"{type(item).__name__} {text if len(text) <= 40 else text[:37] + '...'}"

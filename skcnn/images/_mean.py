@@ -1,0 +1,191 @@
+"""`MeanSubtract`: centre each colour channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from skcnn.exceptions import ImageReadError
+from skcnn.images._inputs import as_image_sequence, is_pixel_array
+from skcnn.images._sequence import ImageSequence, unreadable
+from skcnn.images._steps import SubtractMean
+from skcnn.images._transformer import ImageTransformerMixin, check_images, like_input
+
+__all__ = ["MeanSubtract"]
+
+# Of the ImageNet training images, RGB in [0, 255].
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+class MeanSubtract(ImageTransformerMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
+    """Subtract the mean of each colour channel, learned from the training images.
+
+    Parameters
+    ----------
+    mean : None, tuple of float, dict or "imagenet", default=None
+        None learns it; (r, g, b) or {"R": r, "G": g, "B": b} gives it, in [0, 255]; "imagenet" takes the published
+        means of the ImageNet training set.
+    std : None, True or tuple of float, default=None
+        What to divide by afterwards: nothing, the standard deviation of each channel (learned, or ImageNet's where
+        ``mean="imagenet"``), or the numbers given, all above 0.
+
+    Attributes
+    ----------
+    mean_ : ndarray of shape (n_channels,), float64
+        The means that are subtracted, in the order R, G, B.
+    std_ : ndarray of shape (n_channels,), float64, or None
+        What the result is divided by.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn import MeanSubtract
+    >>> images = np.stack([np.full((2, 2, 3), value, np.uint8) for value in (10, 30)])
+    >>> MeanSubtract().fit(images).mean_
+    array([20., 20., 20.])
+    >>> MeanSubtract().fit_transform(images)[:, 0, 0, 0]
+    array([-10.,  10.], dtype=float32)
+    """
+
+    def __init__(self, mean=None, *, std=None):
+        self.mean = mean
+        self.std = std
+
+    def fit(self, X: Any, y: Any = None) -> MeanSubtract:
+        """Learn the mean (and the standard deviation) of each channel in one pass over the images.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes; read only when something is to be learned.
+        y : array-like of shape (n_images,), default=None
+            Only its length is checked.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ImageReadError
+            Naming every image that cannot be read.
+        """
+        images = check_images(X, y)
+        mean, std = given_mean(self.mean), given_std(self.std, self.mean)
+        if mean is None or (self.std is True and std is None):
+            learned_mean, learned_std = channel_statistics(images)
+            mean = learned_mean if mean is None else mean
+            std = learned_std if self.std is True and std is None else std
+        if std is not None and (len(std) != len(mean) or min(std) <= 0):
+            raise ValueError(f"std needs {len(mean)} numbers above 0, one per channel of the mean; got {std}")
+        self.mean_ = np.asarray(mean, np.float64)
+        self.std_ = None if std is None else np.asarray(std, np.float64)
+        return self
+
+    def transform(self, X: Any) -> ImageSequence | np.ndarray:
+        """Centre the images.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes.
+
+        Returns
+        -------
+        ImageSequence, or ndarray of shape (n_images, height, width, n_channels) when `X` is a numeric ndarray
+            float32, around 0.
+        """
+        check_is_fitted(self)
+        return like_input(X, as_image_sequence(X).with_step(self._step()))
+
+    def inverse_transform(self, X: Any) -> ImageSequence | np.ndarray:
+        """Bring centred images back to pixels that can be shown.
+
+        Parameters
+        ----------
+        X : ImageSequence made by `transform`, or array-like of shape (n_images, height, width, n_channels)
+            Centred images.
+
+        Returns
+        -------
+        ImageSequence, or ndarray of shape (n_images, height, width, n_channels), uint8
+            In [0, 255].
+        """
+        check_is_fitted(self)
+        if isinstance(X, ImageSequence):
+            if not X.steps or X.steps[-1] != self._step():
+                raise ValueError(f"the last step of these images is not {self._step()}; nothing is there to undo")
+            return X.without_last_step()
+        centred = X if is_pixel_array(X) else np.asarray(as_image_sequence(X))
+        pixels = centred * (1 if self.std_ is None else self.std_) + self.mean_
+        return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+    def _step(self) -> SubtractMean:
+        std = None if self.std_ is None else tuple(self.std_.tolist())
+        return SubtractMean(tuple(self.mean_.tolist()), std)
+
+
+def given_mean(mean: Any) -> tuple[float, ...] | None:
+    """Return the mean the user named, None when it is to be learned."""
+    if mean is None:
+        return None
+    if isinstance(mean, str):
+        if mean == "imagenet":
+            return IMAGENET_MEAN
+        raise ValueError(f"The 'mean' parameter must be None, 'imagenet', (r, g, b) or a dict. Got {mean!r} instead.")
+    if isinstance(mean, dict):
+        if set(mean) != set("RGB"):
+            raise ValueError(f"a mean given as a dict has the keys 'R', 'G' and 'B'. Got {sorted(map(str, mean))}.")
+        mean = [mean[channel] for channel in "RGB"]
+    return numbers_of("mean", mean)
+
+
+def given_std(std: Any, mean: Any) -> tuple[float, ...] | None:
+    """Return the standard deviation the user named, None when there is none or it is to be learned."""
+    if std is None or std is False:
+        return None
+    if std is True:
+        return IMAGENET_STD if isinstance(mean, str) and mean == "imagenet" else None
+    return numbers_of("std", std)
+
+
+def numbers_of(name: str, values: Any) -> tuple[float, ...]:
+    """Return one or three finite numbers as floats."""
+    try:
+        numbers = np.asarray(values, np.float64).ravel()
+    except (TypeError, ValueError):
+        numbers = np.zeros(0)
+    if numbers.size not in (1, 3) or not np.isfinite(numbers).all():
+        raise ValueError(
+            f"The {name!r} parameter must be one finite number per channel, (r, g, b). Got {values!r} instead."
+        )
+    return tuple(numbers.tolist())
+
+
+def channel_statistics(images: ImageSequence) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel over all pixels of all images, in one streaming pass."""
+    import cv2
+
+    pixels, total, squares, failures = 0, np.zeros(0), np.zeros(0), {}
+    for index, image in enumerate(images.stream()):
+        if isinstance(image, ImageReadError):
+            failures[index] = str(image)
+            continue
+        mean, std = (figure.ravel() for figure in cv2.meanStdDev(image))
+        if total.size not in (0, mean.size):
+            raise ValueError(
+                f"image [{index}] has {mean.size} channels, those before it {total.size}; give all the same"
+            )
+        count = image.shape[0] * image.shape[1]
+        pixels += count
+        total = total + mean * count if total.size else mean * count
+        squares = squares + (std**2 + mean**2) * count if squares.size else (std**2 + mean**2) * count
+    if failures and (images.on_error == "raise" or not pixels):
+        raise unreadable(images, failures)
+    mean = total / pixels
+    std = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
+    return tuple(mean.tolist()), tuple(std.tolist())

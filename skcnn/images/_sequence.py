@@ -1,0 +1,258 @@
+"""`ImageSequence`: many images as one array-like that holds no pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from skcnn._parallel import available_threads, bounded_map
+from skcnn._validation import check_choice
+from skcnn.exceptions import ImageReadError
+from skcnn.images._decode import MAX_PIXELS, decode_image
+from skcnn.images._digests import DigestMemo
+from skcnn.images._sources import Content, Sources
+from skcnn.images._steps import ResizeCrop, Step, ToGrey
+
+__all__ = ["DECODES", "ON_ERROR", "ImageSequence", "unreadable"]
+
+DECODES = ("exact", "fast")
+ON_ERROR = ("raise", "nan")
+
+# Beyond this many the message would bury what it says; `failures` of the error always holds all.
+NAMED_FAILURES = 100
+
+
+class ImageSequence:
+    """An immutable, lazy sequence of images: sources, and the steps that each image goes through when it is read.
+
+    It indexes like a one-dimensional array. An integer decodes one image; a slice, a list, a mask or an index array
+    gives another `ImageSequence` without touching a pixel, which is all that cross-validation asks of its data.
+
+    Parameters
+    ----------
+    sources : Sources
+        Where the images are; `skcnn.images.as_image_sequence` makes them from anything.
+    steps : tuple of Step, default=()
+        What happens to each image after decoding, in order.
+    decode : {"exact", "fast"}, default="exact"
+        "fast" decodes a JPEG at the smallest scale that the first resizing step still shrinks.
+    max_pixels : int, default=178_956_970
+        Images that announce more pixels are refused before they are decoded.
+    on_error : {"raise", "nan"}, default="raise"
+        What reading an unreadable image gives: an error, or, where the steps fix the size, an image of NaN.
+
+    Attributes
+    ----------
+    shape : tuple (n_images,)
+    ndim : int
+        1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn.images import FlipHorizontal, as_image_sequence
+    >>> images = as_image_sequence([np.arange(6, dtype=np.uint8).reshape(1, 2, 3)] * 4)
+    >>> images.with_step(FlipHorizontal())[1:3]
+    ImageSequence of 2 images (<array of shape (1, 2, 3)>, ...), steps: FlipHorizontal()
+    >>> images.with_step(FlipHorizontal())[0].tolist()
+    [[[3, 4, 5], [0, 1, 2]]]
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        steps: Iterable[Step] = (),
+        *,
+        decode: str = "exact",
+        max_pixels: int = MAX_PIXELS,
+        on_error: str = "raise",
+    ):
+        check_choice("decode", decode, DECODES)
+        check_choice("on_error", on_error, ON_ERROR)
+        self.sources = sources
+        self.steps = tuple(steps)
+        self.decode_mode = decode
+        self.max_pixels = max_pixels
+        self.on_error = on_error
+
+    @property
+    def shape(self) -> tuple[int]:
+        """(n_images,), as of a one-dimensional array."""
+        return (len(self.sources),)
+
+    @property
+    def ndim(self) -> int:
+        """1, as of a one-dimensional array."""
+        return 1
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(height, width) that every image has after the steps; None where the steps do not fix it."""
+        size = None
+        for step in self.steps:
+            size = step.output_size(size)
+        return size
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, key: Any) -> Any:
+        # scikit-learn takes rows as array[indices, ...].
+        if isinstance(key, tuple) and len(key) == 2 and key[1] is Ellipsis:
+            key = key[0]
+        if isinstance(key, (int, np.integer)):
+            return self._read_one(range(len(self))[key])
+        return self._with(sources=self.sources.take(row_indices(key, len(self))))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[index] for index in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Decode every image into one array of shape (n_images, height, width, channels)."""
+        if copy is False:
+            raise ValueError("an ImageSequence holds no pixels: making an array of it always decodes")
+        images = self.load()
+        shapes = {image.shape for image in images}
+        if len(shapes) > 1:
+            msg = (
+                f"the images have {len(shapes)} different shapes, such as {min(shapes)} and {max(shapes)}, "
+                "and do not fit in one array; give them one size with skcnn.AspectAwareResize"
+            )
+            raise ValueError(msg)
+        return np.asarray(images, dtype)
+
+    def __repr__(self) -> str:
+        count = f"{len(self)} image" + "s" * (len(self) != 1)
+        first = f" ({self.sources.name(0)}{', ...' if len(self) > 1 else ''})" if len(self) else ""
+        steps = ", ".join(map(repr, self.steps)) or "none"
+        return f"ImageSequence of {count}{first}, steps: {steps}"
+
+    def with_step(self, step: Step) -> ImageSequence:
+        """Return a sequence whose images go through one more step."""
+        return self._with(steps=(*self.steps, step))
+
+    def without_last_step(self) -> ImageSequence:
+        """Return a sequence whose images skip the last step."""
+        return self._with(steps=self.steps[:-1])
+
+    def with_on_error(self, on_error: str) -> ImageSequence:
+        """Return a sequence that treats unreadable images by another rule."""
+        return self._with(on_error=on_error)
+
+    def with_decode(self, decode: str) -> ImageSequence:
+        """Return a sequence that decodes as "exact" or "fast"."""
+        return self._with(decode=decode)
+
+    def load(self) -> list[np.ndarray]:
+        """Decode every image, in threads.
+
+        Returns
+        -------
+        list of ndarray of shape (height, width, channels), uint8 or float32
+
+        Raises
+        ------
+        ImageReadError
+            Naming every image that cannot be read.
+        """
+        loaded = list(self.stream())
+        failures = {i: str(image) for i, image in enumerate(loaded) if isinstance(image, ImageReadError)}
+        return [self._blank(failures) if isinstance(image, ImageReadError) else image for image in loaded]
+
+    def stream(self) -> Iterator[np.ndarray | ImageReadError]:
+        """Decode one image after the other, in threads, a few ahead; an unreadable one is yielded as its error."""
+        threads = available_threads()
+
+        def load(index: int) -> np.ndarray | ImageReadError:
+            try:
+                return self.decode(self.read(index))
+            except ImageReadError as error:
+                return error
+
+        return bounded_map(load, range(len(self)), n_threads=threads, window=4 * threads)
+
+    def read(self, index: int, memo: DigestMemo | None = None) -> Content:
+        """Read the source of one image, without decoding it."""
+        return self.sources.read(index, memo)
+
+    def decode(self, content: Content) -> np.ndarray:
+        """Decode what was read and take it through the steps.
+
+        Returns
+        -------
+        ndarray of shape (height, width, 1 | 3), uint8 or float32
+        """
+        image = content.data
+        if isinstance(image, bytes):
+            image = decode_image(image, max_pixels=self.max_pixels, at_least=self._enough())
+        for step in self.steps:
+            image = step(image)
+        return image
+
+    def known_digests(self, memo: DigestMemo | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the (n_images, 20) digests that need no reading, and a mask of which those are."""
+        return self.sources.known_digests(memo)
+
+    def _enough(self) -> tuple[int, int] | None:
+        """Return the size a fast decode must not fall below: that of the first step, when it resizes."""
+        if self.decode_mode != "fast" or not self.steps or not isinstance(self.steps[0], ResizeCrop):
+            return None
+        return self.steps[0].output_size(None)
+
+    def _read_one(self, index: int) -> np.ndarray:
+        try:
+            return self.decode(self.read(index))
+        except ImageReadError as error:
+            return self._blank({index: str(error)}, error)
+
+    def _blank(self, failures: dict[int, str], cause: Exception | None = None) -> np.ndarray:
+        """Return what stands for an unreadable image, or raise, as `on_error` says."""
+        if self.on_error == "raise" or self.image_size is None:
+            raise unreadable(self, failures) from cause
+        channels = 1 if ToGrey() in self.steps else self.sources.channels
+        return np.full((*self.image_size, channels), np.nan, np.float32)
+
+    def _with(self, **changes: Any) -> ImageSequence:
+        settings = {
+            "sources": self.sources,
+            "steps": self.steps,
+            "decode": self.decode_mode,
+            "max_pixels": self.max_pixels,
+            "on_error": self.on_error,
+        }
+        return ImageSequence(**{**settings, **changes})
+
+
+def row_indices(key: Any, length: int) -> np.ndarray | slice:
+    """Turn any one-dimensional index into a slice or an array of row numbers."""
+    if isinstance(key, slice):
+        return key
+    rows = np.asarray(key)
+    if rows.size == 0:
+        return np.zeros(0, np.intp)
+    if rows.ndim != 1 or rows.dtype.kind not in "biu":
+        raise IndexError(f"an ImageSequence is indexed by integers, slices, masks or row numbers, not by {key!r}")
+    if rows.dtype == bool:
+        if len(rows) != length:
+            raise IndexError(f"a mask of length {len(rows)} does not fit a sequence of {length} images")
+        return np.flatnonzero(rows)
+    return rows
+
+
+def unreadable(images: ImageSequence, failures: dict[int, str]) -> ImageReadError:
+    """Return the error that names every unreadable image of a call.
+
+    Parameters
+    ----------
+    images : ImageSequence
+        The images of the call.
+    failures : dict of int to str
+        Position and reason of each unreadable one.
+    """
+    lines = [f"  [{index}] {images.sources.name(index)}: {reason}" for index, reason in sorted(failures.items())]
+    if len(lines) > NAMED_FAILURES:
+        lines[NAMED_FAILURES:] = [f"  ... and {len(lines) - NAMED_FAILURES} more (all in the error's `failures`)"]
+    count = f"{len(failures)} of {len(images)} image" + "s" * (len(images) != 1)
+    return ImageReadError(f"{count} cannot be read:\n" + "\n".join(lines), failures)

@@ -1,0 +1,248 @@
+"""Where images come from: files, addresses, encoded bytes, arrays. Nothing here decodes."""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skcnn._optional import import_optional
+from skcnn.exceptions import ImageReadError
+from skcnn.images._decode import lay_over_white
+from skcnn.images._digests import DIGEST_BYTES, DigestMemo, FileState, digest_array, digest_bytes
+
+__all__ = ["ArraySources", "BytesSources", "Content", "PathSources", "Sources", "is_url"]
+
+CHANNELS = (1, 3, 4)
+
+
+class Content(NamedTuple):
+    """What a source held when it was read: encoded bytes or ready pixels, and their digest."""
+
+    data: bytes | np.ndarray
+    digest: bytes
+
+
+class Sources(ABC):
+    """An immutable sequence of places to read images from."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of what is read: 3 for all that is decoded, 1 for grey arrays."""
+        return 3
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    @abstractmethod
+    def take(self, indices: np.ndarray | slice) -> Sources:
+        """Return the sources at `indices`, in that order."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Return what to call one source in a message."""
+
+    @abstractmethod
+    def read(self, index: int, memo: DigestMemo | None = None) -> Content:
+        """Read one source once; what was learned of its digest goes to `memo`. Raises ImageReadError."""
+
+    def known_digests(self, memo: DigestMemo | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the digests that need no reading.
+
+        Returns
+        -------
+        digests : ndarray of shape (n_images, 20), uint8
+        known : ndarray of shape (n_images,), bool
+            Which rows of `digests` hold one.
+        """
+        return np.zeros((len(self), DIGEST_BYTES), np.uint8), np.zeros(len(self), bool)
+
+
+class _ItemSources(Sources):
+    """Sources kept as a one-dimensional object array."""
+
+    def __init__(self, items: Sequence[Any] | np.ndarray):
+        if not isinstance(items, np.ndarray):
+            array = np.empty(len(items), object)
+            array[:] = items
+            items = array
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def take(self, indices: np.ndarray | slice) -> Sources:
+        return type(self)(self.items[indices])
+
+
+class BytesSources(_ItemSources):
+    """Encoded images in memory."""
+
+    def name(self, index: int) -> str:
+        return f"<{len(self.items[index])} bytes>"
+
+    def read(self, index: int, memo: DigestMemo | None = None) -> Content:
+        data = bytes(self.items[index])
+        return Content(data, digest_bytes(data))
+
+
+class PathSources(_ItemSources):
+    """Files, and addresses such as ``s3://...`` that fsspec can open."""
+
+    def name(self, index: int) -> str:
+        return self.items[index]
+
+    def read(self, index: int, memo: DigestMemo | None = None) -> Content:
+        path = self.items[index]
+        if is_url(path):
+            data = read_url(path)
+            return Content(data, digest_bytes(data))
+        read_ns = time.time_ns()
+        data, state = read_file(path)
+        digest = digest_bytes(data)
+        if memo is not None:
+            memo.record(absolute(path), state, digest, read_ns=read_ns)
+        return Content(data, digest)
+
+    def known_digests(self, memo: DigestMemo | None) -> tuple[np.ndarray, np.ndarray]:
+        if memo is None:
+            return super().known_digests(memo)
+        paths = [absolute(path) for path in self.items]
+        found = memo.lookup(paths, [file_state(path) for path in paths])
+        blank = bytes(DIGEST_BYTES)
+        digests = np.frombuffer(b"".join([digest or blank for digest in found]), np.uint8)
+        return digests.reshape(-1, DIGEST_BYTES), np.array([digest is not None for digest in found], bool)
+
+
+class ArraySources(Sources):
+    """Pixels in memory: one array of images of one size, or many arrays of any sizes.
+
+    Parameters
+    ----------
+    arrays : ndarray of shape (n_images, height, width, channels), or object ndarray of such images
+    """
+
+    def __init__(self, arrays: np.ndarray):
+        self.arrays = arrays
+
+    @property
+    def channels(self) -> int:
+        shape = self.arrays[0].shape if len(self.arrays) else ()
+        return 1 if len(shape) == 2 or shape[2:] == (1,) else 3
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def take(self, indices: np.ndarray | slice) -> Sources:
+        return type(self)(self.arrays[indices])
+
+    def name(self, index: int) -> str:
+        return f"<array of shape {self.arrays[index].shape}>"
+
+    def read(self, index: int, memo: DigestMemo | None = None) -> Content:
+        pixels = check_pixels(self.arrays[index])
+        return Content(pixels, digest_array(pixels))
+
+
+def is_url(path: str) -> bool:
+    """Whether `path` names a protocol, as ``https://...`` does, and not a file of this machine."""
+    return "://" in path
+
+
+def absolute(path: str) -> str:
+    """Return a path that means the same from every working directory; much cheaper than `os.path.abspath`."""
+    return path if os.path.isabs(path) or is_url(path) else os.path.join(os.getcwd(), path)
+
+
+def file_state(path: str) -> FileState | None:
+    """Return the state of a file, None when there is none to be had: reading it will say why."""
+    try:
+        return FileState.of(os.stat(path))
+    except (OSError, ValueError):
+        return None
+
+
+def read_file(path: str) -> tuple[bytes, FileState]:
+    """Read a file and the state that belongs to what was read."""
+    try:
+        with open(path, "rb") as file:
+            state = FileState.of(os.fstat(file.fileno()))
+            return file.read(), state
+    except FileNotFoundError as error:
+        raise ImageReadError("there is no such file") from error
+    except IsADirectoryError as error:
+        raise ImageReadError("it is a directory; skcnn.datasets.load_image_folder reads a folder of images") from error
+    except (OSError, ValueError) as error:
+        raise ImageReadError(f"it cannot be read: {error}") from error
+
+
+def read_url(url: str) -> bytes:
+    """Fetch an address through fsspec."""
+    fsspec = import_optional("fsspec", purpose=f"reading {url!r}", install="fsspec")
+    try:
+        with fsspec.open(url, "rb") as file:
+            return file.read()
+    except ImportError:
+        raise
+    except Exception as error:  # every fsspec backend brings errors of its own
+        raise ImageReadError(f"it cannot be fetched: {error!r}") from error
+
+
+def check_pixels(image: Any) -> np.ndarray:
+    """Return an image given as pixels in the form all steps expect.
+
+    Parameters
+    ----------
+    image : array-like of shape (height, width) or (height, width, 1 | 3 | 4)
+        Numbers in [0, 255], or centred ones; bool counts as black and white.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 1 | 3), uint8 or float32
+        Whole numbers become uint8, others float32; alpha is laid over white.
+
+    Raises
+    ------
+    ImageReadError
+        For another shape, no pixels, whole numbers outside [0, 255], or NaN or infinite pixels.
+    """
+    pixels = np.asarray(image)
+    if pixels.ndim == 2:
+        pixels = pixels[..., np.newaxis]
+    if pixels.ndim != 3 or pixels.shape[2] not in CHANNELS:
+        raise ImageReadError(
+            f"an image has the shape (height, width) or (height, width, 1 | 3 | 4), not {pixels.shape}"
+        )
+    if pixels.size == 0:
+        raise ImageReadError(f"the array of shape {pixels.shape} holds no pixels")
+    pixels = check_numbers(pixels)
+    return lay_over_white(pixels) if pixels.shape[2] == 4 else pixels
+
+
+def check_numbers(pixels: np.ndarray) -> np.ndarray:
+    """Turn the numbers of an image into uint8 or float32 without changing their values."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if np.issubdtype(pixels.dtype, np.integer):
+        low, high = pixels.min(), pixels.max()
+        if low < 0 or high > 255:
+            msg = (
+                f"whole-number pixels are expected in [0, 255], but these are in [{low}, {high}]; "
+                "scale them, or pass floats"
+            )
+            raise ImageReadError(msg)
+        return pixels.astype(np.uint8)
+    if np.issubdtype(pixels.dtype, np.floating):
+        pixels = pixels.astype(np.float32, copy=False)
+        # A sum is NaN or infinite when any pixel is, and costs no array of booleans.
+        if not np.isfinite(pixels.sum(dtype=np.float64)):
+            raise ImageReadError("the array holds NaN or infinite pixels; replace them, or leave the image out")
+        return pixels
+    raise ImageReadError(f"pixels are numbers, not {pixels.dtype}")

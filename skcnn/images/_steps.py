@@ -1,0 +1,151 @@
+"""Deterministic things that happen to an image after decoding, as values: equal steps have equal fingerprints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from skcnn.images._geometry import centre_box, covering_size, middle_box
+
+__all__ = ["INTERPOLATIONS", "Crop", "FlipHorizontal", "ResizeCrop", "Step", "SubtractMean", "ToGrey", "describe_steps"]
+
+INTERPOLATIONS = ("area", "linear", "cubic", "lanczos", "nearest")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One deterministic operation on an image of shape (height, width, channels)."""
+
+    # Raise it when the same parameters would give other pixels: it is part of every fingerprint.
+    version: ClassVar[int] = 1
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Return the changed image; the given one is left as it is."""
+        raise TypeError(f"{type(self).__name__} does not say what it does to an image")
+
+    def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        """Return the (height, width) after this step for `size` before it; None where that is not known."""
+        return size
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything that decides what this step does, as JSON types."""
+        return {"step": type(self).__name__, "version": self.version, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class ResizeCrop(Step):
+    """Resize along the shorter side and cut out the centre: exactly (height, width) comes out, undistorted.
+
+    Parameters
+    ----------
+    height, width : int
+        Size in pixels of the result.
+    interpolation : str, default="area"
+        One of ``INTERPOLATIONS``. "area" averages when the image shrinks and is bilinear when it grows, where area
+        averaging would show blocks.
+    """
+
+    height: int
+    width: int
+    interpolation: str = "area"
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Return an image of shape (height, width, channels)."""
+        size, target = image.shape[:2], (self.height, self.width)
+        if size == target:
+            return image
+        image = Crop(*middle_box(size, target))(image)
+        size = image.shape[:2]
+        covering = covering_size(size, target)
+        if covering != size:
+            image = self._resize(image, covering)
+        return Crop(*centre_box(covering, target))(image)
+
+    def _resize(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        import cv2
+
+        name = self.interpolation
+        if name == "area" and size[0] >= image.shape[0]:
+            name = "linear"
+        method = {
+            "area": cv2.INTER_AREA,
+            "linear": cv2.INTER_LINEAR,
+            "cubic": cv2.INTER_CUBIC,
+            "lanczos": cv2.INTER_LANCZOS4,
+            "nearest": cv2.INTER_NEAREST_EXACT,
+        }[name]
+        # OpenCV drops the last axis of a one-channel image.
+        return cv2.resize(image, size[::-1], interpolation=method).reshape(*size, image.shape[2])
+
+    def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        """Return (height, width), whatever came in."""
+        return self.height, self.width
+
+
+@dataclass(frozen=True)
+class Crop(Step):
+    """Cut the box (top, left, height, width) out of an image."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Return a contiguous image of shape (height, width, channels); a box that reaches outside is refused."""
+        height, width = image.shape[:2]
+        if self.top < 0 or self.left < 0 or self.top + self.height > height or self.left + self.width > width:
+            raise ValueError(f"{self} reaches outside an image of {height} x {width} pixels; resize it first")
+        box = image[self.top : self.top + self.height, self.left : self.left + self.width]
+        return np.ascontiguousarray(box)
+
+    def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        """Return (height, width) of the box."""
+        return self.height, self.width
+
+
+@dataclass(frozen=True)
+class FlipHorizontal(Step):
+    """Mirror an image left to right."""
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Return the mirror image."""
+        return np.ascontiguousarray(image[:, ::-1])
+
+
+@dataclass(frozen=True)
+class ToGrey(Step):
+    """Reduce RGB to one channel of luma (ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B)."""
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Return an image of shape (height, width, 1)."""
+        if image.shape[2] == 1:
+            return image
+        import cv2
+
+        return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., np.newaxis]
+
+
+@dataclass(frozen=True)
+class SubtractMean(Step):
+    """Subtract one number per channel, then divide by one where `std` is given; float32 comes out."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...] | None = None
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Return a float32 image of the same shape."""
+        if len(self.mean) not in (1, image.shape[2]):
+            raise ValueError(f"a mean of {len(self.mean)} channels does not fit an image of {image.shape[2]} channels")
+        centred = image.astype(np.float32) - np.asarray(self.mean, np.float32)
+        if self.std is not None:
+            centred /= np.asarray(self.std, np.float32)
+        return centred
+
+
+def describe_steps(steps: Iterable[Step]) -> list[dict[str, Any]]:
+    """Return what decides the effect of `steps`, as JSON types; equal lists mean equal pixels."""
+    return [step.describe() for step in steps]

@@ -1,0 +1,7 @@
+"""Rank-k accuracy: how often the right label is among the k that a classifier finds likeliest."""
+
+from __future__ import annotations
+
+from skcnn.metrics._rank import make_rank_k_scorer, rank1, rank5, rank_k_accuracy_score
+
+__all__ = ["make_rank_k_scorer", "rank1", "rank5", "rank_k_accuracy_score"]

@@ -1,0 +1,372 @@
+"""Rank-k accuracy and scorers that keep every score column with the class it belongs to."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.metrics._scorer import _BaseScorer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike, NDArray
+
+RESPONSE_METHODS = ("predict_proba", "decision_function")
+
+
+def rank_k_accuracy_score(
+    y_true: ArrayLike,
+    y_proba: ArrayLike,
+    *,
+    k: int,
+    labels: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    normalize: bool = True,
+) -> float:
+    """Share of samples whose true label is among the k highest-scored classes.
+
+    Unlike :func:`sklearn.metrics.top_k_accuracy_score`, it takes `labels` in any order, two columns for two classes,
+    and true labels that have no column: a fold whose training part lacked a class is scored, and those samples are
+    misses. Where scikit-learn's function gives a score, this one gives the same.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        True labels: strings, integers or booleans. A label that is not in `labels` is a miss.
+    y_proba : array-like of shape (n_samples, n_classes) or (n_samples,)
+        Finite probabilities or decision scores, any numeric dtype; higher is likelier. With two classes a single
+        score per sample (shape (n_samples,) or (n_samples, 1)) speaks for the second one in sorted order, or for
+        ``labels[1]`` when `labels` is given; its threshold is 0.5 when all scores are in [0, 1], otherwise 0.
+    k : int
+        How many classes a sample may name, in [1, n_classes - 1].
+    labels : array-like of shape (n_classes,), default=None
+        The label of each column, in any order: an estimator's ``classes_``. None takes the sorted labels of `y_true`,
+        which is refused unless there are as many of them as columns.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights in [0, inf). None weighs every sample alike.
+    normalize : bool, default=True
+        False returns the number (or total weight) of the hits, not their share.
+
+    Returns
+    -------
+    score : float
+        In [0, 1], or in [0, n_samples] (total weight) with ``normalize=False``; higher is better.
+
+    Raises
+    ------
+    ValueError
+        If `k` is no integer in [1, n_classes - 1]; if lengths disagree or there are no samples; if a score is not
+        finite; if `labels` has duplicates, cannot be sorted, or is needed and was not given; if a true label is
+        missing (None or NaN); if one of `y_true` and `labels` holds strings and the other does not.
+
+    See Also
+    --------
+    make_rank_k_scorer : The same score as a ``scoring=`` argument.
+
+    Notes
+    -----
+    Ties are broken as scikit-learn breaks them: among equal scores the class that sorts last comes first, except
+    between two classes, where the first wins (as in ``predict``). The order of the columns plays no part.
+
+    Examples
+    --------
+    >>> from skcnn.metrics import rank_k_accuracy_score
+    >>> y_proba = [[0.5, 0.3, 0.2], [0.1, 0.6, 0.3], [0.2, 0.7, 0.1]]
+    >>> y_true = ["cat", "fox", "fox"]
+    >>> round(rank_k_accuracy_score(y_true, y_proba, k=1, labels=["cat", "dog", "fox"]), 3)
+    0.333
+    >>> round(rank_k_accuracy_score(y_true, y_proba, k=2, labels=["cat", "dog", "fox"]), 3)
+    0.667
+    """
+    _check_k(k)
+    true_labels = _check_y_true(y_true)
+    scores = _check_scores(y_proba, len(true_labels))
+    classes = _check_labels(labels, true_labels, scores)
+    if scores.ndim == 1 or (scores.shape[1] == 1 and len(classes) == 2):
+        scores = _two_columns(scores.ravel())
+    if scores.shape[1] != len(classes):
+        msg = (
+            f"y_proba scores {scores.shape[1]} classes, labels names {len(classes)}. Pass one label for each column, "
+            "in the order of the columns: labels=estimator.classes_."
+        )
+        raise ValueError(msg)
+    _check_k(k, n_classes=len(classes))
+
+    columns = _columns_of(true_labels, classes)
+    hits = (columns >= 0) & (_true_ranks(scores, columns, classes) < k)
+    weights = _check_sample_weight(sample_weight, len(true_labels), normalize=normalize)
+    if weights is None:
+        return float(hits.mean() if normalize else hits.sum())
+    return float(np.average(hits, weights=weights) if normalize else np.dot(hits, weights))
+
+
+def make_rank_k_scorer(k: int) -> Callable[..., float]:
+    """Make a scorer of rank-k accuracy for ``scoring=`` in searches and cross-validation.
+
+    The scorer reads ``predict_proba``, or ``decision_function`` of an estimator that has no probabilities, and takes
+    the label of each column from ``estimator.classes_`` (also that of a pipeline or search), so a label that the
+    training fold lacked is a miss and shifts no column. In a dictionary of scorers (``{"rank1": rank1,
+    "rank5": rank5}``) all of them together ask an estimator of three or more classes for its probabilities once per
+    fold.
+
+    Parameters
+    ----------
+    k : int
+        How many classes a sample may name, at least 1 and less than the number of classes.
+
+    Returns
+    -------
+    scorer : callable
+        ``scorer(estimator, X, y, sample_weight=None)`` returns a float in [0, 1]; higher is better. It can be pickled
+        and cloned. With metadata routing enabled, ``scorer.set_score_request(sample_weight=True)`` asks for weights;
+        it changes the scorer, so call it on one of your own rather than on the shared ``rank1`` or ``rank5``.
+
+        The scorer raises ValueError if the estimator has neither method or no ``classes_``, if it knows k or fewer
+        classes, and for whatever :func:`rank_k_accuracy_score` refuses.
+
+    Raises
+    ------
+    ValueError
+        If `k` is not an integer of at least 1.
+
+    See Also
+    --------
+    rank_k_accuracy_score : The score itself.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.dummy import DummyClassifier
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from skcnn.metrics import make_rank_k_scorer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> scorer = make_rank_k_scorer(2)
+    >>> scorer
+    make_rank_k_scorer(2)
+    >>> cross_val_score(DummyClassifier(strategy="constant", constant=0), X, y, scoring=scorer, cv=2).round(2)
+    array([0.67, 0.67])
+    """
+    _check_k(k)
+    return _RankKScorer(int(k))
+
+
+# The private base costs a look at each scikit-learn release. It buys what no public class offers: in a dictionary of
+# scorers scikit-learn hands its cached predictions only to a _BaseScorer, and a network is too slow to run once per
+# scorer; set_score_request comes with it. make_scorer, the public way to one, never shows the score function the
+# estimator's classes_. We rely on little: the constructor, and _score(method_caller, estimator, X, y, **metadata).
+class _RankKScorer(_BaseScorer):
+    """Score an estimator by rank-k accuracy; made by :func:`make_rank_k_scorer`."""
+
+    def __init__(self, k: int):
+        super().__init__(_score_function, 1, {"k": k}, response_method=RESPONSE_METHODS)
+        self.k = k
+
+    def __call__(self, estimator: Any, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the rank-k accuracy of a fitted estimator on X and y."""
+        return self._score(_call, estimator, X, y, sample_weight=sample_weight)
+
+    def __repr__(self) -> str:
+        return f"make_rank_k_scorer({self.k})"
+
+    def _score(
+        self,
+        method_caller: Callable[..., Any],
+        estimator: Any,
+        X: Any,
+        y_true: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        method = _response_method(estimator)
+        classes = _classes_of(estimator)
+        _check_k(self.k, n_classes=len(classes))
+        if len(classes) == 2:
+            # Scikit-learn caches one column for two classes, and whichever class another scorer named as positive.
+            scores = np.asarray(_call(estimator, method, X))
+            if method == "decision_function" and scores.ndim == 1:
+                # A fold whose decisions all lie in [0, 1] would pass for probabilities.
+                scores = np.column_stack([np.zeros_like(scores), scores])
+        else:
+            scores = method_caller(estimator, method, X)
+        return rank_k_accuracy_score(y_true, scores, k=self.k, labels=classes, sample_weight=sample_weight)
+
+
+def _score_function(y_true, y_pred, sample_weight=None, **kwargs):
+    # Scikit-learn reads the metadata a scorer may request off this signature: sample_weight, not k or labels.
+    return rank_k_accuracy_score(y_true, y_pred, sample_weight=sample_weight, **kwargs)
+
+
+def _call(estimator: Any, method: str, X: Any) -> Any:
+    return getattr(estimator, method)(X)
+
+
+def _response_method(estimator: Any) -> str:
+    for method in RESPONSE_METHODS:
+        if hasattr(estimator, method):
+            return method
+    msg = (
+        f"Rank-k accuracy ranks the classes by predict_proba or decision_function; {type(estimator).__name__} has "
+        "neither. Use a classifier that has one of them, or score its predict with scoring='accuracy'."
+    )
+    raise ValueError(msg)
+
+
+def _classes_of(estimator: Any) -> NDArray[Any]:
+    classes = getattr(estimator, "classes_", None)
+    if classes is None:
+        msg = (
+            f"{type(estimator).__name__} has no classes_, so its score columns have no labels. Fit it first, or use a "
+            "classifier that sets classes_."
+        )
+        raise ValueError(msg)
+    name = f"classes_ of {type(estimator).__name__}"
+    return _one_dimensional(classes, name, "Rank-k accuracy is for one label per sample: score each output by itself.")
+
+
+def _true_ranks(scores: NDArray[Any], columns: NDArray[np.intp], classes: NDArray[Any]) -> NDArray[np.intp]:
+    """For each sample, count the classes that come before the one in its true column (int, shape (n_samples,))."""
+    # Ties go by sorted label, not by column: the same scores in another column order give the same ranks.
+    position = np.empty(len(classes), dtype=np.intp)
+    position[np.argsort(classes, kind="stable")] = np.arange(len(classes))
+    own_position = position[columns][:, np.newaxis]
+    own_score = np.take_along_axis(scores, columns[:, np.newaxis], axis=1)
+    wins_tie = position < own_position if len(classes) == 2 else position > own_position
+    before: NDArray[np.bool_] = (scores > own_score) | ((scores == own_score) & wins_tie)
+    return before.sum(axis=1)
+
+
+def _columns_of(true_labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the column of each true label, -1 where it has none."""
+    column_of = {label: column for column, label in enumerate(classes.tolist())}
+    if len(column_of) != len(classes):
+        unique, counts = np.unique(classes, return_counts=True)
+        msg = f"labels must differ from column to column. Got {unique[counts > 1].tolist()} more than once."
+        raise ValueError(msg)
+    listed = true_labels.tolist()
+    if {isinstance(label, str) for label in listed}.isdisjoint({isinstance(label, str) for label in column_of}):
+        # Scored, this would be a plausible-looking 0.0.
+        msg = (
+            f"No label of y_true can be a column: y_true holds {_kind(listed[0])} such as {listed[0]!r}, the columns "
+            f"{_kind(next(iter(column_of)))} such as {next(iter(column_of))!r}. Convert one of them."
+        )
+        raise ValueError(msg)
+    return np.array([column_of.get(label, -1) for label in listed], dtype=np.intp)
+
+
+def _kind(label: object) -> str:
+    return "strings" if isinstance(label, str) else f"values of type {type(label).__name__}"
+
+
+def _two_columns(scores: NDArray[Any]) -> NDArray[Any]:
+    threshold = 0.5 if scores.min() >= 0 and scores.max() <= 1 else 0.0
+    return np.column_stack([np.full_like(scores, threshold, dtype=np.float64), scores])
+
+
+def _check_k(k: Any, n_classes: int | None = None) -> None:
+    if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 1:
+        msg = f"'k' must be an integer of at least 1. Got {k!r}."
+        raise ValueError(msg)
+    if n_classes is not None and k >= n_classes:
+        remedy = f"Choose k from 1 to {n_classes - 1}." if n_classes > 1 else "One class leaves nothing to rank."
+        msg = (
+            "'k' must be smaller than the number of classes: otherwise every class is among the first k and the score "
+            f"would always be 1.0. Got k={k} with n_classes={n_classes}. {remedy}"
+        )
+        raise ValueError(msg)
+
+
+def _one_dimensional(values: Any, name: str, remedy: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        msg = f"{name} must be a flat list of labels. Got entries of different lengths. {remedy}"
+        raise ValueError(msg) from error
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array.ravel()
+    if array.ndim != 1:
+        msg = f"{name} must be a flat list of labels. Got shape {array.shape}. {remedy}"
+        raise ValueError(msg)
+    return array
+
+
+def _check_y_true(y_true: ArrayLike) -> NDArray[Any]:
+    array = _one_dimensional(y_true, "y_true", "Turn one-hot rows into labels: classes[y_true.argmax(axis=1)].")
+    if len(array) == 0:
+        msg = "y_true is empty: no samples, no accuracy. Pass at least one sample."
+        raise ValueError(msg)
+    # Only NaN differs from itself.
+    missing = [
+        i for i, label in enumerate(array.tolist()) if label is None or (isinstance(label, Real) and label != label)
+    ]
+    if missing:
+        msg = f"y_true has {len(missing)} missing labels (None or NaN), the first at {missing[0]}. Drop those samples."
+        raise ValueError(msg)
+    return array
+
+
+def _check_scores(y_proba: ArrayLike, n_samples: int) -> NDArray[Any]:
+    try:
+        scores = np.asarray(y_proba)
+        if scores.dtype.kind not in "biuf":
+            scores = scores.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        msg = (
+            "y_proba must be numbers of shape (n_samples, n_classes): the result of predict_proba or decision_function."
+        )
+        raise ValueError(msg) from error
+    if scores.ndim not in (1, 2):
+        msg = f"y_proba must have shape (n_samples, n_classes), or (n_samples,) for two classes. Got {scores.shape}."
+        raise ValueError(msg)
+    if len(scores) != n_samples:
+        msg = f"y_true has {n_samples} samples, y_proba {len(scores)}. Pass one row of scores for each label."
+        raise ValueError(msg)
+    bad = np.flatnonzero(~np.isfinite(scores.reshape(n_samples, -1)).all(axis=1))
+    if len(bad):
+        msg = (
+            f"y_proba must be finite. Got NaN or infinity in {len(bad)} of {n_samples} rows, the first at {bad[0]}. "
+            "Drop those samples (unreadable images?) or find out whether training diverged."
+        )
+        raise ValueError(msg)
+    return scores
+
+
+def _check_labels(labels: ArrayLike | None, true_labels: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
+    try:
+        if labels is not None:
+            classes = _one_dimensional(labels, "labels", "Pass labels=estimator.classes_.")
+            np.sort(classes)
+            return classes
+        classes = np.unique(true_labels)
+    except TypeError as error:
+        source = "y_true" if labels is None else "labels"
+        msg = f"{source} mixes types that cannot be sorted ({error}). Make them all strings or all numbers."
+        raise ValueError(msg) from error
+    n_columns = 2 if scores.ndim == 1 or scores.shape[1] == 1 else scores.shape[1]
+    if len(classes) != n_columns:
+        msg = (
+            f"y_true holds {len(classes)} distinct labels, y_proba scores {n_columns} classes, so the columns cannot "
+            "be told apart. Say which label each column is: labels=estimator.classes_."
+        )
+        raise ValueError(msg)
+    return classes
+
+
+def _check_sample_weight(sample_weight: ArrayLike | None, n_samples: int, *, normalize: bool) -> NDArray[Any] | None:
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n_samples,):
+        msg = f"sample_weight must have shape ({n_samples},), one weight for each label. Got shape {weights.shape}."
+        raise ValueError(msg)
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        msg = f"sample_weight must be finite and not negative. Got values from {weights.min()} to {weights.max()}."
+        raise ValueError(msg)
+    if normalize and not weights.any():
+        msg = "sample_weight is 0 for every sample, so no share can be taken. Give some sample a positive weight."
+        raise ValueError(msg)
+    return weights
+
+
+rank1 = make_rank_k_scorer(1)
+rank5 = make_rank_k_scorer(5)

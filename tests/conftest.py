@@ -1,0 +1,89 @@
+"""Fixtures shared by all tests: a cache of their own, and small real image files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+# The same examples in every run, and no folder of them beside the code.
+settings.register_profile("skcnn", database=None, derandomize=True, deadline=None, max_examples=60)
+settings.load_profile("skcnn")
+
+# Three classes that a colour histogram tells apart.
+CLASS_TINTS = {"apple": (1.0, 0.3, 0.3), "leaf": (0.3, 1.0, 0.3), "sea": (0.3, 0.3, 1.0)}
+
+
+@pytest.fixture(autouse=True)
+def private_cache(tmp_path_factory, monkeypatch):
+    """Keep every test away from the user's cache; the directory does not exist yet."""
+    directory = tmp_path_factory.mktemp("cache") / "skcnn"
+    monkeypatch.setenv("SKCNN_CACHE_DIR", str(directory))
+    monkeypatch.delenv("SKCNN_CACHE_LIMIT", raising=False)
+    return directory
+
+
+def make_photo(height=48, width=64, *, seed=0, tint=(1.0, 1.0, 1.0)):
+    """Return a smooth random RGB picture of shape (height, width, 3), uint8."""
+    noise = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    smooth = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+    return np.rint(np.asarray(smooth) * np.asarray(tint)).astype(np.uint8)
+
+
+def encode_image(pixels, format="PNG", **options):
+    """Return pixels (an array or a Pillow image) as the bytes of an image file."""
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def photo():
+    """Return the function that makes smooth random RGB pixels: photo(height, width, seed=, tint=)."""
+    return make_photo
+
+
+@pytest.fixture
+def encode():
+    """Return the function that encodes with Pillow: encode(pixels or Pillow image, format, **options)."""
+    return encode_image
+
+
+@pytest.fixture
+def write_image(tmp_path):
+    """Return a function that writes an image file below tmp_path, the format by its suffix, and gives its path."""
+
+    def write(name, pixels=None, **options):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if pixels is None:
+            pixels = make_photo()
+        Image.fromarray(pixels).save(path, **options)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def image_folder(tmp_path) -> Path:
+    """Return a folder of 3 class folders with 4 small JPEG and PNG files each, no two of one size."""
+    root = tmp_path / "images"
+    for label, (name, tint) in enumerate(CLASS_TINTS.items()):
+        (root / name).mkdir(parents=True)
+        for number in range(4):
+            seed = 4 * label + number
+            pixels = make_photo(40 + 3 * seed, 70 - 2 * seed, seed=seed, tint=tint)
+            suffix = ("jpg", "png")[number % 2]
+            Image.fromarray(pixels).save(root / name / f"{name}_{number}.{suffix}")
+    return root
+
+
+@pytest.fixture
+def image_paths(image_folder) -> list[str]:
+    """Return the 12 paths of `image_folder`, sorted, so that their labels are np.repeat(["apple", "leaf", "sea"], 4)."""
+    return sorted(str(path) for path in image_folder.rglob("*.*"))

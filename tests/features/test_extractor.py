@@ -1,0 +1,559 @@
+"""The estimator as a user meets it: right values, nothing computed twice, errors that help."""
+
+import os
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import BaggingClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import Pipeline
+
+from skcnn import AspectAwareResize, CNNFeatureExtractor, MeanSubtract
+from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingWarning, StoreWarning
+
+
+@pytest.fixture
+def extractor(tiny_model):
+    return CNNFeatureExtractor(tiny_model)
+
+
+@pytest.fixture
+def twin(tiny_model):
+    """The plain Keras way to the same features."""
+    import keras
+
+    trunk = keras.Model(tiny_model.input, tiny_model.get_layer("sum").output)
+    return lambda pixels: np.asarray(trunk(pixels.astype(np.float32))).mean(axis=(1, 2))
+
+
+# Values -------------------------------------------------------------------------------------------------------------
+
+
+def test_features_equal_those_of_plain_keras(extractor, files, pixels, twin):
+    features = extractor.fit_transform(files)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, twin(pixels), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(extractor.transform(files), features)
+
+
+def test_every_kind_of_input_gives_the_same_features(extractor, files, pixels, twin):
+    data = [Path(file).read_bytes() for file in files]
+    for X in (files, np.array(files), np.array(files)[:, np.newaxis], data, pixels, list(pixels)):
+        np.testing.assert_allclose(extractor.fit_transform(X), twin(pixels), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("cache", [True, None])
+def test_order_duplicates_and_batch_size_do_not_matter(tiny_model, files, pixels, twin, cache):
+    order = [3, 3, 0, 11, 5, 3, 0]
+    expected = twin(pixels)[order]
+    for batch_size in (1, 2, 100):
+        extractor = CNNFeatureExtractor(tiny_model, batch_size=batch_size, cache=cache)
+        features = extractor.fit_transform([files[index] for index in order])
+        np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "pooling", "shape"),
+    [
+        ("first_activation", "avg", (8,)),
+        ("first_activation", "max", (8,)),
+        ("first_activation", "flatten", (16 * 16 * 8,)),
+        ("first_activation", None, (16, 16, 8)),
+        (-1, "avg", (3,)),
+        ("pooled", "avg", (8,)),
+        (None, "avg", (8,)),
+    ],
+)
+def test_any_layer_and_pooling(tiny_model, files, pixels, layer, pooling, shape):
+    import keras
+
+    extractor = CNNFeatureExtractor(tiny_model, layer=layer, pooling=pooling)
+    features = extractor.fit_transform(files)
+    assert extractor.feature_shape_ == shape
+    assert features.shape == (12, *shape)
+    at = tiny_model.layers[layer] if isinstance(layer, int) else tiny_model.get_layer(layer or "sum")
+    raw = np.asarray(keras.Model(tiny_model.input, at.output)(pixels.astype(np.float32)))
+    if raw.ndim == 4:
+        pool = {"avg": lambda a: a.mean((1, 2)), "max": lambda a: a.max((1, 2)), None: lambda a: a}
+        raw = pool.get(pooling, lambda a: a.reshape(12, -1))(raw)
+    np.testing.assert_allclose(features, raw, rtol=1e-5, atol=1e-5)
+
+
+def test_float16_is_half_the_bytes(tiny_model, files):
+    whole = CNNFeatureExtractor(tiny_model)
+    half = CNNFeatureExtractor(tiny_model, dtype="float16")
+    np.testing.assert_allclose(half.fit_transform(files), whole.fit_transform(files), rtol=1e-3)
+    assert half.fit_transform(files).dtype == np.float16
+    assert half.cache_info().bytes * 2 == whole.cache_info().bytes == 12 * 8 * 4
+
+
+def test_grey_images_go_through_a_network_of_colours(extractor, pixels):
+    grey = pixels[..., :1]
+    np.testing.assert_array_equal(extractor.fit_transform(grey), extractor.transform(np.repeat(grey, 3, axis=-1)))
+
+
+def test_a_network_of_one_channel_sees_grey():
+    import keras
+
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, keras.layers.Flatten()(inputs))
+    pixels = np.zeros((1, 8, 8, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
+    np.testing.assert_array_equal(CNNFeatureExtractor(model).fit_transform(pixels), np.full((1, 64), 76))
+
+
+def test_nothing_global_changes(tiny_model, files):
+    import keras
+
+    random.seed(1)
+    np.random.seed(1)
+    expected = random.random(), np.random.random()
+    policy, environment = keras.config.dtype_policy(), dict(os.environ)
+    named = keras.layers.Dense(1).name
+    random.seed(1)
+    np.random.seed(1)
+    CNNFeatureExtractor(weights=None, input_size=32, cache=None).fit_transform(files)
+    assert (random.random(), np.random.random()) == expected
+    assert keras.config.dtype_policy() == policy
+    assert dict(os.environ) == environment
+    stem, _, number = named.rpartition("_")
+    assert keras.layers.Dense(1).name == (f"{stem}_{int(number) + 1}" if stem else "dense_1")
+
+
+def test_random_weights_are_the_same_in_every_network_built(files):
+    settings = {"weights": None, "input_size": 32, "cache": None}
+    first = CNNFeatureExtractor("MobileNetV2", **settings).fit_transform(files)
+    from skcnn.backbones import unload_networks
+
+    unload_networks()
+    second = CNNFeatureExtractor("MobileNetV2", **settings).fit_transform(files)
+    np.testing.assert_array_equal(first, second)
+    assert first.std() > 1e-3
+
+
+def test_a_mixed_precision_policy_does_not_reach_the_features(files):
+    import keras
+
+    settings = {"weights": None, "input_size": 32, "cache": None}
+    expected = CNNFeatureExtractor("MobileNetV2", **settings).fit_transform(files)
+    from skcnn.backbones import unload_networks
+
+    unload_networks()
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        np.testing.assert_array_equal(CNNFeatureExtractor("MobileNetV2", **settings).fit_transform(files), expected)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+# The store ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_image_goes_through_the_network_once(extractor, files, run_sizes):
+    extractor.fit_transform(files[:8])
+    extractor.transform(files[4:])
+    clone(extractor).fit_transform(files)
+    assert sum(run_sizes) == 12
+    assert extractor.cache_info() == (4 + 12, 12, 12, 12 * 8 * 4)
+
+
+def test_once_through_a_whole_grid_search(extractor, files, run_sizes):
+    pipe = Pipeline([("resize", AspectAwareResize(16)), ("features", extractor), ("clf", LogisticRegression())])
+    search = GridSearchCV(pipe, {"clf__C": [0.1, 1], "resize__interpolation": ["area", "linear"]}, cv=3)
+    search.fit(files, ["a", "b", "c"] * 4).predict(files)
+    assert sum(run_sizes) == 24  # two interpolations are two kinds of features
+
+
+@pytest.mark.slow
+def test_once_under_two_workers(files):
+    pipe = Pipeline([("features", CNNFeatureExtractor(weights=None, input_size=32)), ("clf", LogisticRegression())])
+    search = GridSearchCV(pipe, {"clf__C": [0.1, 1]}, cv=3, n_jobs=2).fit(files, ["a", "b", "c"] * 4)
+    assert search.best_estimator_["features"].cache_info().rows == 12
+
+
+def test_renamed_files_are_hits(extractor, files, run_sizes, tmp_path):
+    expected = extractor.fit_transform(files)
+    moved = [shutil.move(file, tmp_path / f"renamed-{index}.png") for index, file in enumerate(files)]
+    np.testing.assert_array_equal(extractor.transform(moved), expected)
+    assert sum(run_sizes) == 12
+
+
+def test_an_overwritten_file_is_the_only_one_computed_again(extractor, files, run_sizes, twin, pixels):
+    import cv2
+
+    before = extractor.fit_transform(files)
+    cv2.imwrite(files[5], np.ascontiguousarray(pixels[5, ::-1, :, ::-1]))
+    after = extractor.transform(files)
+    np.testing.assert_allclose(after[5], twin(pixels[5:6, ::-1])[0], rtol=1e-5)
+    np.testing.assert_array_equal(np.delete(after, 5, 0), np.delete(before, 5, 0))
+    assert run_sizes == [12, 1]
+
+
+def test_an_overwrite_of_the_same_size_and_time_is_noticed(extractor, tmp_path):
+    file = tmp_path / "image.bmp"
+    images = [np.full((16, 16, 3), value, np.uint8) for value in (50, 200)]
+    import cv2
+
+    features = []
+    for image in images:
+        cv2.imwrite(str(file), image)
+        os.utime(file, ns=(10**18, 10**18))
+        features.append(extractor.fit_transform([str(file)]))
+    assert (features[0] != features[1]).any()
+
+
+def test_a_settled_file_is_not_read_again(extractor, files, settled, monkeypatch):
+    from skcnn.images import _sources
+
+    expected = extractor.fit_transform(files)
+    monkeypatch.setattr(_sources, "read_file", lambda path: pytest.fail(f"{path} was read"))
+    np.testing.assert_array_equal(extractor.transform(files), expected)
+
+
+def test_resizing_before_shares_the_rows_of_resizing_inside(tiny_model, files, run_sizes):
+    inside = CNNFeatureExtractor(tiny_model)
+    features = inside.fit_transform(files)
+    resized = AspectAwareResize((16, 16)).fit_transform(files)
+    np.testing.assert_array_equal(clone(inside).fit_transform(resized), features)
+    assert sum(run_sizes) == 12
+    inside.transform(AspectAwareResize((16, 16), interpolation="linear").fit_transform(files))
+    assert sum(run_sizes) == 24
+
+
+def test_whatever_changes_the_values_changes_the_rows(tiny_model, files, run_sizes):
+    settings = [
+        {},
+        {"layer": "first_activation"},
+        {"pooling": "max"},
+        {"dtype": "float16"},
+        {"decode": "fast"},
+        {"backbone": "efficientnet_lite0", "weights": None, "input_size": 32},
+        {"backbone": "efficientnet_lite0", "weights": None, "input_size": 33},
+        {"backbone": "efficientnet_lite0", "weights": None, "input_size": 32, "preprocess": None},
+    ]
+    for count, setting in enumerate(settings, 1):
+        CNNFeatureExtractor(**{"backbone": tiny_model, **setting}).fit_transform(files)
+        assert sum(run_sizes) == 12 * count, setting
+
+
+def test_a_model_trained_on_is_another_network(files, run_sizes):
+    import keras
+
+    inputs = keras.Input((16, 16, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 3, kernel_initializer="ones")(inputs))
+    extractor = CNNFeatureExtractor(model)
+    before = extractor.fit_transform(files)
+    model.layers[-1].kernel.assign(2 * model.layers[-1].kernel)
+    np.testing.assert_allclose(extractor.transform(files), 2 * before, rtol=1e-5)
+    assert sum(run_sizes) == 24
+
+
+def test_a_cache_directory_of_ones_own(tiny_model, files, tmp_path, private_cache):
+    extractor = CNNFeatureExtractor(tiny_model, cache=tmp_path / "mine")
+    extractor.fit_transform(files)
+    assert extractor.cache_info().rows == 12
+    assert list((tmp_path / "mine").glob("*/shard-*.h5"))
+    assert not private_cache.exists()
+
+
+def test_no_cache_leaves_no_trace(tiny_model, files, private_cache, run_sizes):
+    extractor = CNNFeatureExtractor(tiny_model, cache=None)
+    np.testing.assert_array_equal(extractor.fit_transform(files), extractor.transform(files))
+    assert sum(run_sizes) == 24
+    assert extractor.cache_info() == (0, 0, 0, 0)
+    assert not private_cache.exists()
+
+
+def test_a_cache_that_cannot_be_written_costs_the_cache_not_the_result(tiny_model, files, tmp_path, pixels, twin):
+    (tmp_path / "file").write_text("in the way")
+    extractor = CNNFeatureExtractor(tiny_model, cache=tmp_path / "file" / "cache")
+    with pytest.warns(StoreWarning, match=r"cannot be written .*cache=None"):
+        features = extractor.fit_transform(files)
+    np.testing.assert_allclose(features, twin(pixels), rtol=1e-5, atol=1e-6)
+
+
+def test_a_full_disk_costs_the_cache_not_the_result(extractor, files, monkeypatch, pixels, twin):
+    from skcnn.features import _store
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_store, "write_shard", full)
+    with pytest.warns(StoreWarning, match="No space left on device"):
+        features = extractor.fit_transform(files)
+    np.testing.assert_allclose(features, twin(pixels), rtol=1e-5, atol=1e-6)
+    monkeypatch.undo()
+
+
+def test_what_was_computed_before_an_interruption_is_kept(tiny_model, files, monkeypatch, run_sizes):
+    from skcnn.backbones import KerasRunner
+
+    run = KerasRunner.run
+
+    def interrupted(self, batch):
+        if len(run_sizes) == 2:
+            raise KeyboardInterrupt
+        return run(self, batch)
+
+    extractor = CNNFeatureExtractor(tiny_model, batch_size=4).fit(files)
+    with monkeypatch.context() as patch:
+        patch.setattr(KerasRunner, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            extractor.transform(files)
+    extractor.transform(files)
+    assert run_sizes == [4, 4, 4]
+
+
+WARM = """
+import sys
+import numpy as np
+from skcnn import CNNFeatureExtractor
+files, file = {files!r}, {file!r}
+features = CNNFeatureExtractor(weights=None, input_size=32).fit_transform(files)
+np.testing.assert_array_equal(features, np.load(file))
+assert not {{"keras", "tensorflow"}} & set(sys.modules), "a network was loaded"
+"""
+
+
+def test_a_new_process_loads_no_network(files, tmp_path):
+    features = CNNFeatureExtractor(weights=None, input_size=32).fit_transform(files)
+    np.save(tmp_path / "features.npy", features)
+    code = WARM.format(files=files, file=str(tmp_path / "features.npy"))
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# As an estimator ----------------------------------------------------------------------------------------------------
+
+
+def test_names_of_features_and_pandas_output(extractor, files):
+    extractor.set_output(transform="pandas")
+    table = extractor.fit_transform(files)
+    assert list(table.columns) == [f"cnnfeatureextractor{index}" for index in range(8)]
+    assert table.shape == (12, 8)
+
+
+def test_maps_have_no_column_names(tiny_model, files):
+    extractor = CNNFeatureExtractor(tiny_model, pooling=None).fit(files)
+    with pytest.raises(ValueError, match=r"shape \(16, 16, 8\) are no columns to name; pooling='flatten'"):
+        extractor.get_feature_names_out()
+
+
+def test_clones_share_the_model_and_keep_every_parameter(tiny_model):
+    extractor = CNNFeatureExtractor(tiny_model, layer="sum", pooling="max", batch_size=7).set_output(transform="pandas")
+    other = clone(extractor)
+    assert other.get_params() == extractor.get_params()
+    assert other.backbone is tiny_model
+    assert other._sklearn_output_config == {"transform": "pandas"}
+    assert not hasattr(other, "feature_shape_")
+
+
+def test_pickles_are_small_and_work_in_a_new_process(files, tmp_path):
+    extractor = CNNFeatureExtractor(weights=None, input_size=32).fit(files)
+    assert len(pickle.dumps(extractor)) < 2000
+    joblib.dump(extractor, tmp_path / "extractor.joblib")
+    expected = extractor.transform(files)
+    np.testing.assert_array_equal(joblib.load(tmp_path / "extractor.joblib").transform(files), expected)
+
+
+def test_in_a_column_transformer_beside_numbers(extractor, files):
+    import pandas as pd
+
+    table = pd.DataFrame({"path": files, "weight": np.arange(12.0)})
+    both = ColumnTransformer([("image", extractor, ["path"]), ("rest", "passthrough", ["weight"])])
+    features = both.fit_transform(table)
+    np.testing.assert_array_equal(features[:, :8], extractor.fit_transform(files))
+    np.testing.assert_array_equal(features[:, 8], np.arange(12))
+
+
+def test_bagging_over_a_column_of_paths(extractor, files):
+    column = np.array(files, dtype=object)[:, np.newaxis]
+    bagging = BaggingClassifier(Pipeline([("f", extractor), ("c", LogisticRegression())]), 2, random_state=0)
+    assert bagging.fit(column, ["a", "b"] * 6).predict(column).shape == (12,)
+
+
+def test_cross_val_score_from_paths(extractor, files):
+    pipe = Pipeline([("features", extractor), ("clf", LogisticRegression())])
+    assert cross_val_score(pipe, files, ["a", "b"] * 6, cv=3).shape == (3,)
+
+
+def test_not_fitted(extractor, files):
+    with pytest.raises(NotFittedError):
+        extractor.transform(files)
+
+
+# Bad input ----------------------------------------------------------------------------------------------------------
+
+
+def stored_rows(private_cache):
+    from skcnn.features._shards import h5py
+
+    count = 0
+    for shard in private_cache.rglob("shard-*.h5"):
+        with h5py.File(shard) as file:
+            count += len(file["keys"])
+    return count
+
+
+@pytest.fixture
+def bad_files(files, tmp_path):
+    """Eight ways for a file to be no image, between good ones."""
+    import struct
+    import zlib
+
+    def png_announcing(width, height):
+        data = bytearray(Path(files[0]).read_bytes())
+        data[16:24] = struct.pack(">II", width, height)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+        return bytes(data)
+
+    import cv2
+
+    jpeg = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))[1].tobytes()
+    contents = {
+        "text.jpg": b"this is no image",
+        "truncated.jpg": jpeg[: len(jpeg) // 2],
+        "empty.jpg": b"",
+        "zero.png": png_announcing(0, 16),
+        "bomb.png": png_announcing(60_000, 60_000),
+    }
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "folder.jpg").mkdir()
+    return [str(tmp_path / name) for name in (*contents, "folder.jpg", "missing.jpg")]
+
+
+REASONS = {
+    "text.jpg": "not an image of a known format",
+    "truncated.jpg": "cut short or damaged",
+    "empty.jpg": "is empty",
+    "zero.png": "0 x 16 pixels",
+    "bomb.png": "60000 x 60000 pixels, more than max_pixels",
+    "folder.jpg": "is a directory",
+    "missing.jpg": "no such file",
+}
+
+
+def test_the_error_names_every_bad_file_and_why(extractor, files, bad_files, private_cache):
+    X = [*files[:2], *bad_files, *files[2:]]
+    with pytest.raises(ImageReadError, match="7 of 19 images cannot be read") as caught:
+        extractor.fit_transform(X)
+    assert sorted(caught.value.failures) == list(range(2, 9))
+    for file in bad_files:
+        name = os.path.basename(file)
+        assert f"{file}: " in str(caught.value)
+        line = next(line for line in str(caught.value).splitlines() if name in line)
+        assert REASONS[name] in line
+    assert stored_rows(private_cache) == 12
+
+
+def test_nan_rows_on_request(tiny_model, files, bad_files, private_cache):
+    X = [*files[:2], *bad_files, *files[2:]]
+    extractor = CNNFeatureExtractor(tiny_model, on_error="nan")
+    features = extractor.fit_transform(X)
+    bad = np.isnan(features).all(axis=1)
+    np.testing.assert_array_equal(np.flatnonzero(bad), range(2, 9))
+    assert np.isfinite(features[~bad]).all()
+    assert [(index, name) for index, name, _ in extractor.errors_] == list(enumerate(bad_files, 2))
+    assert stored_rows(private_cache) == 12
+    np.testing.assert_array_equal(extractor.transform(X), features)
+    extractor.transform(files)
+    assert extractor.errors_ == []
+
+
+def test_nothing_but_bad_files(tiny_model, bad_files, private_cache):
+    features = CNNFeatureExtractor(tiny_model, on_error="nan").fit_transform(bad_files)
+    assert features.shape == (7, 8)
+    assert np.isnan(features).all()
+    assert stored_rows(private_cache) == 0
+
+
+def test_a_resize_that_tolerates_bad_files_makes_nan_rows_behind_it(tiny_model, files, bad_files):
+    pipe = Pipeline([("resize", AspectAwareResize(16, on_error="nan")), ("features", CNNFeatureExtractor(tiny_model))])
+    features = pipe.fit_transform([files[0], *bad_files])
+    np.testing.assert_array_equal(np.isnan(features).all(axis=1), [False] + [True] * 7)
+
+
+def test_nan_pixels_are_named(extractor, pixels):
+    images = pixels.astype(np.float32)
+    images[[2, 7]] = np.nan
+    with pytest.raises(ImageReadError, match="2 of 12 images cannot be read") as caught:
+        extractor.fit_transform(images)
+    assert sorted(caught.value.failures) == [2, 7]
+    assert "NaN" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ([], "found 0 images"),
+        (np.zeros((0, 8, 8, 3)), "found 0 images"),
+        ("cat.jpg", r"single path 'cat\.jpg'.*pass a list: \['cat\.jpg'\]"),
+        ([b"x", "a.jpg", 3], r"\[1\] str 'a\.jpg'.*\[2\] int 3|\[0\] bytes.*\[2\] int 3"),
+        ([None, "a.jpg"], r"\[0\] NoneType None"),
+        (np.zeros((8, 8, 3)), "single image of shape"),
+        (np.zeros((5, 7)), "Reshape your data"),
+    ],
+)
+def test_input_that_is_no_images(extractor, X, message):
+    with pytest.raises(ValueError, match=message):
+        extractor.fit(X)
+
+
+def test_labels_of_another_length(extractor, files):
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[12, 3\]"):
+        extractor.fit(files, [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"backbone": "efficientnet_lite"}, BackboneError, "closest are .*'efficientnet_lite0'"),
+        ({"backbone": "VGG61"}, BackboneError, "closest are .*'VGG16'"),
+        ({"backbone": "no-such-file.keras"}, BackboneError, "there is no such file"),
+        ({"backbone": 3}, BackboneError, r"a name, the path of a \.keras file or a Keras model\. Got int"),
+        ({"layer": "top_activatoin"}, BackboneError, "no layer 'top_activatoin'; the closest are 'top_activation'"),
+        ({"layer": 1000}, BackboneError, "0 to 142; there is no layer 1000"),
+        ({"layer": 1.5}, ValueError, "'layer' parameter must be a name, an index or None. Got 1.5"),
+        ({"pooling": "average"}, ValueError, "'pooling' parameter must be one of 'avg', 'max', 'flatten', None"),
+        ({"weights": "imagnet"}, BackboneError, "'imagnet' is neither 'imagenet', None"),
+        ({"batch_size": 0}, ValueError, "'batch_size' parameter must be an int of at least 1. Got 0"),
+        ({"input_size": (0, 3)}, ValueError, r"'input_size' parameter must be \(height, width\)"),
+        ({"engine": "tensorrt"}, ValueError, "'engine' parameter must be one of 'auto'"),
+        ({"precision": "float8"}, ValueError, "'precision' parameter must be one of 'float32'"),
+        ({"dtype": "int8"}, ValueError, "'dtype' parameter must be one of 'float32', 'float16'"),
+        ({"decode": "slow"}, ValueError, "'decode' parameter must be one of 'exact', 'fast'"),
+        ({"preprocess": "caffe"}, ValueError, "'preprocess' parameter must be one of 'auto', None"),
+        ({"on_error": "skip"}, ValueError, "'on_error' parameter must be one of 'raise', 'nan'"),
+        ({"cache": 3}, ValueError, "'cache' parameter must be True, a directory or None"),
+    ],
+)
+def test_bad_parameters(files, parameters, error, message):
+    with pytest.raises(error, match=message):
+        CNNFeatureExtractor(**{"weights": None, **parameters}).fit(files)
+
+
+def test_centred_input_is_refused_unless_it_is_meant(files, pixels):
+    settings = {"weights": None, "input_size": 32, "cache": None}
+    centred = MeanSubtract().fit_transform(files)
+    with pytest.raises(ValueError, match=r"mean was subtracted, but efficientnet_lite0 normalises .*preprocess=None"):
+        CNNFeatureExtractor(**settings).fit(centred)
+    with pytest.raises(ValueError, match=r"pixels down to -100, but efficientnet_lite0"):
+        CNNFeatureExtractor(**settings).fit_transform(pixels.astype(np.float32) * 0 - 100)
+    assert CNNFeatureExtractor(**settings, preprocess=None).fit_transform(centred).shape == (12, 1280)
+
+
+def test_pixels_scaled_to_one_are_noticed(pixels):
+    extractor = CNNFeatureExtractor(weights=None, input_size=32, cache=None)
+    with pytest.warns(PreprocessingWarning, match=r"scaled to \[0, 1\].*multiply them by 255"):
+        extractor.fit_transform(pixels / 255)

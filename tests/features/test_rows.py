@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from skcnn.features._rows import DigestIndex, StoredRows, copy_rows
+from skcnn.features._shards import Shard
+
+
+def digests_of(numbers):
+    digests = np.zeros((len(numbers), 20), np.uint8)
+    digests[:, 19] = numbers  # equal first eight bytes: the worst case for the index
+    return digests
+
+
+def test_index_finds_what_is_there_and_nothing_else():
+    stored = np.random.default_rng(0).integers(0, 256, (1000, 20), dtype=np.uint8)
+    absent = np.random.default_rng(1).integers(0, 256, (50, 20), dtype=np.uint8)
+    index = DigestIndex(stored)
+    order = np.random.default_rng(2).permutation(1000)
+    np.testing.assert_array_equal(index.find(stored[order]), order)
+    assert (index.find(absent) == -1).all()
+
+
+def test_index_tells_digests_with_equal_prefixes_apart():
+    index = DigestIndex(digests_of([5, 3, 9, 7]))
+    np.testing.assert_array_equal(index.find(digests_of([9, 5, 4, 7, 3, 200])), [2, 0, -1, 3, 1, -1])
+
+
+@pytest.mark.parametrize(("stored", "wanted"), [([], [1]), ([1], []), ([], [])])
+def test_index_of_nothing(stored, wanted):
+    assert (DigestIndex(digests_of(stored)).find(digests_of(wanted)) == -1).all()
+
+
+def test_index_answers_a_stored_duplicate_with_one_of_its_rows():
+    assert DigestIndex(digests_of([1, 2, 2])).find(digests_of([2]))[0] in (1, 2)
+
+
+@pytest.fixture
+def rows():
+    features = np.arange(30, dtype=np.float32).reshape(10, 3)
+    shards = [Shard(None, digests_of(range(4)), features[:4]), Shard(None, digests_of(range(4, 10)), features[4:])]
+    return StoredRows(shards, (3,), np.dtype("float32"))
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [9, 0, 4, 3], [7, 7, 7], list(range(10)), [2, 3, 4, 5], []])
+def test_gather_crosses_shards_in_any_order(rows, order):
+    locations = rows.find(digests_of(order))
+    np.testing.assert_array_equal(rows.gather(locations), np.arange(30).reshape(10, 3)[order])
+    for location, number in zip(locations, order, strict=True):
+        np.testing.assert_array_equal(rows.row(location), [3 * number, 3 * number + 1, 3 * number + 2])
+
+
+def test_gather_into_chosen_rows_leaves_the_others(rows):
+    out = np.full((5, 3), -1, np.float32)
+    rows.gather(rows.find(digests_of([8, 1])), out, np.array([4, 0]))
+    np.testing.assert_array_equal(out, [[3, 4, 5], [-1] * 3, [-1] * 3, [-1] * 3, [24, 25, 26]])
+
+
+def test_copy_rows_in_many_small_pieces(monkeypatch):
+    monkeypatch.setattr("skcnn.features._rows.COPY_BYTES", 8)
+    source = np.random.default_rng(0).random((50, 2)).astype(np.float32)
+    rows, targets = np.random.default_rng(1).permutation(50), np.random.default_rng(2).permutation(50)
+    out = np.zeros_like(source)
+    copy_rows(source, rows, out, targets)
+    np.testing.assert_array_equal(out[targets], source[rows])

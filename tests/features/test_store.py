@@ -1,0 +1,190 @@
+import json
+import multiprocessing
+import threading
+
+import numpy as np
+import pytest
+
+from skcnn.exceptions import StoreError, StoreWarning
+from skcnn.features import FeatureStore
+from skcnn.features._store import fingerprint_of, open_store
+
+DESCRIPTION = {"network": "test", "steps": [{"step": "Crop", "top": 0}]}
+
+
+def digests_of(numbers):
+    digests = np.zeros((len(numbers), 20), np.uint8)
+    digests[:, :4] = np.asarray(numbers, ">u4").reshape(-1, 1).view(np.uint8)
+    return digests
+
+
+def rows_of(numbers, width=3):
+    return np.repeat(np.asarray(numbers, np.float32)[:, np.newaxis], width, axis=1)
+
+
+def put(store, numbers, width=3):
+    with store.writing():
+        store.put(digests_of(numbers), rows_of(numbers, width))
+
+
+def get(store, numbers):
+    rows = store.refresh()
+    return rows.gather(rows.find(digests_of(numbers)))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FeatureStore(tmp_path, DESCRIPTION)
+
+
+def test_what_was_put_is_found_by_this_and_any_later_store(store, tmp_path):
+    put(store, [1, 2, 3])
+    put(store, [4])
+    np.testing.assert_array_equal(get(store, [4, 2]), rows_of([4, 2]))
+    np.testing.assert_array_equal(get(FeatureStore(tmp_path, DESCRIPTION), [3, 4, 1]), rows_of([3, 4, 1]))
+    assert (store.refresh().find(digests_of([5])) == -1).all()
+
+
+def test_an_empty_put_writes_nothing(store, tmp_path):
+    with store.writing():
+        store.put(digests_of([]), rows_of([]))
+    assert not list(tmp_path.rglob("*.h5"))
+
+
+def test_a_store_that_was_open_before_sees_what_another_added(store, tmp_path):
+    other = FeatureStore(tmp_path, DESCRIPTION)
+    put(store, [1])
+    assert len(other) == 0
+    np.testing.assert_array_equal(get(other, [1]), rows_of([1]))
+
+
+def test_another_description_is_another_directory(store, tmp_path):
+    put(store, [1])
+    other = FeatureStore(tmp_path, {**DESCRIPTION, "network": "other"})
+    assert other.directory != store.directory
+    assert other.refresh().find(digests_of([1]))[0] == -1
+    assert FeatureStore(tmp_path, DESCRIPTION, "float16").directory != store.directory
+
+
+def test_the_fingerprint_does_not_depend_on_the_order_of_keys():
+    assert fingerprint_of({"a": 1, "b": 2}) == fingerprint_of({"b": 2, "a": 1}) != fingerprint_of({"a": 1, "b": 3})
+
+
+def test_the_manifest_says_what_the_fingerprint_stands_for(store):
+    put(store, [1])
+    manifest = json.loads((store.directory / "manifest.json").read_text())
+    assert manifest["description"] == DESCRIPTION
+    assert manifest["row_shape"] == [3]
+    assert manifest["dtype"] == "float32"
+
+
+def test_rows_of_another_shape_are_refused(store):
+    put(store, [1])
+    with pytest.raises(ValueError, match=r"rows of shape \(4,\) do not fit the store .* of \(3,\)"):
+        put(store, [2], width=4)
+
+
+def test_values_beyond_float16_are_refused_not_stored_as_infinity(tmp_path):
+    store = FeatureStore(tmp_path, DESCRIPTION, "float16")
+    with pytest.raises(ValueError, match=r"up to 1e\+05 do not fit float16; use dtype='float32'"):
+        put(store, [100_000])
+    assert len(FeatureStore(tmp_path, DESCRIPTION, "float16")) == 0
+
+
+def test_a_manifest_that_disagrees_with_its_directory_is_an_error(store, tmp_path):
+    put(store, [1])
+    path = store.directory / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["description"]["network"] = "another"
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match=r"describes other features .* remove the directory"):
+        FeatureStore(tmp_path, DESCRIPTION)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]"])
+def test_a_damaged_manifest_is_an_error(store, tmp_path, text):
+    put(store, [1])
+    (store.directory / "manifest.json").write_text(text)
+    with pytest.raises(StoreError, match=r"manifest\.json .*remove the directory"):
+        FeatureStore(tmp_path, DESCRIPTION)
+
+
+def test_a_damaged_shard_is_set_aside_and_only_its_rows_are_gone(store, tmp_path):
+    put(store, [1, 2])
+    (first,) = store.directory.glob("*.h5")
+    put(store, [3])
+    first.write_bytes(first.read_bytes()[:-8])
+    with pytest.warns(StoreWarning, match=r"set aside as shard-.*\.h5\.damaged"):
+        again = FeatureStore(tmp_path, DESCRIPTION)
+    np.testing.assert_array_equal(again.refresh().find(digests_of([1, 2])), [-1, -1])
+    np.testing.assert_array_equal(get(again, [3]), rows_of([3]))
+    assert first.with_name(first.name + ".damaged").exists()
+    FeatureStore(tmp_path, DESCRIPTION)  # warns once: the next one does not see it
+
+
+def test_rows_found_in_a_snapshot_stay_where_they_are_while_others_are_added(store):
+    put(store, list(range(10)))
+    rows = store.refresh()
+    locations = rows.find(digests_of(range(10)))
+    for number in range(10, 30):
+        put(store, [number])
+    np.testing.assert_array_equal(rows.gather(locations), rows_of(range(10)))
+
+
+def test_a_removed_directory_is_seen_as_empty(store):
+    import shutil
+
+    put(store, [1])
+    shutil.rmtree(store.directory)
+    assert store.refresh().find(digests_of([1]))[0] == -1
+    put(store, [1])
+    np.testing.assert_array_equal(get(store, [1]), rows_of([1]))
+
+
+def test_info_counts_rows_and_bytes(store):
+    put(store, [1, 2])
+    assert store.info() == (0, 0, 2, 24)
+
+
+def test_open_store_is_one_per_process(tmp_path):
+    assert open_store(tmp_path, DESCRIPTION) is open_store(str(tmp_path), DESCRIPTION)
+    assert open_store(tmp_path, DESCRIPTION) is not open_store(tmp_path, DESCRIPTION, "float16")
+
+
+def fill(directory, start, barrier):
+    store = FeatureStore(directory, DESCRIPTION)
+    barrier.wait()
+    for number in range(start, start + 10):
+        put(store, [number])
+
+
+def test_two_processes_write_at_once(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(2)
+    workers = [context.Process(target=fill, args=(tmp_path, start, barrier)) for start in (0, 10)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    np.testing.assert_array_equal(get(FeatureStore(tmp_path, DESCRIPTION), range(20)), rows_of(range(20)))
+
+
+def test_a_waiting_writer_says_so_and_then_writes(store, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("skcnn.features._store.PATIENCE_S", 0.05)
+    released = threading.Event()
+    holding = threading.Event()
+
+    def hold():
+        with FeatureStore(tmp_path, DESCRIPTION).writing():
+            holding.set()
+            released.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert holding.wait(10)
+    threading.Timer(0.3, released.set).start()
+    put(store, [1])
+    holder.join()
+    assert "waiting for another process" in caplog.text
+    np.testing.assert_array_equal(get(store, [1]), rows_of([1]))

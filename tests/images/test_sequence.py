@@ -1,0 +1,431 @@
+import os
+import pickle
+import tracemalloc
+
+import cv2
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, cross_val_score, train_test_split
+from sklearn.utils import _safe_indexing, shuffle
+
+from skcnn import AspectAwareResize, ImageSequence
+from skcnn.exceptions import ImageReadError
+from skcnn.images import (
+    Crop,
+    DigestMemo,
+    FlipHorizontal,
+    ResizeCrop,
+    SubtractMean,
+    ToGrey,
+    as_image_sequence,
+    digest_bytes,
+    unreadable,
+)
+from skcnn.images._sequence import NAMED_FAILURES, row_indices
+
+LABELS = np.repeat(["apple", "leaf", "sea"], 4)
+
+
+class MostFrequent(ClassifierMixin, BaseEstimator):
+    """Predict the commonest label; keep what fit was given."""
+
+    def __init__(self, n_looks=0):
+        self.n_looks = n_looks
+
+    def fit(self, X, y):
+        self.classes_, counts = np.unique(y, return_counts=True)
+        self.label_ = self.classes_[counts.argmax()]
+        self.names_ = names(X)
+        for index in range(self.n_looks):
+            X[index]
+        return self
+
+    def predict(self, X):
+        assert isinstance(X, ImageSequence)
+        return np.full(len(X), self.label_)
+
+
+def names(images):
+    return [images.sources.name(index) for index in range(len(images))]
+
+
+@pytest.fixture
+def images(image_paths):
+    return as_image_sequence(image_paths)
+
+
+@pytest.fixture
+def with_bad_files(write_image, tmp_path):
+    """Return five paths, of which the second is missing and the fourth holds text."""
+    paths = [write_image(f"{number}.png") for number in range(5)]
+    os.unlink(paths[1])
+    (tmp_path / "3.png").write_text("<html>404</html>")
+    return paths
+
+
+# One image
+
+
+def test_an_integer_decodes_one(images, image_paths, decodes):
+    for index in (0, 5, -1, np.int64(3), np.uint8(2)):
+        expected = cv2.imread(image_paths[index])[..., ::-1]
+        np.testing.assert_array_equal(images[index], expected)
+    assert len(decodes) == 5
+
+
+def test_shape(images):
+    assert len(images) == 12
+    assert images.shape == (12,)
+    assert images.ndim == 1
+
+
+@pytest.mark.parametrize("index", [12, -13, 10**9])
+def test_out_of_range(index, images):
+    with pytest.raises(IndexError):
+        images[index]
+    with pytest.raises(IndexError):
+        images[[0, index]]
+
+
+def test_iterating_decodes_in_order(images, decodes):
+    shapes = [image.shape for image in images]
+    # The folder's images are 40 + 3 i high and 70 - 2 i wide.
+    assert shapes == [(40 + 3 * i, 70 - 2 * i, 3) for i in range(12)]
+    assert len(decodes) == 12
+
+
+# Many
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        slice(2, 9, 3),
+        slice(None, None, -1),
+        slice(100, None),
+        [3, 1, 1],
+        [-1, 0],
+        (5, 2),
+        [],
+        np.array([], np.intp),
+        np.array([7, 7, 2], np.uint8),
+        np.arange(12) % 3 == 0,
+        [True, False] * 6,
+        np.zeros(12, bool),
+    ],
+    ids=str,
+)
+def test_indexes_like_an_array(key, images, image_paths, decodes):
+    expected = np.array(image_paths)[list(key) if isinstance(key, tuple) else key]
+    taken = images[key]
+    assert isinstance(taken, ImageSequence)
+    assert names(taken) == expected.tolist()
+    assert names(images) == image_paths
+    assert not decodes
+
+
+def test_a_slice_keeps_the_settings(images):
+    images = ImageSequence(images.sources, [FlipHorizontal()], decode="fast", max_pixels=7, on_error="nan")
+    for other in (images[2:4], images[[1]], images.with_step(ToGrey()).without_last_step()):
+        assert other.steps == (FlipHorizontal(),)
+        assert (other.decode_mode, other.max_pixels, other.on_error) == ("fast", 7, "nan")
+    assert images.with_decode("exact").decode_mode == "exact"
+    assert images.with_on_error("raise").on_error == "raise"
+
+
+@pytest.mark.parametrize(
+    ("key", "match"),
+    [
+        ([True, False], "a mask of length 2 does not fit a sequence of 12 images"),
+        (np.ones(13, bool), "a mask of length 13 does not fit"),
+        ("apple", "is indexed by integers, slices, masks or row numbers, not by 'apple'"),
+        ([0.5], r"not by \[0.5\]"),
+        (np.zeros((2, 2), int), "is indexed by"),
+        (None, "not by None"),
+        ((slice(None), 0), "is indexed by|inhomogeneous"),
+    ],
+    ids=str,
+)
+def test_other_keys(key, match, images):
+    with pytest.raises((IndexError, ValueError), match=match):
+        images[key]
+
+
+def test_row_indices_by_hand():
+    assert row_indices(slice(1, 2), 5) == slice(1, 2)
+    assert row_indices([True, False, True], 3).tolist() == [0, 2]
+    assert row_indices([2, -1], 3).tolist() == [2, -1]
+    assert row_indices([], 3).dtype == np.intp
+
+
+# scikit-learn
+
+
+def test_splitters_never_decode(images, image_paths, decodes):
+    seen = []
+    for train, test in KFold(3, shuffle=True, random_state=0).split(images):
+        assert names(images[train]) == [image_paths[row] for row in train]
+        seen += names(images[test])
+    assert sorted(seen) == image_paths
+    assert len(list(StratifiedKFold(4).split(images, LABELS))) == 4
+    assert not decodes
+
+
+def test_train_test_split_never_decodes(images, decodes):
+    train, test, y_train, y_test = train_test_split(images, LABELS, test_size=3, stratify=LABELS, random_state=0)
+    assert isinstance(train, ImageSequence)
+    assert (len(train), len(test)) == (9, 3)
+    for part, labels in ((train, y_train), (test, y_test)):
+        assert [name.split(os.sep)[-2] for name in names(part)] == labels.tolist()
+    assert not decodes
+
+
+@pytest.mark.parametrize("rows", [[4, 0], np.array([4, 0]), slice(1, 3), np.arange(12) > 9, range(2)], ids=str)
+def test_safe_indexing_never_decodes(rows, images, image_paths, decodes):
+    taken = _safe_indexing(images, list(rows) if isinstance(rows, range) else rows)
+    assert names(taken) == np.array(image_paths)[rows].tolist()
+    assert not decodes
+
+
+def test_shuffle_never_decodes(images, decodes):
+    shuffled, labels = shuffle(images, LABELS, random_state=0)
+    assert [name.split(os.sep)[-2] for name in names(shuffled)] == labels.tolist()
+    assert names(shuffled) != names(images)
+    assert not decodes
+
+
+def test_cross_validation_never_decodes(images, decodes):
+    scores = cross_val_score(MostFrequent(), images, LABELS, cv=4)
+    assert scores.tolist() == [1 / 3] * 4
+    assert not decodes
+
+
+def test_grid_search_decodes_only_what_is_looked_at(images, image_paths, decodes):
+    search = GridSearchCV(MostFrequent(), {"n_looks": [0, 2]}, cv=2).fit(images, LABELS)
+    assert search.best_estimator_.names_ == image_paths
+    # Two of each training half of the second candidate; the first is refitted.
+    assert len(decodes) == 4
+    assert search.best_params_ == {"n_looks": 0}
+
+
+# All at once
+
+
+def test_load(images, image_paths):
+    loaded = images.load()
+    assert len(loaded) == 12
+    for image, path in zip(loaded, image_paths, strict=True):
+        np.testing.assert_array_equal(image, cv2.imread(path)[..., ::-1])
+
+
+def test_as_an_array(images):
+    images = images.with_step(ResizeCrop(8, 9))
+    array = np.asarray(images)
+    assert array.shape == (12, 8, 9, 3)
+    assert array.dtype == np.uint8
+    np.testing.assert_array_equal(array[3], images[3])
+    assert np.asarray(images, np.float64).dtype == np.float64
+    np.testing.assert_array_equal(np.array(images[:2]), array[:2])
+
+
+def test_images_of_several_sizes_make_no_array(images):
+    match = r"the images have 12 different shapes, such as \(40, 70, 3\) and \(73, 48, 3\), .* skcnn\.AspectAwareResize"
+    with pytest.raises(ValueError, match=match):
+        np.asarray(images)
+
+
+def test_an_array_without_copying_is_impossible(images):
+    with pytest.raises(ValueError, match="holds no pixels: making an array of it always decodes"):
+        np.asarray(images, copy=False)
+
+
+def test_no_images_make_an_empty_array(images):
+    assert len(images[:0]) == 0
+    assert images[:0].load() == []
+    assert np.asarray(images[:0]).shape == (0,)
+
+
+def test_steps_are_taken_in_order(images):
+    steps = [ResizeCrop(20, 20), Crop(0, 0, 20, 10), FlipHorizontal(), SubtractMean((1.0, 2.0, 3.0))]
+    image = images[0]
+    for step in steps:
+        images = images.with_step(step)
+        image = step(image)
+    assert images.steps == tuple(steps)
+    np.testing.assert_array_equal(images[0], image)
+    np.testing.assert_array_equal(images.load()[0], image)
+
+
+def test_image_size(images):
+    assert images.image_size is None
+    assert images.with_step(FlipHorizontal()).image_size is None
+    resized = images.with_step(ResizeCrop(20, 30))
+    assert resized.image_size == (20, 30)
+    assert resized.with_step(Crop(0, 0, 4, 5)).with_step(ToGrey()).image_size == (4, 5)
+    assert images.image_size is None
+
+
+def test_max_pixels(images):
+    small = ImageSequence(images.sources, max_pixels=40 * 70)
+    assert small[0].shape == (40, 70, 3)
+    with pytest.raises(ImageReadError, match="more than max_pixels=2800"):
+        small[5]
+
+
+def test_pickle_is_small_and_equal(images):
+    images = images.with_step(ResizeCrop(8, 8))[2:7].with_on_error("nan").with_decode("fast")
+    data = pickle.dumps(images)
+    assert len(data) < sum(map(len, names(images))) + 1500
+    again = pickle.loads(data)
+    assert names(again) == names(images)
+    assert vars(again).keys() == vars(images).keys()
+    assert again.steps == images.steps
+    assert (again.decode_mode, again.max_pixels, again.on_error) == ("fast", images.max_pixels, "nan")
+    np.testing.assert_array_equal(np.asarray(again), np.asarray(images))
+
+
+def test_repr(images):
+    assert repr(images) == f"ImageSequence of 12 images ({names(images)[0]}, ...), steps: none"
+    assert repr(images[:1].with_step(ToGrey())) == f"ImageSequence of 1 image ({names(images)[0]}), steps: ToGrey()"
+    assert repr(images[:0]) == "ImageSequence of 0 images, steps: none"
+
+
+@pytest.mark.parametrize("parameter", ["decode", "on_error"])
+def test_unknown_settings(parameter, images):
+    with pytest.raises(ValueError, match=rf"The '{parameter}' parameter must be one of '.*'. Got 'NaN' instead"):
+        ImageSequence(images.sources, **{parameter: "NaN"})
+
+
+def test_a_hundred_thousand_paths_cost_little(decodes):
+    paths = [f"/data/images/{number:06}.jpg" for number in range(100_000)]
+    tracemalloc.start()
+    images = AspectAwareResize((224, 224)).fit_transform(paths)
+    half = images[np.arange(0, 100_000, 2)]
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(half) == 50_000
+    # Eight bytes for each path are one pointer: the strings are the caller's.
+    assert kept < 3_000_000
+    assert peak < 8_000_000
+    assert not decodes
+
+
+# Digests
+
+
+def test_digests(images, image_paths, later):
+    memo = DigestMemo(None)
+    for index, path in enumerate(image_paths):
+        content = images.read(index, memo)
+        with open(path, "rb") as file:
+            assert content.digest == digest_bytes(file.read())
+    digests, known = images[3:5].with_step(ToGrey()).known_digests(memo)
+    assert known.all()
+    assert [bytes(row) for row in digests] == [images.read(3).digest, images.read(4).digest]
+
+
+def test_decode_what_was_read(images):
+    images = images.with_step(ResizeCrop(6, 7))
+    np.testing.assert_array_equal(images.decode(images.read(2)), images[2])
+
+
+# Errors
+
+
+def test_load_names_every_bad_file(with_bad_files):
+    with pytest.raises(ImageReadError, match=r"^2 of 5 images cannot be read:\n") as caught:
+        as_image_sequence(with_bad_files).load()
+    assert str(caught.value).splitlines()[1:] == [
+        f"  [1] {with_bad_files[1]}: there is no such file",
+        f"  [3] {with_bad_files[3]}: not an image of a known format "
+        "(JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF, JPEG 2000, PNM)",
+    ]
+    assert list(caught.value.failures) == [1, 3]
+    with pytest.raises(ImageReadError, match="2 of 5"):
+        np.asarray(as_image_sequence(with_bad_files))
+
+
+def test_one_bad_file_keeps_its_cause(with_bad_files):
+    with pytest.raises(ImageReadError, match=r"1 of 5 images cannot be read:\n  \[1\] .*no such file") as caught:
+        as_image_sequence(with_bad_files)[1]
+    assert caught.value.failures == {1: "there is no such file"}
+    assert isinstance(caught.value.__cause__, ImageReadError)
+    assert isinstance(caught.value.__cause__.__cause__, FileNotFoundError)
+
+
+def test_negative_index_is_named_by_its_position(with_bad_files):
+    with pytest.raises(ImageReadError, match=r"\[3\] ") as caught:
+        as_image_sequence(with_bad_files)[-2]
+    assert list(caught.value.failures) == [3]
+
+
+def test_stream_yields_errors_in_place(with_bad_files):
+    results = list(as_image_sequence(with_bad_files).stream())
+    assert [isinstance(result, ImageReadError) for result in results] == [False, True, False, True, False]
+    assert str(results[1]) == "there is no such file"
+
+
+def test_nan_for_the_unreadable(with_bad_files, decodes):
+    images = as_image_sequence(with_bad_files).with_step(ResizeCrop(6, 7)).with_on_error("nan")
+    array = np.asarray(images)
+    assert array.shape == (5, 6, 7, 3)
+    assert array.dtype == np.float32
+    assert np.isnan(array).all(axis=(1, 2, 3)).tolist() == [False, True, False, True, False]
+    assert np.isfinite(array[[0, 2, 4]]).all()
+    np.testing.assert_array_equal(array[0], images[0])
+    assert np.isnan(images[1]).all()
+    assert images[1].shape == (6, 7, 3)
+    assert images.with_step(ToGrey())[1].shape == (6, 7, 1)
+    assert np.asarray(images.with_step(ToGrey())).shape == (5, 6, 7, 1)
+
+
+def test_nan_needs_a_size(with_bad_files):
+    images = as_image_sequence(with_bad_files).with_on_error("nan")
+    with pytest.raises(ImageReadError, match="2 of 5"):
+        images.load()
+    with pytest.raises(ImageReadError, match="1 of 5"):
+        images[1]
+
+
+def test_a_very_long_message_is_cut_but_failures_are_not():
+    images = as_image_sequence([f"/nowhere/{number}.jpg" for number in range(NAMED_FAILURES + 7)])
+    with pytest.raises(ImageReadError, match=r"  \.\.\. and 7 more \(all in the error's `failures`\)$") as caught:
+        images.load()
+    assert len(str(caught.value).splitlines()) == NAMED_FAILURES + 2
+    assert len(caught.value.failures) == NAMED_FAILURES + 7
+
+
+def test_unreadable_sorts_and_counts(images):
+    error = unreadable(images[:1], {0: "it is gone"})
+    assert str(error) == f"1 of 1 image cannot be read:\n  [0] {names(images)[0]}: it is gone"
+    assert list(str(unreadable(images, {5: "b", 2: "a"})).splitlines())[1].startswith("  [2]")
+
+
+# Fast decoding
+
+
+@pytest.fixture
+def photograph(write_image, photo):
+    return write_image("large.jpg", photo(600, 800), quality=95)
+
+
+def test_fast_decoding_reads_less_and_looks_the_same(photograph, decodes):
+    exact = as_image_sequence([photograph]).with_step(ResizeCrop(64, 96))
+    fast = exact.with_decode("fast")
+    difference = np.abs(fast[0].astype(int) - exact[0])
+    assert [options["at_least"] for options in decodes] == [(64, 96), None]
+    assert fast[0].shape == (64, 96, 3)
+    assert 0 < difference.mean() < 1.5
+
+
+@pytest.mark.parametrize("first", [Crop(300, 300, 64, 64), FlipHorizontal()])
+def test_fast_decoding_only_where_a_resize_comes_first(first, photograph):
+    # A box cut out of a smaller picture would be another part of it.
+    exact = as_image_sequence([photograph]).with_step(first).with_step(ResizeCrop(32, 32))
+    np.testing.assert_array_equal(exact.with_decode("fast")[0], exact[0])
+
+
+def test_fast_decoding_without_steps(photograph):
+    images = as_image_sequence([photograph]).with_decode("fast")
+    assert images[0].shape == (600, 800, 3)

@@ -1,0 +1,331 @@
+"""Scikit-learn's contract: its whole suite of checks, on estimators that are fed rows of numbers as tiny images.
+
+The suite knows only tables; fed images, it runs one hollow check. So each estimator is tested as a subclass that
+validates a table, as any scikit-learn estimator does, and hands each row on as an image. What needs no data runs on the
+classes themselves.
+"""
+
+import inspect
+import pickle
+from unittest import SkipTest
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import estimator_checks, estimator_html_repr
+from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+import skcnn
+from skcnn import AspectAwareResize, CNNFeatureExtractor, MeanSubtract
+
+# The methods that were given a table; a check that leaves no trace here has checked nothing.
+fed = []
+
+
+def take_table(estimator, X, method):
+    """Validate a table and return each row as an image of (8, 8, 3), float32 in [0, 255]."""
+    fed.append(method)
+    values = 127.5 + 127.5 * np.sin(validate_data(estimator, X, reset=method == "fit").astype(np.float64))
+    return np.stack([np.resize(row, (8, 8, 3)) for row in values]).astype(np.float32)
+
+
+def table_tags(tags):
+    tags.no_validation = False
+    tags.input_tags.two_d_array, tags.input_tags.three_d_array, tags.input_tags.string = True, False, False
+    tags.transformer_tags.preserves_dtype = ["float32"]
+    return tags
+
+
+class RowFedExtractor(CNNFeatureExtractor):
+    def fit(self, X, y=None):
+        return super().fit(take_table(self, X, "fit"), y)
+
+    def transform(self, X):
+        images = take_table(self, X, "transform")
+        # Not wrapped by set_output: that is to see the table, as it sees the paths of the real one.
+        return CNNFeatureExtractor.transform.__wrapped__(self, images)
+
+    def __sklearn_tags__(self):
+        return table_tags(super().__sklearn_tags__())
+
+
+class RowFedImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Flattens what comes out: a table again, of which column names and pandas output make sense."""
+
+    set_output = TransformerMixin.set_output
+
+    def fit(self, X, y=None):
+        images = take_table(self, X, "fit")
+        super().fit(images, y)
+        self._n_features_out = super().transform(images[:1]).size
+        return self
+
+    def transform(self, X):
+        images = take_table(self, X, "transform")
+        return super().transform(images).reshape(len(images), -1)
+
+    def __sklearn_tags__(self):
+        return table_tags(super().__sklearn_tags__())
+
+
+class RowFedResize(RowFedImages, AspectAwareResize):
+    pass
+
+
+class RowFedMean(RowFedImages, MeanSubtract):
+    def inverse_transform(self, X):
+        return super().inverse_transform(np.reshape(X, (-1, 8, 8, 3))).reshape(len(X), -1)
+
+
+ROW_FED = [
+    RowFedExtractor("tiny.keras", batch_size=7),
+    RowFedExtractor("tiny.keras", layer=-1, pooling="flatten", cache=None),
+    RowFedResize((4, 6)),
+    RowFedMean(std=True),
+]
+EXPECTED_FAILED_CHECKS = {}
+# Not in the suite that scikit-learn gives to others, but run on its own transformers.
+EXTRA_CHECKS = [
+    "check_dataframe_column_names_consistency",
+    "check_get_feature_names_out_error",
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+]
+# What asks nothing of data, as far as the installed version has it.
+DATA_FREE_CHECKS = [
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_do_not_raise_errors_in_init_or_set_param",
+    "check_estimator_cloneable",
+    "check_estimator_get_tags_default_keys",
+    "check_estimator_repr",
+    "check_estimator_tags_renamed",
+    "check_get_params_invariance",
+    "check_mixin_order",
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
+    "check_set_params",
+    "check_valid_tag_types",
+]
+# They look for methods or parameters that transformers do not have.
+IDLE_CHECKS = ["check_estimators_unfitted", "check_transformer_n_iter"]
+# They run only under SCIPY_ARRAY_API=1, set before SciPy is imported.
+ENVIRONMENT_CHECKS = ["check_array_api_input"]
+
+
+def named(checks):
+    """Return those of the checks that the installed scikit-learn has."""
+    return [getattr(estimator_checks, name) for name in checks if hasattr(estimator_checks, name)]
+
+
+def short_name(value):
+    """Name a class, an estimator or a check."""
+    return getattr(getattr(value, "func", value), "__name__", None) or type(value).__name__
+
+
+# `parametrize_with_checks`, by the function it is made of: before scikit-learn 1.9, new versions of pytest reject it.
+SUITE = [
+    case
+    for estimator in ROW_FED
+    for case in estimator_checks_generator(estimator, expected_failed_checks=EXPECTED_FAILED_CHECKS, mark="xfail")
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """A folder with tiny.keras, of whole-numbered weights: float32 is nearly exact, so the batch changes no result."""
+    import keras
+
+    rng = np.random.default_rng(0)
+    inputs = keras.Input((8, 8, 3))
+    conv = keras.layers.Conv2D(6, 3, strides=2, padding="same", activation="relu")
+    model = keras.Model(inputs, conv(inputs))
+    conv.set_weights([rng.integers(-2, 3, (3, 3, 3, 6)).astype(np.float32), np.arange(6, dtype=np.float32)])
+    folder = tmp_path_factory.mktemp("model")
+    model.save(folder / "tiny.keras")
+    return folder
+
+
+@pytest.fixture
+def beside_tiny(tiny_folder, monkeypatch):
+    """Checks are collected before any fixture runs, so their extractors name the file without its folder."""
+    monkeypatch.chdir(tiny_folder)
+
+
+@pytest.mark.usefixtures("beside_tiny")
+@pytest.mark.parametrize(("estimator", "check"), SUITE, ids=short_name)
+def test_scikit_learns_suite(estimator, check):
+    fed.clear()
+    name = check.func.__name__
+    try:
+        check(estimator)
+    except SkipTest as skip:
+        if name not in ENVIRONMENT_CHECKS:
+            pytest.fail(f"scikit-learn skipped the check: {skip}")
+        raise
+    assert fed or name in (*DATA_FREE_CHECKS, *IDLE_CHECKS)
+
+
+@pytest.mark.parametrize("estimator", ROW_FED, ids=short_name)
+def test_the_suite_is_a_whole_one(estimator):
+    names = [check.func.__name__ for _, check in estimator_checks_generator(estimator)]
+    assert len(names) >= 40
+    assert {
+        "check_dict_unchanged",
+        "check_estimators_nan_inf",
+        "check_estimators_pickle",
+        "check_fit_idempotent",
+        "check_methods_subset_invariance",
+        "check_n_features_in",
+        "check_transformer_general",
+        "check_transformer_preserve_dtypes",
+    } <= set(names)
+
+
+@pytest.mark.usefixtures("beside_tiny")
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning")
+@pytest.mark.parametrize("check", named(EXTRA_CHECKS), ids=short_name)
+@pytest.mark.parametrize("estimator", ROW_FED, ids=short_name)
+def test_names_and_containers(estimator, check):
+    fed.clear()
+    check(type(estimator).__name__, estimator)
+    assert fed or check.__name__ == "check_get_feature_names_out_error"
+
+
+# The classes themselves ---------------------------------------------------------------------------------------------
+
+ESTIMATORS = [
+    thing
+    for thing in (getattr(skcnn, name) for name in skcnn.__all__)
+    if inspect.isclass(thing) and issubclass(thing, BaseEstimator)
+]
+# How to fit each in no time.
+SMALL = {
+    "AspectAwareResize": {"size": (8, 9)},
+    "CNNFeatureExtractor": {"weights": None, "input_size": 32},
+    "MeanSubtract": {"std": True},
+}
+
+
+def made(estimator_class, **settings):
+    """Return an estimator with the given parameters, and something for each that has no default."""
+    parameters = inspect.signature(estimator_class).parameters.values()
+    required = {
+        parameter.name: LogisticRegression() for parameter in parameters if parameter.default is parameter.empty
+    }
+    return estimator_class(**{**required, **settings})
+
+
+@pytest.fixture(params=ESTIMATORS, ids=short_name)
+def estimator(request):
+    return made(request.param)
+
+
+@pytest.fixture(params=ESTIMATORS, ids=short_name)
+def small(request):
+    name = request.param.__name__
+    assert name in SMALL, f"say in SMALL how to fit {name} in no time"
+    return made(request.param, **SMALL[name])
+
+
+def test_there_are_estimators():
+    assert {CNNFeatureExtractor, AspectAwareResize, MeanSubtract} <= set(ESTIMATORS)
+
+
+@pytest.mark.parametrize("check", named(DATA_FREE_CHECKS), ids=short_name)
+def test_what_needs_no_data(estimator, check):
+    check(type(estimator).__name__, estimator)
+
+
+def test_the_list_of_checks_is_not_outdated():
+    assert len(named(DATA_FREE_CHECKS)) >= 10
+    assert len(named(EXTRA_CHECKS)) >= 7
+
+
+def test_tags_tell_of_images(estimator):
+    tags = estimator.__sklearn_tags__()
+    assert tags.no_validation
+    assert tags.input_tags.string
+    assert tags.input_tags.three_d_array
+    assert not tags.input_tags.two_d_array
+
+
+def test_every_parameter_is_kept(estimator):
+    settings = {name: f"a value of {name}" for name in estimator.get_params(deep=False)}
+    assert set(settings) == set(inspect.signature(type(estimator)).parameters)
+    by_init, by_set_params = type(estimator)(**settings), estimator.set_params(**settings)
+    for one in (by_init, by_set_params, clone(by_init), pickle.loads(pickle.dumps(by_init))):
+        assert type(one) is type(estimator)
+        assert one.get_params(deep=False) == settings
+
+
+def test_parameters_are_stored_as_they_are(estimator):
+    settings = {name: ["a list that could be copied", name] for name in estimator.get_params(deep=False)}
+    other = type(estimator)(**settings)
+    assert all(getattr(other, name) is value for name, value in settings.items())
+    assert set(vars(other)) == set(settings)
+
+
+def test_an_unknown_parameter_is_refused(estimator):
+    with pytest.raises(ValueError, match="Invalid parameter 'no_such_parameter'"):
+        estimator.set_params(no_such_parameter=1)
+
+
+def test_repr_names_what_was_changed(estimator):
+    assert repr(estimator).startswith(f"{type(estimator).__name__}(")
+    name = next(iter(estimator.get_params(deep=False)))
+    assert f"{name}='changed'" in repr(estimator.set_params(**{name: "changed"}))
+
+
+def test_html_shows_the_estimator_and_whether_it_is_fitted(small, image_paths):
+    name = type(small).__name__
+    needs_fit = small.__sklearn_tags__().requires_fit
+    assert name in estimator_html_repr(small)
+    assert ("Not fitted" in estimator_html_repr(small)) is needs_fit
+    fitted = small.fit(image_paths)
+    assert "Not fitted" not in estimator_html_repr(fitted)
+    assert name in fitted._repr_mimebundle_()["text/html"]
+
+
+def test_fitting_changes_no_parameter_and_says_it_is_done(small, image_paths):
+    before = small.get_params()
+    if small.__sklearn_tags__().requires_fit:
+        with pytest.raises(NotFittedError):
+            check_is_fitted(small)
+    assert small.fit(image_paths, np.repeat(["apple", "leaf", "sea"], 4)) is small
+    check_is_fitted(small)
+    after = small.get_params()
+    assert all(after[name] is value for name, value in before.items())
+
+
+def test_pickles_of_fitted_ones_do_the_same(small, image_paths):
+    expected = small.fit(image_paths).transform(image_paths)
+    data = pickle.dumps(small)
+    assert len(data) < 5000
+    other = pickle.loads(data)
+    check_is_fitted(other)
+    assert other.get_params() == small.get_params()
+    result = other.transform(image_paths)
+    for one, twin in zip(result, expected, strict=True):
+        np.testing.assert_array_equal(one, twin)
+
+
+def test_clones_of_fitted_ones_are_not_fitted(small, image_paths):
+    other = clone(small.fit(image_paths))
+    assert not [name for name in vars(other) if name.endswith("_") and not name.startswith("_")]
+    assert other.get_params() == small.get_params()
+
+
+@pytest.mark.usefixtures("beside_tiny")
+def test_pandas_output_keeps_the_index_of_a_series_of_paths(image_paths):
+    import pandas as pd
+
+    paths = pd.Series(image_paths, index=[f"page {number}" for number in range(12)])
+    table = CNNFeatureExtractor("tiny.keras").set_output(transform="pandas").fit_transform(paths)
+    assert list(table.index) == list(paths.index)
+    assert list(table.columns) == [f"cnnfeatureextractor{column}" for column in range(6)]

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from skcnn._validation import check_choice, check_positive_int, check_size, closest
+
+BACKBONES = ["efficientnet_lite0", "efficientnet_lite1", "VGG16", "VGG19", "ResNet50", "MobileNetV2", "Xception"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("vgg", "'VGG19', 'VGG16'"),
+        ("VGG-16", "'VGG16', 'VGG19'"),
+        ("EfficientNetLite0", "'efficientnet_lite0', 'efficientnet_lite1'"),
+        ("resnet", "'ResNet50'"),
+        # Nothing like it: the first few, as a hint of what names look like.
+        ("qqqq", "'efficientnet_lite0', 'efficientnet_lite1', 'VGG16'"),
+        (17, "'efficientnet_lite0', 'efficientnet_lite1', 'VGG16'"),
+    ],
+)
+def test_closest(name, expected):
+    found = closest(name, BACKBONES)
+    assert set(found.split(", ")) >= set(expected.split(", "))
+    assert len(found.split(", ")) <= 3
+
+
+def test_closest_of_few_options_is_all():
+    assert closest("zzz", ["a", "b"]) == "'a', 'b'"
+    assert closest("vgg16", BACKBONES, n=1) == "'VGG16'"
+
+
+@pytest.mark.parametrize("value", ["a", "b", None, True, np.str_("a")])
+def test_choice(value):
+    check_choice("letter", value, ["a", "b", None, True])
+
+
+@pytest.mark.parametrize("value", ["c", "", 1, False, np.array(["a"]), ["a"], "A", np.ones(3)], ids=repr)
+def test_no_choice(value):
+    match = r"^The 'letter' parameter must be one of 'a', 'b', None, True. Got .* instead.$"
+    with pytest.raises(ValueError, match=match):
+        check_choice("letter", value, ["a", "b", None, True])
+
+
+@pytest.mark.parametrize("value", [1, 7, np.int64(3), np.uint8(255)])
+def test_positive_int(value):
+    check_positive_int("batch_size", value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, "1", None, True, np.bool_(True), np.int64(0), [1]], ids=repr)
+def test_no_positive_int(value):
+    with pytest.raises(ValueError, match=r"^The 'batch_size' parameter must be an int of at least 1. Got .* instead.$"):
+        check_positive_int("batch_size", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (8, (8, 8)),
+        ((8, 9), (8, 9)),
+        ([8, 9], (8, 9)),
+        (np.array([8, 9]), (8, 9)),
+        (np.int32(8), (8, 8)),
+        (iter([8, 9]), (8, 9)),
+    ],
+)
+def test_size(value, expected):
+    size = check_size("size", value)
+    assert size == expected
+    assert [type(side) for side in size] == [int, int]
+
+
+@pytest.mark.parametrize(
+    "value", [0, -3, (8,), (8, 9, 3), (8, 0), (8.0, 8), "88", "8", None, True, (True, 8), {}, iter("ab")], ids=repr
+)
+def test_no_size(value):
+    match = r"^The 'size' parameter must be \(height, width\) in pixels, two ints of at least 1. Got .* instead.$"
+    with pytest.raises(ValueError, match=match):
+        check_size("size", value)
