@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -95,17 +96,27 @@ class Extraction:
         ndarray of shape (n_images, ...)
             Rows of unreadable images are NaN; `failures` lists them.
         """
-        digests, known = self.images.known_digests(self.memo)
-        locations = np.full(len(self.images), -1, np.int64)
-        locations[known] = self._stored.find(digests[known])
-        hits = np.flatnonzero(locations >= 0)
-        self._count(hits=len(hits))
-        if len(hits) == len(self.images):
-            return self._stored.gather(locations)
-        if len(hits):
-            self._stored.gather(locations[hits], self._rows_of(self._stored.row_shape), hits)
-        self._stream(np.flatnonzero(locations < 0))
+        pending = self._copy_hits()
+        if len(pending):
+            self._stream(pending)
         return self._complete()
+
+    def _copy_hits(self) -> np.ndarray:
+        """Copy the rows of images whose digests are recalled and stored; return the positions of all others."""
+        digests, recalled = self.images.recall_digests(self.memo)
+        locations = np.full(len(self.images), -1, np.int64)
+        locations[recalled] = self._stored.find(digests[recalled])
+        hits = np.flatnonzero(locations >= 0)
+        if not len(hits):
+            return np.arange(len(self.images))
+        # Asking the file system what changed takes as long as copying; a row copied in vain is overwritten later.
+        with ThreadPoolExecutor(1) as executor:
+            out = self._rows_of(self._stored.row_shape)
+            copying = executor.submit(self._stored.gather, locations[hits], out, hits)
+            locations[hits[~self.images[hits].unchanged(self.memo)]] = -1
+            copying.result()
+        self._count(hits=int((locations >= 0).sum()))
+        return np.flatnonzero(locations < 0)
 
     def _stream(self, pending: np.ndarray) -> None:
         """Load the pending images in threads, a few batches ahead of the network."""

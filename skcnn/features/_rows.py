@@ -12,7 +12,7 @@ __all__ = ["DigestIndex", "StoredRows"]
 
 DIGEST_BYTES = 20
 # Rows copied at a time: few enough to stay in the processor's cache between the gather and the scatter.
-COPY_BYTES = 1 << 20
+COPY_BYTES = 1 << 18
 
 
 class StoredRows:
@@ -87,7 +87,9 @@ class StoredRows:
         for owner in np.unique(owners):
             mine = np.flatnonzero(owners == owner)
             rows = locations[mine] - self.starts[owner]
-            copy_rows(self.shards[owner].features, rows, out, mine if targets is None else targets[mine])
+            copy_rows(
+                self.shards[owner].features.view(np.ndarray), rows, out, mine if targets is None else targets[mine]
+            )
         return out
 
 
@@ -154,8 +156,11 @@ def copy_rows(source: np.ndarray, rows: np.ndarray, out: np.ndarray, targets: np
             np.take(source, rows, axis=0, out=target, mode="clip")
         return
     step = max(1, COPY_BYTES // max(1, out.itemsize * int(np.prod(out.shape[1:]))))
+    buffer = np.empty((min(step, len(rows)), *out.shape[1:]), out.dtype)
     for start in range(0, len(rows), step):
-        out[targets[start : start + step]] = source[rows[start : start + step]]
+        piece = buffer[: len(rows) - start]
+        np.take(source, rows[start : start + step], axis=0, out=piece, mode="clip")
+        out[targets[start : start + step]] = piece
 
 
 def is_run(numbers: np.ndarray) -> bool:

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,9 @@ QUERY_PATHS = 900
 COLUMNS = "path, size, mtime_ns, ctime_ns, recorded_ns, digest"
 
 # A path is kept as its bytes: a name that is not UTF-8 is no text to SQLite.
+# What is known of a path that was looked for in vain: it is not looked for again.
+UNKNOWN = (None, None)
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS digests (
     path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, recorded_ns INTEGER, digest BLOB
@@ -82,17 +85,35 @@ class DigestMemo:
 
     def __init__(self, file: str | os.PathLike | None):
         self.file = None if file is None else Path(file)
-        self._known: dict[str, tuple[FileState, bytes]] = {}
+        self._known: dict[str, tuple[FileState | None, bytes | None]] = {}
         self._fresh: list[tuple] = []
-        self._asked: set[str] = set()
         self._lock = threading.Lock()
 
-    def lookup(self, paths: Sequence[str], states: Sequence[FileState | None]) -> list[bytes | None]:
-        """Return the digest of each absolute path whose state is the one on record, None for the others."""
-        self._fetch(paths)
-        known, nothing = self._known, (None, None)
-        entries = [known.get(path, nothing) for path in paths]
-        return [entry[1] if entry[0] == state else None for entry, state in zip(entries, states, strict=True)]
+    def recall(self, paths: Sequence[str]) -> list[bytes | None]:
+        """Return the digest each absolute path had when it was last read, None where that is not known."""
+        entries = list(map(self._known.get, paths))
+        if None in entries:
+            self._fetch([path for path, entry in zip(paths, entries, strict=True) if entry is None])
+            entries = [self._known.get(path, UNKNOWN) for path in paths]
+        return [entry[1] for entry in entries]  # type: ignore[index]
+
+    def unchanged(self, paths: Sequence[str]) -> np.ndarray:
+        """Return a mask of the absolute paths whose files are still what they were when they were last read.
+
+        This asks the file system of every path, which is most of the cost of a warm run; hence its bare style.
+        """
+        states = [self._known.get(path, UNKNOWN)[0] for path in paths]
+        mask = np.zeros(len(paths), bool)
+        stat = os.stat
+        for index, (path, state) in enumerate(zip(paths, states, strict=True)):
+            if state is not None:
+                try:
+                    now = stat(path)
+                except (OSError, ValueError):
+                    continue
+                if now.st_mtime_ns == state[1] and now.st_ctime_ns == state[2] and now.st_size == state[0]:
+                    mask[index] = True
+        return mask
 
     def record(self, path: str, state: FileState, digest: bytes, *, read_ns: int) -> None:
         """Remember the digest of a file that was read at `read_ns`, if its state can be trusted from now on."""
@@ -115,12 +136,10 @@ class DigestMemo:
         except (sqlite3.Error, OSError) as error:
             self._give_up(error)
 
-    def _fetch(self, paths: Iterable[str]) -> None:
+    def _fetch(self, paths: list[str]) -> None:
         """Bring the rows of paths that were never asked for into memory."""
-        unasked = [path for path in paths if path not in self._asked]
-        if not unasked:
-            return
-        self._asked.update(unasked)
+        for path in paths:
+            self._known.setdefault(path, UNKNOWN)
         if self.file is None:
             return
         try:
@@ -130,8 +149,8 @@ class DigestMemo:
                 # Another process may have made the file and not yet the table.
                 if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'digests'").fetchone():
                     return
-                for start in range(0, len(unasked), QUERY_PATHS):
-                    self._fetch_chunk(connection, unasked[start : start + QUERY_PATHS])
+                for start in range(0, len(paths), QUERY_PATHS):
+                    self._fetch_chunk(connection, paths[start : start + QUERY_PATHS])
         except (sqlite3.Error, OSError) as error:
             self._give_up(error)
 
@@ -143,7 +162,7 @@ class DigestMemo:
         for path, size, mtime_ns, ctime_ns, recorded_ns, digest in rows:
             state = FileState(size, mtime_ns, ctime_ns)
             if state.is_settled(recorded_ns) and isinstance(digest, bytes) and len(digest) == DIGEST_BYTES:
-                self._known.setdefault(os.fsdecode(path), (state, digest))
+                self._known[os.fsdecode(path)] = (state, digest)
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(str(self.file), timeout=5)

@@ -183,17 +183,29 @@ class ImageSequence:
         Returns
         -------
         ndarray of shape (height, width, 1 | 3), uint8 or float32
+
+        Raises
+        ------
+        ImageReadError
+            When the data is damaged or a step does not fit the image.
         """
         image = content.data
         if isinstance(image, bytes):
             image = decode_image(image, max_pixels=self.max_pixels, at_least=self._enough())
         for step in self.steps:
-            image = step(image)
+            try:
+                image = step(image)
+            except Exception as error:  # a step may be the user's own, and OpenCV has errors of its own
+                raise ImageReadError(f"{type(step).__name__} cannot be applied: {error}") from error
         return image
 
-    def known_digests(self, memo: DigestMemo | None) -> tuple[np.ndarray, np.ndarray]:
-        """Return the (n_images, 20) digests that need no reading, and a mask of which those are."""
-        return self.sources.known_digests(memo)
+    def recall_digests(self, memo: DigestMemo | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the (n_images, 20) digests the images had when last read, and a mask of those that were ever read."""
+        return self.sources.recall_digests(memo)
+
+    def unchanged(self, memo: DigestMemo | None) -> np.ndarray:
+        """Return a mask of the images that still have the digests `recall_digests` gives."""
+        return self.sources.unchanged(memo)
 
     def _enough(self) -> tuple[int, int] | None:
         """Return the size a fast decode must not fall below: that of the first step, when it resizes."""

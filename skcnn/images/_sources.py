@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from skcnn.images._digests import DIGEST_BYTES, DigestMemo, FileState, digest_ar
 __all__ = ["ArraySources", "BytesSources", "Content", "PathSources", "Sources", "is_url"]
 
 CHANNELS = (1, 3, 4)
+BLANK = bytes(DIGEST_BYTES)
 
 
 class Content(NamedTuple):
@@ -51,16 +52,20 @@ class Sources(ABC):
     def read(self, index: int, memo: DigestMemo | None = None) -> Content:
         """Read one source once; what was learned of its digest goes to `memo`. Raises ImageReadError."""
 
-    def known_digests(self, memo: DigestMemo | None) -> tuple[np.ndarray, np.ndarray]:
-        """Return the digests that need no reading.
+    def recall_digests(self, memo: DigestMemo | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the digests the images had when they were last read; nothing is read, or even looked at, for it.
 
         Returns
         -------
         digests : ndarray of shape (n_images, 20), uint8
-        known : ndarray of shape (n_images,), bool
+        recalled : ndarray of shape (n_images,), bool
             Which rows of `digests` hold one.
         """
         return np.zeros((len(self), DIGEST_BYTES), np.uint8), np.zeros(len(self), bool)
+
+    def unchanged(self, memo: DigestMemo | None) -> np.ndarray:
+        """Return a mask of shape (n_images,) of the images that still have the digests `recall_digests` gives."""
+        return np.zeros(len(self), bool)
 
 
 class _ItemSources(Sources):
@@ -81,14 +86,29 @@ class _ItemSources(Sources):
 
 
 class BytesSources(_ItemSources):
-    """Encoded images in memory."""
+    """Encoded images in memory. Bytes cannot change, so what was hashed once is not hashed again."""
+
+    def __init__(self, items: Sequence[Any] | np.ndarray, digests: np.ndarray | None = None):
+        super().__init__(items)
+        self._digests = np.full(len(self.items), None) if digests is None else digests
+
+    def take(self, indices: np.ndarray | slice) -> Sources:
+        return BytesSources(self.items[indices], self._digests[indices])
 
     def name(self, index: int) -> str:
         return f"<{len(self.items[index])} bytes>"
 
     def read(self, index: int, memo: DigestMemo | None = None) -> Content:
-        data = bytes(self.items[index])
-        return Content(data, digest_bytes(data))
+        data = self.items[index]
+        if self._digests[index] is None:
+            self._digests[index] = digest_bytes(data)
+        return Content(data, self._digests[index])
+
+    def recall_digests(self, memo: DigestMemo | None) -> tuple[np.ndarray, np.ndarray]:
+        return join_digests(self._digests)
+
+    def unchanged(self, memo: DigestMemo | None) -> np.ndarray:
+        return join_digests(self._digests)[1]
 
 
 class PathSources(_ItemSources):
@@ -106,17 +126,16 @@ class PathSources(_ItemSources):
         data, state = read_file(path)
         digest = digest_bytes(data)
         if memo is not None:
-            memo.record(absolute(path), state, digest, read_ns=read_ns)
+            memo.record(absolute([path])[0], state, digest, read_ns=read_ns)
         return Content(data, digest)
 
-    def known_digests(self, memo: DigestMemo | None) -> tuple[np.ndarray, np.ndarray]:
+    def recall_digests(self, memo: DigestMemo | None) -> tuple[np.ndarray, np.ndarray]:
         if memo is None:
-            return super().known_digests(memo)
-        paths = [absolute(path) for path in self.items]
-        found = memo.lookup(paths, [file_state(path) for path in paths])
-        blank = bytes(DIGEST_BYTES)
-        digests = np.frombuffer(b"".join([digest or blank for digest in found]), np.uint8)
-        return digests.reshape(-1, DIGEST_BYTES), np.array([digest is not None for digest in found], bool)
+            return super().recall_digests(memo)
+        return join_digests(memo.recall(absolute(self.items)))
+
+    def unchanged(self, memo: DigestMemo | None) -> np.ndarray:
+        return super().unchanged(memo) if memo is None else memo.unchanged(absolute(self.items))
 
 
 class ArraySources(Sources):
@@ -149,22 +168,21 @@ class ArraySources(Sources):
         return Content(pixels, digest_array(pixels))
 
 
+def join_digests(found: Iterable[bytes | None]) -> tuple[np.ndarray, np.ndarray]:
+    """Return digests as an array of shape (n_images, 20), and a mask of those that are not None."""
+    known = np.array([digest is not None for digest in found], bool)
+    digests = b"".join([digest or BLANK for digest in found])
+    return np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES), known
+
+
 def is_url(path: str) -> bool:
     """Whether `path` names a protocol, as ``https://...`` does, and not a file of this machine."""
     return "://" in path
 
 
-def absolute(path: str) -> str:
-    """Return a path that means the same from every working directory; much cheaper than `os.path.abspath`."""
-    return path if os.path.isabs(path) or is_url(path) else os.path.join(os.getcwd(), path)
-
-
-def file_state(path: str) -> FileState | None:
-    """Return the state of a file, None when there is none to be had: reading it will say why."""
-    try:
-        return FileState.of(os.stat(path))
-    except (OSError, ValueError):
-        return None
+def absolute(paths: Iterable[str]) -> list[str]:
+    """Return paths that mean the same from every working directory; much cheaper than `os.path.abspath`."""
+    return [path if path[:1] == "/" or os.path.isabs(path) else os.path.join(os.getcwd(), path) for path in paths]
 
 
 def read_file(path: str) -> tuple[bytes, FileState]:

@@ -136,6 +136,12 @@ class SubtractMean(Step):
     mean: tuple[float, ...]
     std: tuple[float, ...] | None = None
 
+    def __post_init__(self) -> None:
+        # Equal steps have equal descriptions: 1 and 1.0 are equal, but not their JSON.
+        object.__setattr__(self, "mean", tuple(map(float, self.mean)))
+        if self.std is not None:
+            object.__setattr__(self, "std", tuple(map(float, self.std)))
+
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Return a float32 image of the same shape."""
         if len(self.mean) not in (1, image.shape[2]):

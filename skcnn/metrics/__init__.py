@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from skcnn.metrics._rank import make_rank_k_scorer, rank1, rank5, rank_k_accuracy_score
+from skcnn.metrics._rank import rank_k_accuracy_score
+from skcnn.metrics._scorer import make_rank_k_scorer, rank1, rank5
 
 __all__ = ["make_rank_k_scorer", "rank1", "rank5", "rank_k_accuracy_score"]

@@ -1,4 +1,4 @@
-"""Rank-k accuracy and scorers that keep every score column with the class it belongs to."""
+"""Rank-k accuracy: every score column belongs to a class, and stays with it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.metrics._scorer import _BaseScorer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import ArrayLike, NDArray
 
-RESPONSE_METHODS = ("predict_proba", "decision_function")
+__all__ = ["check_k", "one_dimensional", "rank_k_accuracy_score"]
 
 
 def rank_k_accuracy_score(
@@ -80,7 +77,7 @@ def rank_k_accuracy_score(
     >>> round(rank_k_accuracy_score(y_true, y_proba, k=2, labels=["cat", "dog", "fox"]), 3)
     0.667
     """
-    _check_k(k)
+    check_k(k)
     true_labels = _check_y_true(y_true)
     scores = _check_scores(y_proba, len(true_labels))
     classes = _check_labels(labels, true_labels, scores)
@@ -92,7 +89,7 @@ def rank_k_accuracy_score(
             "in the order of the columns: labels=estimator.classes_."
         )
         raise ValueError(msg)
-    _check_k(k, n_classes=len(classes))
+    check_k(k, n_classes=len(classes))
 
     columns = _columns_of(true_labels, classes)
     hits = (columns >= 0) & (_true_ranks(scores, columns, classes) < k)
@@ -100,128 +97,6 @@ def rank_k_accuracy_score(
     if weights is None:
         return float(hits.mean() if normalize else hits.sum())
     return float(np.average(hits, weights=weights) if normalize else np.dot(hits, weights))
-
-
-def make_rank_k_scorer(k: int) -> Callable[..., float]:
-    """Make a scorer of rank-k accuracy for ``scoring=`` in searches and cross-validation.
-
-    The scorer reads ``predict_proba``, or ``decision_function`` of an estimator that has no probabilities, and takes
-    the label of each column from ``estimator.classes_`` (also that of a pipeline or search), so a label that the
-    training fold lacked is a miss and shifts no column. In a dictionary of scorers (``{"rank1": rank1,
-    "rank5": rank5}``) all of them together ask an estimator of three or more classes for its probabilities once per
-    fold.
-
-    Parameters
-    ----------
-    k : int
-        How many classes a sample may name, at least 1 and less than the number of classes.
-
-    Returns
-    -------
-    scorer : callable
-        ``scorer(estimator, X, y, sample_weight=None)`` returns a float in [0, 1]; higher is better. It can be pickled
-        and cloned. With metadata routing enabled, ``scorer.set_score_request(sample_weight=True)`` asks for weights;
-        it changes the scorer, so call it on one of your own rather than on the shared ``rank1`` or ``rank5``.
-
-        The scorer raises ValueError if the estimator has neither method or no ``classes_``, if it knows k or fewer
-        classes, and for whatever :func:`rank_k_accuracy_score` refuses.
-
-    Raises
-    ------
-    ValueError
-        If `k` is not an integer of at least 1.
-
-    See Also
-    --------
-    rank_k_accuracy_score : The score itself.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.dummy import DummyClassifier
-    >>> from sklearn.model_selection import cross_val_score
-    >>> from skcnn.metrics import make_rank_k_scorer
-    >>> X, y = load_iris(return_X_y=True)
-    >>> scorer = make_rank_k_scorer(2)
-    >>> scorer
-    make_rank_k_scorer(2)
-    >>> cross_val_score(DummyClassifier(strategy="constant", constant=0), X, y, scoring=scorer, cv=2).round(2)
-    array([0.67, 0.67])
-    """
-    _check_k(k)
-    return _RankKScorer(int(k))
-
-
-# The private base costs a look at each scikit-learn release. It buys what no public class offers: in a dictionary of
-# scorers scikit-learn hands its cached predictions only to a _BaseScorer, and a network is too slow to run once per
-# scorer; set_score_request comes with it. make_scorer, the public way to one, never shows the score function the
-# estimator's classes_. We rely on little: the constructor, and _score(method_caller, estimator, X, y, **metadata).
-class _RankKScorer(_BaseScorer):
-    """Score an estimator by rank-k accuracy; made by :func:`make_rank_k_scorer`."""
-
-    def __init__(self, k: int):
-        super().__init__(_score_function, 1, {"k": k}, response_method=RESPONSE_METHODS)
-        self.k = k
-
-    def __call__(self, estimator: Any, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the rank-k accuracy of a fitted estimator on X and y."""
-        return self._score(_call, estimator, X, y, sample_weight=sample_weight)
-
-    def __repr__(self) -> str:
-        return f"make_rank_k_scorer({self.k})"
-
-    def _score(
-        self,
-        method_caller: Callable[..., Any],
-        estimator: Any,
-        X: Any,
-        y_true: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-    ) -> float:
-        method = _response_method(estimator)
-        classes = _classes_of(estimator)
-        _check_k(self.k, n_classes=len(classes))
-        if len(classes) == 2:
-            # Scikit-learn caches one column for two classes, and whichever class another scorer named as positive.
-            scores = np.asarray(_call(estimator, method, X))
-            if method == "decision_function" and scores.ndim == 1:
-                # A fold whose decisions all lie in [0, 1] would pass for probabilities.
-                scores = np.column_stack([np.zeros_like(scores), scores])
-        else:
-            scores = method_caller(estimator, method, X)
-        return rank_k_accuracy_score(y_true, scores, k=self.k, labels=classes, sample_weight=sample_weight)
-
-
-def _score_function(y_true, y_pred, sample_weight=None, **kwargs):
-    # Scikit-learn reads the metadata a scorer may request off this signature: sample_weight, not k or labels.
-    return rank_k_accuracy_score(y_true, y_pred, sample_weight=sample_weight, **kwargs)
-
-
-def _call(estimator: Any, method: str, X: Any) -> Any:
-    return getattr(estimator, method)(X)
-
-
-def _response_method(estimator: Any) -> str:
-    for method in RESPONSE_METHODS:
-        if hasattr(estimator, method):
-            return method
-    msg = (
-        f"Rank-k accuracy ranks the classes by predict_proba or decision_function; {type(estimator).__name__} has "
-        "neither. Use a classifier that has one of them, or score its predict with scoring='accuracy'."
-    )
-    raise ValueError(msg)
-
-
-def _classes_of(estimator: Any) -> NDArray[Any]:
-    classes = getattr(estimator, "classes_", None)
-    if classes is None:
-        msg = (
-            f"{type(estimator).__name__} has no classes_, so its score columns have no labels. Fit it first, or use a "
-            "classifier that sets classes_."
-        )
-        raise ValueError(msg)
-    name = f"classes_ of {type(estimator).__name__}"
-    return _one_dimensional(classes, name, "Rank-k accuracy is for one label per sample: score each output by itself.")
 
 
 def _true_ranks(scores: NDArray[Any], columns: NDArray[np.intp], classes: NDArray[Any]) -> NDArray[np.intp]:
@@ -263,7 +138,7 @@ def _two_columns(scores: NDArray[Any]) -> NDArray[Any]:
     return np.column_stack([np.full_like(scores, threshold, dtype=np.float64), scores])
 
 
-def _check_k(k: Any, n_classes: int | None = None) -> None:
+def check_k(k: Any, n_classes: int | None = None) -> None:
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 1:
         msg = f"'k' must be an integer of at least 1. Got {k!r}."
         raise ValueError(msg)
@@ -276,7 +151,7 @@ def _check_k(k: Any, n_classes: int | None = None) -> None:
         raise ValueError(msg)
 
 
-def _one_dimensional(values: Any, name: str, remedy: str) -> NDArray[Any]:
+def one_dimensional(values: Any, name: str, remedy: str) -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -291,7 +166,7 @@ def _one_dimensional(values: Any, name: str, remedy: str) -> NDArray[Any]:
 
 
 def _check_y_true(y_true: ArrayLike) -> NDArray[Any]:
-    array = _one_dimensional(y_true, "y_true", "Turn one-hot rows into labels: classes[y_true.argmax(axis=1)].")
+    array = one_dimensional(y_true, "y_true", "Turn one-hot rows into labels: classes[y_true.argmax(axis=1)].")
     if len(array) == 0:
         msg = "y_true is empty: no samples, no accuracy. Pass at least one sample."
         raise ValueError(msg)
@@ -334,7 +209,7 @@ def _check_scores(y_proba: ArrayLike, n_samples: int) -> NDArray[Any]:
 def _check_labels(labels: ArrayLike | None, true_labels: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
     try:
         if labels is not None:
-            classes = _one_dimensional(labels, "labels", "Pass labels=estimator.classes_.")
+            classes = one_dimensional(labels, "labels", "Pass labels=estimator.classes_.")
             np.sort(classes)
             return classes
         classes = np.unique(true_labels)
@@ -366,7 +241,3 @@ def _check_sample_weight(sample_weight: ArrayLike | None, n_samples: int, *, nor
         msg = "sample_weight is 0 for every sample, so no share can be taken. Give some sample a positive weight."
         raise ValueError(msg)
     return weights
-
-
-rank1 = make_rank_k_scorer(1)
-rank5 = make_rank_k_scorer(5)

@@ -163,7 +163,7 @@ def test_the_table_shows_as_a_table():
 def test_the_table_is_a_list():
     assert isinstance(table("VGG16"), list)
     assert table("VGG16")[-1].name == "block5_pool"
-    assert [row.name for row in table("VGG16") if row.parameters > 2_359_000][0] == "block4_conv2"
+    assert next(row.name for row in table("VGG16") if row.parameters > 2_359_000) == "block4_conv2"
     assert repr(LayerTable()) == "index  name  output shape  parameters  cut here"
 
 
@@ -178,7 +178,7 @@ def test_the_table_of_a_file(tmp_path):
 
 
 def test_the_table_of_nothing():
-    with pytest.raises(BackboneError, match="no backbone 'VGG'; the closest are 'VGG16', 'VGG19'"):
+    with pytest.raises(BackboneError, match="no backbone 'VGG'; the closest are .*'VGG1"):
         layers("VGG")
 
 
@@ -218,7 +218,7 @@ def random_graph(seed):
         edges += [(source, len(tensors)) for source in sources]
         tensors.append(tensor)
         makers.append(name)
-    outputs = sorted({len(tensors) - 1, *rng.choice(len(tensors) - 1, size=rng.random() < 0.25).tolist()} - {0})
+    outputs = sorted({len(tensors) - 1, *rng.choice(len(tensors) - 1, size=int(rng.random() < 0.25)).tolist()} - {0})
     model = keras.Model(tensors[0], [tensors[output] for output in outputs])
 
     backwards = [(target, source) for source, target in edges]
@@ -274,11 +274,11 @@ def test_a_sequential_model():
 def test_a_layer_that_is_used_twice_is_no_place():
     import keras
 
-    inputs = keras.Input((8, 8, 3))
+    inputs = keras.Input((8, 8, 3), name="input")
     shared = keras.layers.Conv2D(3, 1, name="shared", kernel_initializer="ones")
     middle = keras.layers.ReLU(name="middle")(shared(inputs))
     model = keras.Model(inputs, keras.layers.ReLU(name="last")(shared(middle)))
-    assert separating_layers(model) == {inputs.name, "middle", "last"}
+    assert separating_layers(model) == {"input", "middle", "last"}
     with pytest.raises(
         BackboneError, match="layer 'shared' has 2 outputs, or is used that often: it is no single place"
     ):
@@ -299,12 +299,15 @@ def test_a_layer_that_was_used_in_another_model_before():
     assert separating_layers(model) == {"input", "conv", "pooled"}
 
 
-def test_a_model_among_the_layers():
+@pytest.mark.parametrize("kind", ["functional", "sequential"])
+def test_a_model_among_the_layers(kind):
     import keras
 
-    inner = keras.Sequential(
-        [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3, name="deep", kernel_initializer="ones")], name="inner"
-    )
+    pixels, deep = keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3, name="deep", kernel_initializer="ones")
+    if kind == "functional":
+        inner = keras.Model(pixels, deep(pixels), name="inner")
+    else:
+        inner = keras.Sequential([pixels, deep], name="inner")
     inputs = keras.Input((8, 8, 3), name="input")
     x = inner(keras.layers.Rescaling(2.0, name="scale")(inputs))
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D(name="pooled")(x))
@@ -326,10 +329,10 @@ def test_a_layer_with_two_outputs_is_no_place():
         def call(self, x):
             return x[..., :1], x[..., 1:]
 
-    inputs = keras.Input((4, 4, 2 + 1))
+    inputs = keras.Input((4, 4, 3), name="input")
     left, right = Halves(name="halves")(inputs)
     model = keras.Model(inputs, keras.layers.Concatenate(name="both")([left, right]))
-    assert separating_layers(model) == {inputs.name, "both"}
+    assert separating_layers(model) == {"input", "both"}
     with pytest.raises(BackboneError, match="layer 'halves' has 2 outputs"):
         features_of(model, "halves")
 

@@ -373,16 +373,24 @@ def test_no_thread_outlives_the_call(pixels, store):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("skcnn")]
 
 
-def test_the_memo_is_saved_even_after_an_error(files, store, settled, tmp_path):
-    memo = DigestMemo(tmp_path / "digests.sqlite")
-
+def test_the_memo_is_saved_even_after_an_error(files, store, settled, tmp_path, monkeypatch, expected):
     def fail():
-        raise RuntimeError
+        if len(runner.sizes) == 2:
+            raise RuntimeError("out of memory")
 
-    with pytest.raises(RuntimeError):
-        features_of(files, store, runner=Brightness(before=fail), memo=memo)
-    _, known = as_image_sequence(files).known_digests(DigestMemo(tmp_path / "digests.sqlite"))
-    assert known[:4].all()
+    runner = Brightness(before=fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        features_of(files, store, runner=runner, memo=DigestMemo(tmp_path / "digests.sqlite"))
+    read, indices = ImageSequence.read, []
+
+    def noting(self, index, memo=None):
+        indices.append(index)
+        return read(self, index, memo)
+
+    monkeypatch.setattr(ImageSequence, "read", noting)
+    memo = DigestMemo(tmp_path / "digests.sqlite")
+    np.testing.assert_array_equal(features_of(files, store, memo=memo), expected)
+    assert sorted(indices) == [8, 9, 10, 11]
 
 
 def test_known_files_are_hits_without_being_read(files, store, settled, tmp_path, monkeypatch, expected):

@@ -158,7 +158,9 @@ def test_inverse_of_other_images(image_paths):
 def test_grey_images_have_no_mean_of_red(photo):
     grey = AspectAwareResize(8, channels="grey").transform([photo()])
     mean = MeanSubtract("imagenet").fit(grey)
-    with pytest.raises(ValueError, match="a mean of 3 channels does not fit an image of 1 channels"):
+    with pytest.raises(
+        ImageReadError, match="SubtractMean cannot be applied: a mean of 3 channels does not fit an image of 1 channels"
+    ):
         mean.transform(grey)[0]
 
 

@@ -320,8 +320,10 @@ def test_digests(images, image_paths, later):
         content = images.read(index, memo)
         with open(path, "rb") as file:
             assert content.digest == digest_bytes(file.read())
-    digests, known = images[3:5].with_step(ToGrey()).known_digests(memo)
-    assert known.all()
+    pair = images[3:5].with_step(ToGrey())
+    digests, recalled = pair.recall_digests(memo)
+    assert recalled.all()
+    assert pair.unchanged(memo).all()
     assert [bytes(row) for row in digests] == [images.read(3).digest, images.read(4).digest]
 
 

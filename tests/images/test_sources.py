@@ -13,7 +13,6 @@ from skcnn.images._sources import (
     PathSources,
     absolute,
     check_pixels,
-    file_state,
     is_url,
     read_file,
 )
@@ -67,18 +66,21 @@ def test_paths_and_bytes_have_the_digest_of_their_content(three_sources):
     assert arrays.read(0).digest == block.read(0).digest == digest_array(block.arrays[0])
 
 
-def test_only_paths_need_a_memo(three_sources, later):
+def test_digests_of_files_are_recalled_from_a_memo_those_of_bytes_always_those_of_arrays_never(three_sources, later):
     memo = DigestMemo(None)
     for sources in three_sources:
         read = [sources.read(index, memo).digest for index in range(3)]
-        digests, known = sources.known_digests(memo)
+        digests, known = sources.recall_digests(memo)
         assert digests.shape == (3, 20)
         assert digests.dtype == np.uint8
         assert known.dtype == bool
-        assert known.all() == isinstance(sources, PathSources)
+        assert known.all() == isinstance(sources, (PathSources, BytesSources))
+        np.testing.assert_array_equal(sources.unchanged(memo), known)
         assert not known.all() or [bytes(row) for row in digests] == read
-        assert not sources.known_digests(None)[1].any()
-    assert PathSources([]).known_digests(memo)[0].shape == (0, 20)
+        assert sources.recall_digests(None)[1].all() == isinstance(sources, BytesSources)
+        assert sources.unchanged(None).all() == isinstance(sources, BytesSources)
+        np.testing.assert_array_equal(sources.take(np.array([2, 0])).recall_digests(memo)[0], digests[[2, 0]])
+    assert PathSources([]).recall_digests(memo)[0].shape == (0, 20)
 
 
 def test_renamed_file_keeps_its_digest(three_sources):
@@ -106,7 +108,7 @@ def test_directory(tmp_path):
 def test_impossible_path(path):
     with pytest.raises(ImageReadError, match=r"^it cannot be read: .*(null byte|null character|name too long)"):
         read_file(path)
-    assert file_state(path) is None
+    assert not PathSources([path]).unchanged(DigestMemo(None)).any()
 
 
 # Addresses
@@ -117,7 +119,6 @@ def test_impossible_path(path):
 )
 def test_is_url(path):
     assert is_url(path)
-    assert absolute(path) == path
 
 
 @pytest.mark.parametrize("path", ["a.jpg", "/data/a.jpg", "C:\\data\\a.jpg", "a:b.jpg", "~/a.jpg"])
@@ -127,8 +128,7 @@ def test_is_no_url(path):
 
 def test_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert absolute("a.jpg") == str(tmp_path / "a.jpg")
-    assert absolute("/a.jpg") == "/a.jpg"
+    assert absolute(["a.jpg", "/a.jpg"]) == [str(tmp_path / "a.jpg"), "/a.jpg"]
 
 
 def test_url_through_fsspec(photo, encode, later):
@@ -141,7 +141,7 @@ def test_url_through_fsspec(photo, encode, later):
     sources = PathSources(["memory://skcnn-test.png"])
     assert sources.read(0, memo) == (data, digest_bytes(data))
     # An address has no state that would show that its content is another now.
-    assert not sources.known_digests(memo)[1].any()
+    assert not sources.recall_digests(memo)[1].any()
 
 
 def test_url_that_fails():
