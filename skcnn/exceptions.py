@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "BackboneError",
     "CheckpointError",
+    "EngineWarning",
     "ImageReadError",
     "PreprocessingWarning",
     "StoreError",
@@ -36,6 +37,10 @@ class BackboneError(ValueError):
 
 class CheckpointError(ValueError):
     """A checkpoint is damaged, hostile, or not of the format that was expected."""
+
+
+class EngineWarning(UserWarning):
+    """A network runs on another engine than the fastest."""
 
 
 class StoreError(ValueError):

@@ -27,6 +27,16 @@ def private_cache(tmp_path_factory, monkeypatch):
     return directory
 
 
+@pytest.fixture(autouse=True)
+def keras_by_default(monkeypatch, request):
+    """Let engine="auto" mean Keras: converting each tiny network for OpenVINO would take longer than all the rest.
+
+    Tests of what "auto" chooses are marked `engine_auto`.
+    """
+    if "engine_auto" not in request.keywords:
+        monkeypatch.setattr("skcnn.backbones._runners.suits_openvino", lambda model: False)
+
+
 def make_photo(height=48, width=64, *, seed=0, tint=(1.0, 1.0, 1.0)):
     """Return a smooth random RGB picture of shape (height, width, 3), uint8."""
     noise = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)

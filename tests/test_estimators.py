@@ -322,10 +322,25 @@ def test_clones_of_fitted_ones_are_not_fitted(small, image_paths):
 
 
 @pytest.mark.usefixtures("beside_tiny")
-def test_pandas_output_keeps_the_index_of_a_series_of_paths(image_paths):
+def test_pandas_output_keeps_the_index_of_a_column_of_paths(image_paths):
     import pandas as pd
 
-    paths = pd.Series(image_paths, index=[f"page {number}" for number in range(12)])
+    paths = pd.DataFrame({"path": image_paths}, index=[f"page {number}" for number in range(12)])
     table = CNNFeatureExtractor("tiny.keras").set_output(transform="pandas").fit_transform(paths)
     assert list(table.index) == list(paths.index)
     assert list(table.columns) == [f"cnnfeatureextractor{column}" for column in range(6)]
+
+
+@pytest.mark.usefixtures("beside_tiny")
+def test_parameters_may_be_numpys(image_paths):
+    plain = {"layer": -1, "batch_size": 5, "input_size": (8, 8), "pooling": "max", "verbose": 0}
+    numpys = {
+        "layer": np.int64(-1),
+        "batch_size": np.int32(5),
+        "input_size": np.array([8, 8]),
+        "pooling": np.str_("max"),
+    }
+    expected = CNNFeatureExtractor("tiny.keras", **plain).fit_transform(image_paths)
+    extractor = CNNFeatureExtractor("tiny.keras", **numpys)
+    np.testing.assert_array_equal(extractor.fit_transform(image_paths), expected)
+    assert extractor.cache_info().hits == 12

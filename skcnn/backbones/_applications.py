@@ -101,7 +101,9 @@ class ApplicationBackbone(Backbone):
         try:
             model.load_weights(self._file)
         except Exception as error:  # h5py, Keras and zip errors alike
-            msg = f"{self._file!r} does not hold the weights of {self.name} without its top: {error}"
+            # Keras goes on to print the weights themselves.
+            reason = str(error).strip().partition("\n")[0]
+            msg = f"{self._file!r} does not hold the weights of {self.name} without its top: {reason}"
             raise BackboneError(msg) from error
 
     def _advice(self, error: Exception) -> str:

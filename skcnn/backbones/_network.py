@@ -12,7 +12,8 @@ from typing import Any
 from skcnn._validation import check_choice
 from skcnn.backbones._backbone import Backbone, quiet_build
 from skcnn.backbones._graph import find_output
-from skcnn.backbones._runners import Runner, make_runner
+from skcnn.backbones._runner import Runner
+from skcnn.backbones._runners import make_runner
 from skcnn.exceptions import BackboneError
 
 __all__ = ["POOLINGS", "Network", "loaded_networks", "unload_networks"]
@@ -42,7 +43,7 @@ class Network:
         Height and width of the images; None for the backbone's own.
     preprocess : {"auto", None}, default="auto"
         Whether the backbone's own normalisation comes first.
-    precision : {"float32"}, default="float32"
+    precision : {"float32", "bfloat16"}, default="float32"
         What the network computes in.
     """
 
@@ -88,7 +89,7 @@ class Network:
         key = (json.dumps(self.description, sort_keys=True), self.backbone.copy_id(), engine)
         with _load_lock:
             if key not in _loaded:
-                _loaded[key] = make_runner(self.build(), engine)
+                _loaded[key] = make_runner(self.build(), engine, self.precision)
                 while len(_loaded) > MAX_LOADED:
                     _loaded.popitem(last=False)
             _loaded.move_to_end(key)

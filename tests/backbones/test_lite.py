@@ -62,13 +62,13 @@ def test_pixels_are_normalised_inside():
     network = Network(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
     bare = Network(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32), preprocess=None)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    expected = bare.load().run((pixels.astype(np.float32) - 127) / 128)
-    np.testing.assert_allclose(network.load().run(pixels), expected, rtol=1e-5, atol=1e-6)
+    expected = bare.load("keras").run((pixels.astype(np.float32) - 127) / 128)
+    np.testing.assert_allclose(network.load("keras").run(pixels), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_features_come_from_the_last_activation():
     network = Network(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
     named = Network(network.backbone, "top_activation", input_size=(32, 32))
-    assert network.load().output_shape == (1280,)
+    assert network.load("keras").output_shape == (1280,)
     assert network.description == named.description
-    assert network.load() is named.load()
+    assert network.load("keras") is named.load("keras")

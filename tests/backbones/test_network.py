@@ -11,8 +11,8 @@ import pytest
 
 from skcnn.backbones import (
     POOLINGS,
-    KerasRunner,
     Network,
+    Runner,
     _network,
     loaded_networks,
     resolve_backbone,
@@ -66,7 +66,7 @@ def test_pooling(model, pixels, pooling, twin):
     import keras
 
     maps = keras.Model(model.input, model.get_layer("conv").output)(pixels).numpy()
-    runner = network_of(model, pooling=pooling).load()
+    runner = network_of(model, pooling=pooling).load("keras")
     np.testing.assert_allclose(runner.run(pixels), twin(maps), rtol=1e-5, atol=1e-4)
     assert runner.output_shape == twin(maps).shape[1:]
     assert pooling in POOLINGS
@@ -74,7 +74,7 @@ def test_pooling(model, pixels, pooling, twin):
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_layer_without_positions_is_not_pooled(model, pixels, pooling):
-    np.testing.assert_allclose(network_of(model, "flat", pooling).load().run(pixels), model(pixels), rtol=1e-5)
+    np.testing.assert_allclose(network_of(model, "flat", pooling).load("keras").run(pixels), model(pixels), rtol=1e-5)
 
 
 def test_positions_of_one_axis_are_pooled(pixels):
@@ -83,14 +83,14 @@ def test_positions_of_one_axis_are_pooled(pixels):
     inputs = keras.Input((6, 8, 3))
     model = keras.Model(inputs, keras.layers.Reshape((48, 3), name="tokens")(inputs))
     expected = pixels.reshape(3, 48, 3).mean(axis=1)
-    np.testing.assert_allclose(network_of(model, "tokens").load().run(pixels), expected, rtol=1e-5)
+    np.testing.assert_allclose(network_of(model, "tokens").load("keras").run(pixels), expected, rtol=1e-5)
 
 
 def test_an_unknown_pooling(model):
     with pytest.raises(
         ValueError, match=r"'pooling' parameter must be one of 'avg', 'max', 'flatten', None\. Got 'mean'"
     ):
-        network_of(model, pooling="mean").load()
+        network_of(model, pooling="mean").load("keras")
     assert loaded_networks() == 0
 
 
@@ -101,7 +101,7 @@ def test_batch_norm_and_dropout_are_at_rest(pixels):
     x = keras.layers.BatchNormalization(name="norm")(inputs)
     model = keras.Model(inputs, keras.layers.Dropout(0.9)(x))
     before = [np.array(weight) for weight in model.weights]
-    runner = network_of(model, -1, None).load()
+    runner = network_of(model, -1, None).load("keras")
     np.testing.assert_allclose(runner.run(pixels), pixels / np.sqrt(1 + 1e-3), rtol=1e-5)
     for was, weight in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(weight, was)
@@ -109,7 +109,7 @@ def test_batch_norm_and_dropout_are_at_rest(pixels):
 
 def test_the_model_is_not_changed(model, pixels):
     config, names = model.get_config(), [weight.path for weight in model.weights]
-    network_of(model).load().run(pixels)
+    network_of(model).load("keras").run(pixels)
     assert model.get_config() == config
     assert [weight.path for weight in model.weights] == names
     assert all(layer.trainable for layer in model.layers)
@@ -134,7 +134,7 @@ def test_a_model_of_any_size_needs_to_be_told():
         network_of(model).input_shape  # noqa: B018
     network = network_of(model, pooling=None, input_size=(5, 7))
     assert network.input_shape == (5, 7, 3)
-    assert network.load().output_shape == (3, 5, 4)
+    assert network.load("keras").output_shape == (3, 5, 4)
 
 
 @pytest.mark.parametrize("channels", [2, 4])
@@ -152,10 +152,10 @@ def test_channels_first_is_refused(model, monkeypatch):
     network.description  # noqa: B018
     monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
     with pytest.raises(BackboneError, match="set_image_data_format"):
-        network.load()
+        network.load("keras")
     for name in ("VGG16", "efficientnet_lite0"):
         with pytest.raises(BackboneError, match="set_image_data_format"):
-            Network(resolve_backbone(name, None)).load()
+            Network(resolve_backbone(name, None)).load("keras")
     assert loaded_networks() == 0
 
 
@@ -213,18 +213,17 @@ def test_descriptions_are_the_same_in_every_process_and_load_nothing():
 
 
 def test_equal_networks_share_a_runner(model):
-    runner = network_of(model).load()
-    assert network_of(model).load() is runner
-    assert network_of(model, "conv").load() is not runner
-    assert network_of(model).load("keras") is network_of(model).load("keras")
-    assert isinstance(runner, KerasRunner)
+    runner = network_of(model).load("keras")
+    assert network_of(model).load("keras") is runner
+    assert network_of(model, "conv").load("keras") is not runner
+    assert isinstance(runner, Runner)
 
 
 def test_a_file_and_its_copy_share_a_runner(model, tmp_path):
     for name in ("one.keras", "two.keras"):
         model.save(tmp_path / name)
     (tmp_path / "two.keras").write_bytes((tmp_path / "one.keras").read_bytes())
-    assert network_of(tmp_path / "one.keras").load() is network_of(tmp_path / "two.keras").load()
+    assert network_of(tmp_path / "one.keras").load("keras") is network_of(tmp_path / "two.keras").load("keras")
     assert loaded_networks() == 1
 
 
@@ -233,12 +232,12 @@ def builds(monkeypatch):
     """The layers at which networks were built, by a builder that builds nothing."""
     built = []
     monkeypatch.setattr(Network, "build", lambda self: built.append(self.layer))
-    monkeypatch.setattr(_network, "make_runner", lambda model, engine: object())
+    monkeypatch.setattr(_network, "make_runner", lambda *args: object())
     return built
 
 
 def load(layer):
-    return Network(resolve_backbone("VGG16"), layer).load()
+    return Network(resolve_backbone("VGG16"), layer).load("keras")
 
 
 def test_only_the_latest_are_kept(builds):
@@ -256,7 +255,7 @@ def test_only_the_latest_are_kept(builds):
 
 def test_a_network_that_is_let_go_leaves_the_memory():
     model = make_model()
-    runner = weakref.ref(network_of(model).load())
+    runner = weakref.ref(network_of(model).load("keras"))
     assert runner() is not None
     unload_networks()
     gc.collect()
@@ -293,7 +292,7 @@ def test_threads_may_build_different_networks():
     results = {}
 
     def work(index):
-        results[index] = network_of(models[index]).load().run(np.ones((2, 6, 8, 3), np.float32))
+        results[index] = network_of(models[index]).load("keras").run(np.ones((2, 6, 8, 3), np.float32))
 
     threads = [threading.Thread(target=work, args=[index]) for index in range(4)]
     for thread in threads:
@@ -308,18 +307,18 @@ def test_threads_may_build_different_networks():
 def test_a_network_that_could_not_be_loaded_is_not_kept(model):
     for _ in range(2):
         with pytest.raises(BackboneError, match="no layer 'top'"):
-            network_of(model, "top").load()
+            network_of(model, "top").load("keras")
     assert loaded_networks() == 0
 
 
 @pytest.mark.parametrize("trained", ["first", "second"])
 def test_training_a_model_leaves_its_twin_alone(pixels, trained):
     models = [make_model(), make_model()]
-    runners = [network_of(model).load() for model in models]
+    runners = [network_of(model).load("keras") for model in models]
     before = runners[0].run(pixels)
     np.testing.assert_array_equal(runners[1].run(pixels), before)
     kernel = models[trained == "second"].get_layer("conv").kernel
     kernel.assign(2 * kernel)
     changed, same = (1, 0) if trained == "second" else (0, 1)
-    np.testing.assert_array_equal(network_of(models[same]).load().run(pixels), before)
-    np.testing.assert_allclose(network_of(models[changed]).load().run(pixels), 2 * before, rtol=1e-5)
+    np.testing.assert_array_equal(network_of(models[same]).load("keras").run(pixels), before)
+    np.testing.assert_allclose(network_of(models[changed]).load("keras").run(pixels), 2 * before, rtol=1e-5)

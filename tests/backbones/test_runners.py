@@ -105,6 +105,7 @@ def test_threads_may_share_a_runner(runner, model):
             np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:OpenVINO cannot run:skcnn.exceptions.EngineWarning")
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "bfloat16"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_models_of_low_precision_give_float32_too(engine, policy):

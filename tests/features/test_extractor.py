@@ -530,7 +530,7 @@ def test_labels_of_another_length(extractor, files):
         ({"batch_size": 0}, ValueError, "'batch_size' parameter must be an int of at least 1. Got 0"),
         ({"input_size": (0, 3)}, ValueError, r"'input_size' parameter must be \(height, width\)"),
         ({"engine": "tensorrt"}, ValueError, "'engine' parameter must be one of 'auto'"),
-        ({"precision": "float8"}, ValueError, "'precision' parameter must be one of 'float32'"),
+        ({"precision": "float8"}, ValueError, "'precision' parameter must be one of 'float32', 'bfloat16'"),
         ({"dtype": "int8"}, ValueError, "'dtype' parameter must be one of 'float32', 'float16'"),
         ({"decode": "slow"}, ValueError, "'decode' parameter must be one of 'exact', 'fast'"),
         ({"preprocess": "caffe"}, ValueError, "'preprocess' parameter must be one of 'auto', None"),

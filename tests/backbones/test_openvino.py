@@ -1,0 +1,115 @@
+"""The converted network against the Keras model it was made from; what every runner promises is in test_runners.py."""
+
+import logging
+import sys
+
+import numpy as np
+import pytest
+
+from skcnn.backbones import KerasRunner, Network, OpenVINORunner, resolve_backbone, unload_networks
+from skcnn.backbones import _runners as runners
+from skcnn.backbones._runners import make_runner
+from skcnn.exceptions import BackboneError, EngineWarning
+
+openvino = pytest.importorskip("openvino")
+
+FAMILIES = [
+    "efficientnet_lite0",
+    "VGG16",
+    "ResNet50",
+    "DenseNet121",
+    "MobileNetV2",
+    "InceptionV3",
+    "ConvNeXtTiny",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_gives_the_features_of_keras(name):
+    model = Network(resolve_backbone(name, None), input_size=(96, 96)).build()
+    batch = np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3), dtype=np.uint8)
+    expected = KerasRunner(model).run(batch)
+    features = OpenVINORunner(model).run(batch)
+    assert np.abs(features - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("layer", ["block3b_add", "block2a_dwconv", "avg_pool", "logits"])
+def test_any_cut(layer):
+    network = Network(resolve_backbone("efficientnet_lite0", None), layer, None, (32, 32))
+    model = network.build()
+    batch = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    expected = KerasRunner(model).run(batch)
+    features = OpenVINORunner(model).run(batch)
+    assert features.shape == expected.shape
+    assert np.abs(features - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+@pytest.fixture
+def small():
+    return Network(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
+
+
+def test_bfloat16_is_close_and_a_network_of_its_own(small):
+    fast = Network(small.backbone, input_size=(32, 32), precision="bfloat16")
+    assert fast.description != small.description
+    batch = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    exact, rough = small.load("openvino").run(batch), fast.load("openvino").run(batch)
+    cosine = (exact * rough).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(rough, axis=1)
+    assert (cosine > 0.99).all()
+    unload_networks()
+
+
+def test_a_model_trained_on_does_not_change_what_was_converted():
+    import keras
+
+    inputs = keras.Input((4, 4, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(1, 1, kernel_initializer="ones")(inputs))
+    runner = OpenVINORunner(model)
+    model.layers[-1].kernel.assign(2 * model.layers[-1].kernel)
+    np.testing.assert_array_equal(runner.run(np.ones((1, 4, 4, 3), np.uint8)), np.full((1, 4, 4, 1), 3))
+
+
+def test_conversion_leaves_logging_alone(small):
+    root = logging.getLogger()
+    before = root.level, root.handlers[:], root.filters[:]
+    OpenVINORunner(small.build())
+    assert (root.level, root.handlers, root.filters) == before
+
+
+@pytest.mark.engine_auto
+def test_auto_takes_openvino_where_it_can(small, monkeypatch):
+    assert isinstance(make_runner(small.build(), "auto"), OpenVINORunner)
+    monkeypatch.setattr(runners, "is_installed", lambda module: False)
+    assert isinstance(make_runner(small.build(), "auto"), KerasRunner)
+
+
+@pytest.mark.engine_auto
+def test_auto_leaves_the_network_to_a_gpu(small, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["a GPU"])
+    assert isinstance(make_runner(small.build(), "auto"), KerasRunner)
+
+
+def test_a_graph_that_cannot_be_converted_runs_on_keras_with_one_warning(small, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("No conversion rule")
+
+    monkeypatch.setattr(runners, "OpenVINORunner", fail)
+    with pytest.warns(EngineWarning, match=r"OpenVINO cannot run .*No conversion rule.* Keras runs it") as caught:
+        assert isinstance(make_runner(small.build(), "openvino"), KerasRunner)
+    assert len(caught) == 1
+    with pytest.raises(BackboneError, match="cannot run .* in bfloat16: No conversion rule"):
+        make_runner(small.build(), "openvino", "bfloat16")
+
+
+def test_bfloat16_on_keras_is_refused(small):
+    with pytest.raises(BackboneError, match=r"precision='bfloat16' needs engine='openvino' \(or 'auto'\)"):
+        make_runner(small.build(), "keras", "bfloat16")
+
+
+def test_openvino_that_is_not_installed_says_how_to_get_it(small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ImportError, match=r"engine='openvino' .*pip install 'skcnn\[fast\]'"):
+        make_runner(small.build(), "openvino")
