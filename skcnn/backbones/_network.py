@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import threading
@@ -9,6 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+from skcnn._parallel import available_threads
 from skcnn._validation import check_choice
 from skcnn.backbones._backbone import Backbone, quiet_build
 from skcnn.backbones._graph import find_output
@@ -100,6 +102,7 @@ class Network:
         import keras
 
         check_choice("pooling", self.pooling, POOLINGS)
+        leave_threads_to_others()
         model = self.backbone.build(self.input_size)
         output = find_output(model, self.backbone, self.layer)
         with quiet_build():
@@ -107,6 +110,22 @@ class Network:
             pixels = keras.Input(self.input_shape, dtype="float32")
             activations = trunk(self.backbone.normalise(pixels) if self.normalises else pixels, training=False)
             return keras.Model(pixels, pool(activations, self.pooling))
+
+
+def leave_threads_to_others() -> None:
+    """Hold TensorFlow to the threads that are left to this process, where joblib or the user left it fewer than all."""
+    import joblib
+    import keras
+
+    threads = available_threads()
+    if threads >= joblib.cpu_count() or keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    # TensorFlow takes no such wish once it has begun to work; then its owner has chosen.
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 def pool(activations: Any, pooling: str | None) -> Any:

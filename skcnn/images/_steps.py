@@ -78,7 +78,11 @@ class ResizeCrop(Step):
             "nearest": cv2.INTER_NEAREST_EXACT,
         }[name]
         # OpenCV drops the last axis of a one-channel image.
-        return cv2.resize(image, size[::-1], interpolation=method).reshape(*size, image.shape[2])
+        resized = cv2.resize(image, size[::-1], interpolation=method).reshape(*size, image.shape[2])
+        if name in ("cubic", "lanczos") and resized.dtype != np.uint8:
+            # Both overshoot at edges; uint8 saturates, and floats must not pass for centred pixels.
+            np.clip(resized, image.min(), image.max(), out=resized)
+        return resized
 
     def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
         """Return (height, width), whatever came in."""

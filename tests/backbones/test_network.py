@@ -1,5 +1,6 @@
 import gc
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -322,3 +323,24 @@ def test_training_a_model_leaves_its_twin_alone(pixels, trained):
     changed, same = (1, 0) if trained == "second" else (0, 1)
     np.testing.assert_array_equal(network_of(models[same]).load("keras").run(pixels), before)
     np.testing.assert_allclose(network_of(models[changed]).load("keras").run(pixels), 2 * before, rtol=1e-5)
+
+
+THREADS = """
+import joblib
+from skcnn.backbones import Network, resolve_backbone
+Network(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32)).load("keras")
+import tensorflow as tf
+print(joblib.cpu_count(), tf.config.threading.get_intra_op_parallelism_threads())
+"""
+
+
+@pytest.mark.parametrize("left", [None, "1"])
+def test_tensorflow_keeps_to_the_threads_that_are_left(left):
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    if left:
+        environment["OMP_NUM_THREADS"] = left
+    result = subprocess.run(
+        [sys.executable, "-c", THREADS], env=environment, check=True, capture_output=True, text=True
+    )
+    cores, threads = map(int, result.stdout.split())
+    assert threads == (1 if left and cores > 1 else 0)  # 0: TensorFlow takes every core

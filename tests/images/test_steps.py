@@ -257,3 +257,13 @@ def test_the_version_is_part_of_the_description():
 def test_a_step_must_say_what_it_does():
     with pytest.raises(TypeError, match="Step does not say what it does to an image"):
         Step()(np.zeros((2, 2, 3), np.uint8))
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_resized_floats_stay_in_the_range_they_had(interpolation):
+    image = np.zeros((20, 20, 3), np.float32)
+    image[5:15, 5:15] = 255
+    for size in (13, 57):
+        resized = ResizeCrop(size, size, interpolation)(image)
+        assert resized.min() >= 0
+        assert resized.max() <= 255
