@@ -28,6 +28,7 @@ def main() -> None:
     medians = {module: statistics.median(seconds) for module, seconds in times.items()}
     for module, median in medians.items():
         print(f"| {module} | {median:.3f} s |")
+    assert medians["skcnn"] <= 1.3 * medians["sklearn"]
     print(f"| skcnn / sklearn | {medians['skcnn'] / medians['sklearn']:.2f} |")
 
 

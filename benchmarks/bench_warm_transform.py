@@ -67,10 +67,9 @@ def main() -> None:
                 X = images[rows]
                 warm = median_seconds(lambda X=X: extractor.transform(X), REPEATS)
                 line = f"| {name} | {kind} | {gather:.3f} s | {warm:.3f} s | {warm / gather:.2f} |"
-                if kind == "paths":
-                    files = [paths[row] for row in rows]
-                    line += f" {median_seconds(lambda files=files: [os.stat(file) for file in files], REPEATS):.3f} s |"
-                print(line)
+                files = [paths[row] for row in rows] if kind == "paths" else []
+                asking = median_seconds(lambda files=files: [os.stat(file) for file in files], REPEATS)
+                print(line + (f" {asking:.3f} s |" if files else " |"))
 
 
 if __name__ == "__main__":

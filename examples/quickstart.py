@@ -1,6 +1,6 @@
 """From a folder of images to a cross-validated classifier, and what each part of it costs.
 
-    python examples/quickstart.py                     # scikit-learn's digits, written as PNG files
+    python examples/quickstart.py                     # every third of scikit-learn's digits, written as PNG files
     python examples/quickstart.py photos/             # a folder with one folder of images per class
     python examples/quickstart.py photos/ --backbone efficientnet_lite1
 
@@ -24,7 +24,7 @@ from skcnn.datasets import load_digits_images, load_image_folder
 
 def main() -> None:
     arguments = parse_arguments()
-    data = load_image_folder(arguments.folder, verify=True) if arguments.folder else load_digits_images()
+    data = load_image_folder(arguments.folder, verify=True) if arguments.folder else every_third(load_digits_images())
     print_summary(data)
 
     side = Network(resolve_backbone(arguments.backbone)).input_shape[:2]
@@ -46,6 +46,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--backbone", default="efficientnet_lite0")
     parser.add_argument("--output", type=Path, default=Path("quickstart-output"), help="where results are written")
     return parser.parse_args()
+
+
+def every_third(data):
+    """Return a third of the images: what takes a minute shows the way as well as what takes five."""
+    data.paths, data.labels = data.paths[::3], data.labels[::3]
+    return data
 
 
 def print_summary(data) -> None:
@@ -71,11 +77,12 @@ def grid_search(pipe, data):
         data.paths, data.labels, test_size=0.25, stratify=data.labels, random_state=42
     )
     n_classes = len(data.target_names)
+    print("grid search over C, 5 settings x 5 folds: fitting 25 classifiers on stored features ...", flush=True)
     scoring = {f"rank{k}": make_rank_k_scorer(k) for k in (1, 5) if k < n_classes}
     start = time.perf_counter()
     search = GridSearchCV(pipe, {"clf__C": [0.01, 0.1, 1, 10, 100]}, cv=5, scoring=scoring, refit="rank1")
     search.fit(X_train, y_train)
-    print(f"grid search, {len(search.cv_results_['params'])} settings x 5 folds: {time.perf_counter() - start:.1f} s")
+    print(f"  done in {time.perf_counter() - start:.1f} s")
     return search, (X_test, y_test)
 
 

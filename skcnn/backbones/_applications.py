@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import Any
 
-from skcnn.backbones._backbone import Backbone, file_digest, quiet_build, randomise, weights_file
+from skcnn.backbones._backbone import RANDOM, Backbone, file_digest, quiet_build, randomise, weights_file
 from skcnn.exceptions import BackboneError
 
 __all__ = ["APPLICATIONS", "ApplicationBackbone"]
@@ -59,9 +60,9 @@ class ApplicationBackbone(Backbone):
         self._file = None if weights in (None, "imagenet") else weights_file(weights)
 
     def identity(self) -> dict[str, Any]:
-        """Return name and weights; Keras checks its downloads against a hash of its own."""
-        weights = {"file": file_digest(self._file)} if self._file else self.weights or "random"
-        return {"application": self.name, "weights": weights}
+        """Return name, weights and Keras's version, which stands for the graph and for the weights it downloads."""
+        weights = {"file": file_digest(self._file)} if self._file else self.weights or RANDOM
+        return {"application": self.name, "weights": weights, "keras": importlib.metadata.version("keras")}
 
     def input_shape(self) -> tuple[int, int, int]:
         """Return the size of the training images."""

@@ -20,6 +20,8 @@ __all__ = ["DIGEST_BYTES", "Backbone", "file_digest", "quiet_build", "randomise"
 
 DIGEST_BYTES = 20
 RANDOM_SEED = 0
+# What stands for random weights in a fingerprint; to be changed with `randomise`.
+RANDOM = "random 1"
 
 _build_lock = threading.Lock()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from skcnn.backbones._backbone import Backbone, file_digest, quiet_build, randomise, weights_file
+from skcnn.backbones._backbone import RANDOM, Backbone, file_digest, quiet_build, randomise, weights_file
 from skcnn.backbones._checkpoint import read_torch_checkpoint
 from skcnn.backbones._efficientnet_lite import (
     VARIANTS,
@@ -37,7 +37,7 @@ class LiteBackbone(Backbone):
 
     def identity(self) -> dict[str, Any]:
         """Return name and digest of the weights."""
-        return {"lite": self.name, "weights": file_digest(self._file) if self._file else "random"}
+        return {"lite": self.name, "weights": file_digest(self._file) if self._file else RANDOM}
 
     def input_shape(self) -> tuple[int, int, int]:
         """Return the size of the training images."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from skcnn._source_code import source_of
 from skcnn.backbones._backbone import DIGEST_BYTES, Backbone, file_digest, quiet_build
 from skcnn.exceptions import BackboneError
 
@@ -75,21 +75,39 @@ class FileBackbone(Backbone):
             raise BackboneError(f"backbone {self.path!r}: there is no such file")
 
     def identity(self) -> dict[str, Any]:
-        """Return the digest of the file."""
-        return {"file": file_digest(self.path)}
+        """Return the digest of the file, and of the code it names but does not hold."""
+        names = sorted(custom_objects(self._config()))
+        if not names:
+            return {"file": file_digest(self.path)}
+        from keras.saving import get_registered_object
+
+        found = {name: get_registered_object(name) for name in names}
+        missing = [name for name, code in found.items() if code is None]
+        if missing:
+            msg = f"{self.path!r} uses {missing}, which are not registered; import the module that registers them first"
+            raise BackboneError(msg)
+        return {"file": file_digest(self.path), "code": [source_of(code) for code in found.values()]}
 
     def input_shape(self) -> tuple[int | None, int | None, int]:
         """Read the shape of the input layer from the archive's configuration, without Keras."""
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                config = json.loads(archive.read("config.json"))
-            shapes = [layer["config"]["batch_shape"] for layer in config["config"]["layers"] if is_input(layer)]
+            shapes = [layer["config"]["batch_shape"] for layer in self._config()["config"]["layers"] if is_input(layer)]
             (shape,) = shapes
             height, width, channels = shape[1:]
-        except Exception as error:  # a damaged archive leads to any
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, BackboneError):
+                raise
             msg = f"{self.path!r} is no .keras file of a network that takes one batch of images"
             raise BackboneError(msg) from error
         return height, width, channels
+
+    def _config(self) -> Any:
+        """Read the architecture from the archive, without Keras."""
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return json.loads(archive.read("config.json"))
+        except Exception as error:  # a damaged archive leads to any
+            raise BackboneError(f"{self.path!r} is no .keras file: {error!r}") from error
 
     def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
         """Load the file."""
@@ -146,7 +164,9 @@ def model_digest(model: Any) -> str:
     digest.update(json.dumps(config, sort_keys=True, default=repr).encode())
     for layer in model._flatten_layers():
         for code in own_code(layer):
-            digest.update(source_of(code))
+            digest.update(own_source(model, code).encode())
+        if not type(layer).__module__.startswith(KERAS):
+            digest.update(repr(plain_attributes(layer)).encode())
     for weight in model.weights:
         digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value)).tobytes())
     return digest.hexdigest()
@@ -161,13 +181,29 @@ def own_code(layer: Any) -> list[Any]:
     return [part for part in parts if part is not object and not part.__module__.startswith(KERAS)]
 
 
-def source_of(code: Any) -> bytes:
-    """Return the source of a custom layer or function."""
+def own_source(model: Any, code: Any) -> str:
+    """Return the source of a custom layer or function of a model."""
     try:
-        return inspect.getsource(code).encode()
-    except (OSError, TypeError) as error:
-        msg = (
-            f"the source of {code.__qualname__} cannot be read, so activations of this model cannot be told from those "
-            "of another version; define it in a file"
-        )
-        raise BackboneError(msg) from error
+        return source_of(code)
+    except ValueError as error:
+        raise BackboneError(f"the model {model.name!r} cannot be told from others: {error}") from error
+
+
+def plain_attributes(layer: Any) -> dict[str, Any]:
+    """Return the numbers and names a custom layer keeps, in its configuration or not."""
+    plain = (bool, int, float, str, tuple, type(None))
+    found = {
+        name: value for name, value in vars(layer).items() if not name.startswith("_") and isinstance(value, plain)
+    }
+    return dict(sorted(found.items()))
+
+
+def custom_objects(config: Any) -> set[str]:
+    """Return the names under which a configuration refers to classes and functions that are not Keras's."""
+    if isinstance(config, list):
+        return set().union(*map(custom_objects, config))
+    if not isinstance(config, dict):
+        return set()
+    own = "class_name" in config and not str(config.get("module") or "keras").startswith("keras")
+    named = {str(config.get("registered_name") or config["class_name"])} if own else set()
+    return named.union(*map(custom_objects, config.values()))

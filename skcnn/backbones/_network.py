@@ -91,7 +91,11 @@ class Network:
         key = (json.dumps(self.description, sort_keys=True), self.backbone.copy_id(), engine)
         with _load_lock:
             if key not in _loaded:
-                _loaded[key] = make_runner(self.build(), engine, self.precision)
+                runner = make_runner(self.build(), engine, self.precision)
+                if self.backbone.identity() != self.description["backbone"]:
+                    msg = f"{self.backbone.name!r} was changed while it was loaded; once that is over, try again"
+                    raise BackboneError(msg)
+                _loaded[key] = runner
                 while len(_loaded) > MAX_LOADED:
                     _loaded.popitem(last=False)
             _loaded.move_to_end(key)

@@ -57,10 +57,12 @@ class OpenVINORunner(Runner):
         with self._lock:
             queue = self._queue(batch.dtype)
             queue.set_callback(lambda request, rows: np.copyto(out[rows], request.get_output_tensor().data))
-            for start in range(0, len(batch), PIECE):
-                rows = slice(start, start + PIECE)
-                queue.start_async({0: np.ascontiguousarray(batch[rows])}, rows)
-            queue.wait_all()
+            try:
+                for start in range(0, len(batch), PIECE):
+                    rows = slice(start, start + PIECE)
+                    queue.start_async({0: np.ascontiguousarray(batch[rows])}, rows)
+            finally:
+                queue.wait_all()
         return out
 
     def _queue(self, dtype: np.dtype) -> Any:

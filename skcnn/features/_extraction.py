@@ -87,6 +87,8 @@ class Extraction:
         self._first: dict[bytes, int] = {}
         self._copies: list[tuple[int, int]] = []
         self._brightest: float | None = None
+        self._hits = self._misses = 0
+        self._counting = store  # also when it turns out that it cannot be written
 
     def run(self) -> np.ndarray:
         """Return the activations of all images.
@@ -103,9 +105,9 @@ class Extraction:
 
     def _copy_hits(self) -> np.ndarray:
         """Copy the rows of images whose digests are recalled and stored; return the positions of all others."""
-        digests, recalled = self.images.recall_digests(self.memo)
+        recalled = self.images.recall(self.memo)
         locations = np.full(len(self.images), -1, np.int64)
-        locations[recalled] = self._stored.find(digests[recalled])
+        locations[recalled.known] = self._stored.find(recalled.digests[recalled.known])
         hits = np.flatnonzero(locations >= 0)
         if not len(hits):
             return np.arange(len(self.images))
@@ -113,7 +115,7 @@ class Extraction:
         with ThreadPoolExecutor(1) as executor:
             out = self._rows_of(self._stored.row_shape)
             copying = executor.submit(self._stored.gather, locations[hits], out, hits)
-            locations[hits[~self.images[hits].unchanged(self.memo)]] = -1
+            locations[hits[~recalled.holds(hits)]] = -1
             copying.result()
         self._count(hits=int((locations >= 0).sum()))
         return np.flatnonzero(locations < 0)
@@ -134,6 +136,7 @@ class Extraction:
                 if len(batch) == self.batch_size:
                     self._compute(batch)
                     batch = []
+                    bar.set_postfix_str(f"{self._hits} hits, {self._misses} misses", refresh=False)
                 bar.update()
             if batch:
                 self._compute(batch)
@@ -151,9 +154,13 @@ class Extraction:
             return Loaded(index, error=str(error))
 
     def _check_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        """Give an image the network's channels; refuse centred pixels where the network centres them itself."""
-        if pixels.dtype == np.float32 and self.network.normalises and pixels.min() < 0:
-            raise ValueError(centred(self.network, f"pixels down to {pixels.min():.4g}"))
+        """Give an image the network's channels; refuse NaN, and centred pixels where the network centres them."""
+        if pixels.dtype != np.uint8:
+            pixels = pixels.astype(np.float32, copy=False)
+            if not np.isfinite(pixels.sum(dtype=np.float64)):
+                raise ImageReadError("the steps made NaN or infinite pixels of it")
+            if self.network.normalises and pixels.min() < 0:
+                raise ImageReadError(f"pixels down to {pixels.min():.4g} were centred before, or say preprocess=None")
         channels = self.network.input_shape[2]
         return np.repeat(pixels, channels, axis=2) if pixels.shape[2] == 1 and channels > 1 else pixels
 
@@ -205,7 +212,7 @@ class Extraction:
 
     def _complete(self) -> np.ndarray:
         """Fill the rows that are copies of others or have no image."""
-        if self._brightest is not None and self._brightest <= 1 and self.network.normalises:
+        if self._brightest is not None and 0 < self._brightest <= 1 and self.network.normalises:
             msg = (
                 f"no pixel is above {self._brightest:.3g}: the images seem to be scaled to [0, 1], but "
                 f"{self.network.backbone.name} expects [0, 255]; multiply them by 255"
@@ -241,9 +248,10 @@ class Extraction:
         return None if location < 0 else stored.row(location)
 
     def _count(self, *, hits: int = 0, misses: int = 0) -> None:
-        if self.store is not None:
-            self.store.hits += hits
-            self.store.misses += misses
+        self._hits += hits
+        self._misses += misses
+        if self._counting is not None:
+            self._counting.count(hits, misses)
 
 
 def centred(network: Network, found: str) -> str:

@@ -178,6 +178,8 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         check_is_fitted(self, "feature_shape_")
         images = check_images(X, on_error=self.on_error)
         extraction = self._extraction(images)
+        self._description = describe(extraction.images, extraction.network)
+        self.errors_ = []
         features = extraction.run()
         if extraction.failures and images.on_error == "raise":
             raise unreadable(images, extraction.failures)
@@ -264,7 +266,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         check_positive_int("batch_size", self.batch_size)
         if self.layer is not None and not isinstance(self.layer, (str, numbers.Integral)):
             raise ValueError(f"The 'layer' parameter must be a name, an index or None. Got {self.layer!r} instead.")
-        if not isinstance(self.cache, (bool, str, os.PathLike, type(None))):
+        if not isinstance(self.cache, (bool, str, os.PathLike, type(None))) or self.cache == "":
             raise ValueError(f"The 'cache' parameter must be True, a directory or None. Got {self.cache!r} instead.")
 
     def __sklearn_clone__(self) -> CNNFeatureExtractor:
@@ -309,4 +311,5 @@ _memos: dict[Path, DigestMemo] = {}
 
 def open_memo(directory: Path) -> DigestMemo:
     """Return the digest memo of this process for a cache directory."""
+    directory = directory.absolute()
     return _memos.setdefault(directory, DigestMemo(directory / "digests.sqlite"))

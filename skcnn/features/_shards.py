@@ -81,20 +81,23 @@ def write_shard(directory: Path, digests: np.ndarray, features: np.ndarray) -> P
     digests, features = np.ascontiguousarray(digests), np.ascontiguousarray(features)
     with temporary_beside(final) as partial:
         # Aligned to pages, so that a memory map of the rows is aligned for any dtype.
-        with h5py.File(partial, "w", locking=False, alignment_threshold=PAGE, alignment_interval=PAGE) as file:
-            file.attrs["version"] = SHARD_VERSION
-            file.attrs["digests_checksum"] = checksum(digests)
-            file.attrs["checksum"] = checksum(digests, features)
-            file.create_dataset("keys", data=digests)
-            file.create_dataset("features", data=features)
+        try:
+            with h5py.File(partial, "w", locking=False, alignment_threshold=PAGE, alignment_interval=PAGE) as file:
+                file.attrs["version"] = SHARD_VERSION
+                file.attrs["digests_checksum"] = checksum(digests)
+                file.attrs["checksum"] = checksum(digests, features)
+                file.create_dataset("keys", data=digests)
+                file.create_dataset("features", data=features)
+        except (RuntimeError, ValueError) as error:  # h5py, when the disk is full as it closes the file
+            raise OSError(f"{final.name} cannot be written: {error}") from error
         bring_to_disk(partial)
         os.replace(partial, final)
     bring_to_disk(directory)
     return final
 
 
-def open_shard(path: Path, row_shape: tuple[int, ...], dtype: np.dtype) -> Shard:
-    """Open a shard, check its structure and its digests, and map its rows.
+def open_shard(path: Path, row_shape: tuple[int, ...] | None, dtype: np.dtype) -> Shard:
+    """Open a shard, check its structure and its digests, and map its rows; `row_shape` None admits any.
 
     Raises
     ------
@@ -116,7 +119,8 @@ def open_shard(path: Path, row_shape: tuple[int, ...], dtype: np.dtype) -> Shard
         raise
     except Exception as error:  # h5py raises nearly every built-in error on damaged files
         raise ShardDamagedError(f"{path.name} cannot be opened: {error}") from error
-    if shape != (len(digests), *row_shape) or kind != dtype or offset is None:
+    wanted = shape[1:] if row_shape is None else row_shape
+    if shape != (len(digests), *wanted) or kind != dtype or offset is None:
         raise ShardDamagedError(f"{path.name} holds {kind}{shape}, expected {dtype} rows of shape {row_shape}")
     if checksum(digests) != expected:
         raise ShardDamagedError(f"the digests of {path.name} do not match their checksum")

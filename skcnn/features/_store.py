@@ -24,6 +24,7 @@ from skcnn.features._shards import (
     Shard,
     ShardDamagedError,
     ShardForeignError,
+    bring_to_disk,
     open_shard,
     temporary_beside,
     write_shard,
@@ -117,9 +118,11 @@ class FeatureStore:
             gone = self._shards.keys() - set(names)
             if not new and not gone:
                 return self.rows
-            self._read_manifest()
             for name in gone:
                 del self._shards[name]
+            if not self._shards:  # removed by somebody, its manifest as well
+                self.row_shape = None
+            self._read_manifest()
             for name in new:
                 self._shards[name] = self._open(self.directory / name)
             self._reindex()
@@ -137,6 +140,7 @@ class FeatureStore:
             except Timeout:
                 logger.warning("waiting for another process that is filling the feature store %s", self.directory)
         try:
+            self._sweep()
             self.refresh()
             yield
         finally:
@@ -165,28 +169,43 @@ class FeatureStore:
             self._shards[path.name] = open_shard(path, features.shape[1:], self.dtype)
             self._reindex()
 
+    def count(self, hits: int, misses: int) -> None:
+        """Add to the hits and misses of this process."""
+        with self._mutex:
+            self.hits += hits
+            self.misses += misses
+
     def info(self) -> CacheInfo:
         """Return hits and misses of this process, and the rows and bytes on disk."""
         rows = self.refresh()
         return CacheInfo(self.hits, self.misses, len(rows), rows.nbytes)
 
+    def _sweep(self) -> None:
+        """Remove what killed processes left half-written; only the one that may write does so."""
+        for partial in self.directory.glob("*.partial"):
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
     def _check_shape(self, row_shape: tuple[int, ...]) -> None:
         if self.row_shape is None:
             self._read_manifest()
-        if self.row_shape is None:
-            self.row_shape = row_shape
-            self._write_manifest()
-        if row_shape != self.row_shape:
+        if self.row_shape not in (None, row_shape):
             raise ValueError(f"rows of shape {row_shape} do not fit the store {self.directory} of {self.row_shape}")
+        self.row_shape = row_shape
+        if self._load_manifest() is None:
+            self._write_manifest()
+
+    def _load_manifest(self) -> Any:
+        """Return the manifest, None where there is none or a power cut has emptied it: the next row writes it anew."""
+        try:
+            return json.loads((self.directory / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
 
     def _read_manifest(self) -> None:
-        path = self.directory / MANIFEST
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        path, manifest = self.directory / MANIFEST, self._load_manifest()
+        if manifest is None:
             return
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{path} cannot be read ({error}); remove the directory, and it is filled anew") from error
         if not isinstance(manifest, dict) or not self.description.items() <= manifest.items():
             msg = f"{path} describes other features than its directory's name stands for; remove the directory"
             raise StoreError(msg)
@@ -198,21 +217,22 @@ class FeatureStore:
         final = self.directory / MANIFEST
         with temporary_beside(final) as partial:
             partial.write_text(json.dumps(manifest, indent=2, sort_keys=True), encoding="utf-8")
+            bring_to_disk(partial)
             os.replace(partial, final)
 
     def _open(self, path: Path) -> Shard | None:
         """Open a shard; None for one that cannot be used."""
-        if self.row_shape is None:
-            raise StoreError(f"{path.parent} holds features but no {MANIFEST}; remove the directory")
         try:
-            return open_shard(path, self.row_shape, self.dtype)
+            shard = open_shard(path, self.row_shape, self.dtype)
         except ShardForeignError:
             return None
-        except FileNotFoundError:  # compacted away between the listing and now
+        except FileNotFoundError:  # removed between the listing and now
             return None
         except ShardDamagedError as error:
             self._set_aside(path, error)
             return None
+        self.row_shape = shard.features.shape[1:]
+        return shard
 
     def _set_aside(self, path: Path, error: ShardDamagedError) -> None:
         msg = f"{error}; it is set aside as {path.name}.damaged, and its images will be computed again"

@@ -16,7 +16,7 @@ import numpy as np
 
 from skcnn.exceptions import StoreWarning
 
-__all__ = ["DIGEST_BYTES", "DigestMemo", "FileState", "digest_array", "digest_bytes"]
+__all__ = ["DIGEST_BYTES", "DigestMemo", "FileState", "digest_array", "digest_bytes", "unchanged_files"]
 
 DIGEST_BYTES = 20
 
@@ -89,31 +89,13 @@ class DigestMemo:
         self._fresh: list[tuple] = []
         self._lock = threading.Lock()
 
-    def recall(self, paths: Sequence[str]) -> list[bytes | None]:
-        """Return the digest each absolute path had when it was last read, None where that is not known."""
+    def recall(self, paths: Sequence[str]) -> list[tuple[FileState | None, bytes | None]]:
+        """Return the state and digest each absolute path had when it was last read, None where they are not known."""
         entries = list(map(self._known.get, paths))
         if None in entries:
             self._fetch([path for path, entry in zip(paths, entries, strict=True) if entry is None])
             entries = [self._known.get(path, UNKNOWN) for path in paths]
-        return [entry[1] for entry in entries]  # type: ignore[index]
-
-    def unchanged(self, paths: Sequence[str]) -> np.ndarray:
-        """Return a mask of the absolute paths whose files are still what they were when they were last read.
-
-        This asks the file system of every path, which is most of the cost of a warm run; hence its bare style.
-        """
-        states = [self._known.get(path, UNKNOWN)[0] for path in paths]
-        mask = np.zeros(len(paths), bool)
-        stat = os.stat
-        for index, (path, state) in enumerate(zip(paths, states, strict=True)):
-            if state is not None:
-                try:
-                    now = stat(path)
-                except (OSError, ValueError):
-                    continue
-                if now.st_mtime_ns == state[1] and now.st_ctime_ns == state[2] and now.st_size == state[0]:
-                    mask[index] = True
-        return mask
+        return entries  # type: ignore[return-value]
 
     def record(self, path: str, state: FileState, digest: bytes, *, read_ns: int) -> None:
         """Remember the digest of a file that was read at `read_ns`, if its state can be trusted from now on."""
@@ -171,3 +153,21 @@ class DigestMemo:
         msg = f"the digest memo {self.file} cannot be used ({error}); files will be read again to learn their digests"
         warnings.warn(msg, StoreWarning, stacklevel=2)
         self.file = None
+
+
+def unchanged_files(paths: Sequence[str], states: Sequence[FileState | None]) -> np.ndarray:
+    """Return a mask of the files that are in these states.
+
+    This asks the file system of every path, which is most of the cost of a warm run; hence its bare style.
+    """
+    mask = np.zeros(len(paths), bool)
+    stat = os.stat
+    for index, (path, state) in enumerate(zip(paths, states, strict=True)):
+        if state is not None:
+            try:
+                now = stat(path)
+            except (OSError, ValueError):
+                continue
+            if now.st_mtime_ns == state[1] and now.st_ctime_ns == state[2] and now.st_size == state[0]:
+                mask[index] = True
+    return mask

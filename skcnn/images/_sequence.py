@@ -12,7 +12,7 @@ from skcnn._validation import check_choice
 from skcnn.exceptions import ImageReadError
 from skcnn.images._decode import MAX_PIXELS, decode_image
 from skcnn.images._digests import DigestMemo
-from skcnn.images._sources import Content, Sources
+from skcnn.images._sources import Content, Recollection, Sources
 from skcnn.images._steps import ResizeCrop, Step, ToGrey
 
 __all__ = ["DECODES", "ON_ERROR", "ImageSequence", "unreadable"]
@@ -199,13 +199,9 @@ class ImageSequence:
                 raise ImageReadError(f"{type(step).__name__} cannot be applied: {error}") from error
         return image
 
-    def recall_digests(self, memo: DigestMemo | None) -> tuple[np.ndarray, np.ndarray]:
-        """Return the (n_images, 20) digests the images had when last read, and a mask of those that were ever read."""
-        return self.sources.recall_digests(memo)
-
-    def unchanged(self, memo: DigestMemo | None) -> np.ndarray:
-        """Return a mask of the images that still have the digests `recall_digests` gives."""
-        return self.sources.unchanged(memo)
+    def recall(self, memo: DigestMemo | None) -> Recollection:
+        """Return what is known of the digests of the images without reading, or even looking at, any."""
+        return self.sources.recall(memo)
 
     def _enough(self) -> tuple[int, int] | None:
         """Return the size a fast decode must not fall below: that of the first step, when it resizes."""

@@ -13,9 +13,16 @@ import numpy as np
 from skcnn._optional import import_optional
 from skcnn.exceptions import ImageReadError
 from skcnn.images._decode import lay_over_white
-from skcnn.images._digests import DIGEST_BYTES, DigestMemo, FileState, digest_array, digest_bytes
+from skcnn.images._digests import (
+    DIGEST_BYTES,
+    DigestMemo,
+    FileState,
+    digest_array,
+    digest_bytes,
+    unchanged_files,
+)
 
-__all__ = ["ArraySources", "BytesSources", "Content", "PathSources", "Sources", "is_url"]
+__all__ = ["ArraySources", "BytesSources", "Content", "PathSources", "Recollection", "Sources", "is_url"]
 
 CHANNELS = (1, 3, 4)
 BLANK = bytes(DIGEST_BYTES)
@@ -26,6 +33,38 @@ class Content(NamedTuple):
 
     data: bytes | np.ndarray
     digest: bytes
+
+
+class Recollection:
+    """What was known of the digests of images at one moment, before any was looked at.
+
+    Parameters
+    ----------
+    entries : sequence of (FileState or None, bytes or None)
+        State and digest of each image when it was last read.
+    paths : sequence of str, default=None
+        The files, where the images are files; what is not a file cannot change.
+
+    Attributes
+    ----------
+    digests : ndarray of shape (n_images, 20), uint8
+    known : ndarray of shape (n_images,), bool
+        Which rows of `digests` hold one.
+    """
+
+    def __init__(self, entries: Sequence[tuple[FileState | None, bytes | None]], paths: Sequence[str] | None = None):
+        self._entries = entries
+        self._paths = paths
+        joined = b"".join([digest or BLANK for _, digest in entries])
+        self.digests = np.frombuffer(joined, np.uint8).reshape(-1, DIGEST_BYTES)
+        self.known = np.array([digest is not None for _, digest in entries], bool)
+
+    def holds(self, rows: np.ndarray) -> np.ndarray:
+        """Return a mask of the images at `rows` (n_rows,) that still have the digests they had."""
+        if self._paths is None:
+            return self.known[rows]
+        paths, entries = self._paths, self._entries
+        return unchanged_files([paths[row] for row in rows], [entries[row][0] for row in rows])
 
 
 class Sources(ABC):
@@ -52,20 +91,9 @@ class Sources(ABC):
     def read(self, index: int, memo: DigestMemo | None = None) -> Content:
         """Read one source once; what was learned of its digest goes to `memo`. Raises ImageReadError."""
 
-    def recall_digests(self, memo: DigestMemo | None) -> tuple[np.ndarray, np.ndarray]:
-        """Return the digests the images had when they were last read; nothing is read, or even looked at, for it.
-
-        Returns
-        -------
-        digests : ndarray of shape (n_images, 20), uint8
-        recalled : ndarray of shape (n_images,), bool
-            Which rows of `digests` hold one.
-        """
-        return np.zeros((len(self), DIGEST_BYTES), np.uint8), np.zeros(len(self), bool)
-
-    def unchanged(self, memo: DigestMemo | None) -> np.ndarray:
-        """Return a mask of shape (n_images,) of the images that still have the digests `recall_digests` gives."""
-        return np.zeros(len(self), bool)
+    def recall(self, memo: DigestMemo | None) -> Recollection:
+        """Return what is known of the digests without reading, or even looking at, any image."""
+        return Recollection([(None, None)] * len(self))
 
 
 class _ItemSources(Sources):
@@ -104,11 +132,8 @@ class BytesSources(_ItemSources):
             self._digests[index] = digest_bytes(data)
         return Content(data, self._digests[index])
 
-    def recall_digests(self, memo: DigestMemo | None) -> tuple[np.ndarray, np.ndarray]:
-        return join_digests(self._digests)
-
-    def unchanged(self, memo: DigestMemo | None) -> np.ndarray:
-        return join_digests(self._digests)[1]
+    def recall(self, memo: DigestMemo | None) -> Recollection:
+        return Recollection([(None, digest) for digest in self._digests])
 
 
 class PathSources(_ItemSources):
@@ -129,13 +154,11 @@ class PathSources(_ItemSources):
             memo.record(absolute([path])[0], state, digest, read_ns=read_ns)
         return Content(data, digest)
 
-    def recall_digests(self, memo: DigestMemo | None) -> tuple[np.ndarray, np.ndarray]:
+    def recall(self, memo: DigestMemo | None) -> Recollection:
         if memo is None:
-            return super().recall_digests(memo)
-        return join_digests(memo.recall(absolute(self.items)))
-
-    def unchanged(self, memo: DigestMemo | None) -> np.ndarray:
-        return super().unchanged(memo) if memo is None else memo.unchanged(absolute(self.items))
+            return super().recall(memo)
+        paths = absolute(self.items)
+        return Recollection(memo.recall(paths), paths)
 
 
 class ArraySources(Sources):
@@ -166,13 +189,6 @@ class ArraySources(Sources):
     def read(self, index: int, memo: DigestMemo | None = None) -> Content:
         pixels = check_pixels(self.arrays[index])
         return Content(pixels, digest_array(pixels))
-
-
-def join_digests(found: Iterable[bytes | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Return digests as an array of shape (n_images, 20), and a mask of those that are not None."""
-    known = np.array([digest is not None for digest in found], bool)
-    digests = b"".join([digest or BLANK for digest in found])
-    return np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES), known
 
 
 def is_url(path: str) -> bool:

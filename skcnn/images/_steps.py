@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from skcnn._source_code import source_of
 from skcnn.images._geometry import centre_box, covering_size, middle_box
 
 __all__ = ["INTERPOLATIONS", "Crop", "FlipHorizontal", "ResizeCrop", "Step", "SubtractMean", "ToGrey", "describe_steps"]
@@ -32,7 +33,16 @@ class Step:
 
     def describe(self) -> dict[str, Any]:
         """Return everything that decides what this step does, as JSON types."""
-        return {"step": type(self).__name__, "version": self.version, **asdict(self)}
+        kind = type(self)
+        if "__dataclass_fields__" not in vars(kind):
+            msg = f"{kind.__qualname__} must be a frozen dataclass: its fields are what tells two steps of it apart"
+            raise TypeError(msg)
+        # NumPy's numbers are no JSON types.
+        fields = {
+            name: value.item() if isinstance(value, np.generic) else value for name, value in asdict(self).items()
+        }
+        own = {} if kind.__module__.startswith("skcnn.") else {"code": source_of(kind)}
+        return {"step": kind.__name__, "version": self.version, **fields, **own}
 
 
 @dataclass(frozen=True)

@@ -450,7 +450,7 @@ def test_an_archive_of_something_else(tmp_path, config):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json" if config is not None else "other.json", config or "{}")
     with pytest.raises(
-        BackboneError, match=r"x\.keras' is no \.keras file of a network that takes one batch of images"
+        BackboneError, match=r"x\.keras' is no \.keras file( of a network that takes one batch of images|: )"
     ):
         FileBackbone(path).input_shape()
 
@@ -496,3 +496,27 @@ def test_loading_a_file_leaves_the_names_of_new_layers_alone(path):
     _, number = keras.layers.Dropout(0.1).name.rsplit("_", 1)
     FileBackbone(path).build()
     assert keras.layers.Dropout(0.1).name == f"dropout_{int(number) + 1}"
+
+
+def test_a_custom_layer_in_a_file_counts_by_its_code(tmp_path):
+    import keras
+
+    @keras.saving.register_keras_serializable(package="skcnn_tests", name="Scaled")
+    class Scaled(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    inputs = keras.Input((8, 8, 3))
+    path = tmp_path / "own.keras"
+    keras.Model(inputs, Scaled()(inputs)).save(path)
+    before = FileBackbone(path).identity()
+
+    @keras.saving.register_keras_serializable(package="skcnn_tests", name="Scaled")
+    class Scaled(keras.layers.Layer):
+        def call(self, x):
+            return 3 * x
+
+    assert FileBackbone(path).identity() != before
+    keras.saving.get_custom_objects().pop("skcnn_tests>Scaled")
+    with pytest.raises(BackboneError, match=r"own\.keras' uses \['skcnn_tests>Scaled'\], which are not registered"):
+        FileBackbone(path).identity()

@@ -1,4 +1,5 @@
 import gc
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -166,7 +167,7 @@ def test_channels_first_is_refused(model, monkeypatch):
 def test_a_description_holds_everything_that_decides(model):
     description = network_of("VGG16", "block5_pool", "max", (64, 96), None).description
     assert json.loads(json.dumps(description)) == {
-        "backbone": {"application": "VGG16", "weights": "imagenet"},
+        "backbone": {"application": "VGG16", "weights": "imagenet", "keras": importlib.metadata.version("keras")},
         "layer": "block5_pool",
         "pooling": "max",
         "input_shape": [64, 96, 3],
@@ -344,3 +345,22 @@ def test_tensorflow_keeps_to_the_threads_that_are_left(left):
     )
     cores, threads = map(int, result.stdout.split())
     assert threads == (1 if left and cores > 1 else 0)  # 0: TensorFlow takes every core
+
+
+def test_a_file_that_changes_while_it_is_loaded_is_refused(tmp_path, monkeypatch):
+    import keras
+
+    def save(value):
+        inputs = keras.Input((8, 8, 3))
+        outputs = keras.layers.Conv2D(1, 1, kernel_initializer=keras.initializers.Constant(value))(inputs)
+        keras.Model(inputs, outputs).save(tmp_path / f"{value}.keras")
+        return (tmp_path / f"{value}.keras").read_bytes()
+
+    one, two = save(1.0), save(2.0)
+    path = tmp_path / "network.keras"
+    path.write_bytes(one)
+    network = Network(resolve_backbone(str(path)))
+    assert network.description
+    path.write_bytes(two)
+    with pytest.raises(BackboneError, match=r"network\.keras' was changed while it was loaded; .*try again"):
+        network.load()

@@ -1,11 +1,13 @@
 """The estimator as a user meets it: right values, nothing computed twice, errors that help."""
 
+import itertools
 import os
 import pickle
 import random
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
@@ -21,6 +23,7 @@ from sklearn.pipeline import Pipeline
 
 from skcnn import AspectAwareResize, CNNFeatureExtractor, MeanSubtract
 from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingWarning, StoreWarning
+from skcnn.images import Step, SubtractMean, as_image_sequence
 
 
 @pytest.fixture
@@ -548,8 +551,13 @@ def test_centred_input_is_refused_unless_it_is_meant(files, pixels):
     centred = MeanSubtract().fit_transform(files)
     with pytest.raises(ValueError, match=r"mean was subtracted, but efficientnet_lite0 normalises .*preprocess=None"):
         CNNFeatureExtractor(**settings).fit(centred)
-    with pytest.raises(ValueError, match=r"pixels down to -100, but efficientnet_lite0"):
-        CNNFeatureExtractor(**settings).fit_transform(pixels.astype(np.float32) * 0 - 100)
+    negative = pixels.astype(np.float32)
+    negative[[2, 5], 0, 0, 0] = -100
+    with pytest.raises(
+        ImageReadError, match=r"pixels down to -100 were centred before, or say preprocess=None"
+    ) as caught:
+        CNNFeatureExtractor(**settings, on_error="raise").fit_transform(negative)
+    assert sorted(caught.value.failures) == [2, 5]
     assert CNNFeatureExtractor(**settings, preprocess=None).fit_transform(centred).shape == (12, 1280)
 
 
@@ -557,3 +565,89 @@ def test_pixels_scaled_to_one_are_noticed(pixels):
     extractor = CNNFeatureExtractor(weights=None, input_size=32, cache=None)
     with pytest.warns(PreprocessingWarning, match=r"scaled to \[0, 1\].*multiply them by 255"):
         extractor.fit_transform(pixels / 255)
+
+
+# What must not be mistaken for what is stored ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Dim(Step):
+    """A step of the user's own."""
+
+    divisor: int
+
+    def __call__(self, image):
+        return image // np.uint8(self.divisor)
+
+
+def test_steps_of_ones_own_are_told_apart_by_their_fields_and_code(extractor, pixels):
+    images = as_image_sequence(list(pixels))
+
+    @dataclass(frozen=True)
+    class Dim(Step):  # another of the same name
+        divisor: int
+
+        def __call__(self, image):
+            return image // np.uint8(2 * self.divisor)
+
+    steps = [globals()["Dim"](2), globals()["Dim"](3), Dim(2), Dim(np.int64(3))]
+    features = [extractor.fit_transform(images.with_step(step)) for step in steps]
+    for one, other in itertools.combinations(features, 2):
+        assert (one != other).any()
+
+
+def test_a_step_without_fields_to_tell_it_apart_is_refused(extractor, pixels):
+    class Gain(Step):
+        def __init__(self, gain):
+            self.gain = gain
+
+    with pytest.raises(TypeError, match=r"Gain must be a frozen dataclass"):
+        extractor.fit(as_image_sequence(list(pixels)).with_step(Gain(2)))
+
+
+def test_nan_pixels_made_by_a_step_are_not_stored(extractor, pixels, private_cache):
+    spoilt = as_image_sequence(list(pixels)).with_step(SubtractMean((0.0, 0.0, np.nan)))
+    with pytest.raises(ImageReadError, match="12 of 12 images cannot be read") as caught:
+        extractor.fit_transform(spoilt)
+    assert "the steps made NaN or infinite pixels of it" in str(caught.value)
+    assert stored_rows(private_cache) == 0
+
+
+def test_a_dark_image_is_no_scaled_image():
+    extractor = CNNFeatureExtractor(weights=None, input_size=32, cache=None)
+    assert extractor.fit_transform(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 1280)
+
+
+def test_a_file_overwritten_between_recalling_and_looking_is_noticed(
+    extractor, files, settled, monkeypatch, pixels, twin
+):
+    import cv2
+
+    from skcnn.images import _sources
+
+    extractor.fit_transform(files)
+    look = _sources.unchanged_files
+
+    def overwritten_and_read_by_another_thread(paths, states):
+        monkeypatch.setattr(_sources, "unchanged_files", look)
+        cv2.imwrite(files[0], np.ascontiguousarray(pixels[0, ::-1, :, ::-1]))
+        extractor.transform(files[:1])
+        return look(paths, states)
+
+    monkeypatch.setattr(_sources, "unchanged_files", overwritten_and_read_by_another_thread)
+    np.testing.assert_allclose(extractor.transform(files)[0], twin(pixels[:1, ::-1])[0], rtol=1e-5)
+
+
+def test_cache_info_is_that_of_the_last_call(extractor, pixels):
+    images = as_image_sequence(list(pixels))
+    extractor.fit_transform(images)
+    extractor.transform(images.with_step(Dim(2)))
+    assert extractor.cache_info()[:3] == (0, 12, 12)
+
+
+@pytest.mark.parametrize("engine", ["keras", "openvino"])
+def test_batch_company_does_not_change_features_under_any_engine(tiny_model, files, engine):
+    settings = {"cache": None, "engine": engine}
+    alone = np.concatenate([CNNFeatureExtractor(tiny_model, **settings).fit_transform([file]) for file in files[:3]])
+    together = CNNFeatureExtractor(tiny_model, **settings).fit_transform(files)[:3]
+    np.testing.assert_allclose(alone, together, rtol=1e-6, atol=1e-6)

@@ -101,12 +101,15 @@ def test_a_manifest_that_disagrees_with_its_directory_is_an_error(store, tmp_pat
         FeatureStore(tmp_path, DESCRIPTION)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]"])
-def test_a_damaged_manifest_is_an_error(store, tmp_path, text):
+@pytest.mark.parametrize("text", ["", "{", None])
+def test_a_manifest_that_a_power_cut_took_is_written_anew(store, tmp_path, text):
     put(store, [1])
-    (store.directory / "manifest.json").write_text(text)
-    with pytest.raises(StoreError, match=r"manifest\.json .*remove the directory"):
-        FeatureStore(tmp_path, DESCRIPTION)
+    path = store.directory / "manifest.json"
+    path.unlink() if text is None else path.write_text(text)
+    again = FeatureStore(tmp_path, DESCRIPTION)
+    np.testing.assert_array_equal(get(again, [1]), rows_of([1]))
+    put(again, [2])
+    assert json.loads(path.read_text())["row_shape"] == [3]
 
 
 def test_a_damaged_shard_is_set_aside_and_only_its_rows_are_gone(store, tmp_path):
@@ -131,14 +134,48 @@ def test_rows_found_in_a_snapshot_stay_where_they_are_while_others_are_added(sto
     np.testing.assert_array_equal(rows.gather(locations), rows_of(range(10)))
 
 
-def test_a_removed_directory_is_seen_as_empty(store):
+def test_a_removed_directory_is_seen_as_empty(store, tmp_path):
     import shutil
 
     put(store, [1])
     shutil.rmtree(store.directory)
     assert store.refresh().find(digests_of([1]))[0] == -1
+    put(store, [1], width=4)
+    np.testing.assert_array_equal(get(store, [1]), rows_of([1], width=4))
+    np.testing.assert_array_equal(get(FeatureStore(tmp_path, DESCRIPTION), [1]), rows_of([1], width=4))
+
+
+def test_what_a_killed_writer_left_is_swept_by_the_next(store):
     put(store, [1])
-    np.testing.assert_array_equal(get(store, [1]), rows_of([1]))
+    left = store.directory / "shard-1.h5.abc.partial"
+    left.write_bytes(b"half")
+    store.refresh()
+    assert left.exists()  # a reader removes nothing
+    put(store, [2])
+    assert not left.exists()
+
+
+def limited_disk(directory, queue):
+    import resource
+
+    store = FeatureStore(directory, DESCRIPTION)
+    put(store, [1])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    try:
+        put(store, range(100_000))
+    except OSError as error:
+        queue.put(str(error))
+
+
+def test_a_disk_that_is_full_is_an_oserror_and_leaves_nothing(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    worker = context.Process(target=limited_disk, args=(tmp_path, queue))
+    worker.start()
+    assert queue.get(timeout=60)
+    worker.join(60)
+    assert not list(tmp_path.rglob("*.partial"))
+    np.testing.assert_array_equal(get(FeatureStore(tmp_path, DESCRIPTION), [1]), rows_of([1]))
 
 
 def test_info_counts_rows_and_bytes(store):

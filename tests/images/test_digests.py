@@ -12,7 +12,7 @@ import pytest
 
 from skcnn.exceptions import StoreWarning
 from skcnn.images import DIGEST_BYTES, DigestMemo, digest_array, digest_bytes
-from skcnn.images._digests import QUERY_PATHS, TICK_NS, FileState
+from skcnn.images._digests import QUERY_PATHS, TICK_NS, FileState, unchanged_files
 from skcnn.images._sources import PathSources
 
 SETTLED = FileState(size=5, mtime_ns=10**18, ctime_ns=10**18)
@@ -29,9 +29,9 @@ def read_all(paths, memo):
 def known(paths, memo):
     """Return the digests that the memo gives without reading; None for the others."""
     sources = PathSources(paths)
-    digests, recalled = sources.recall_digests(memo)
-    mask = recalled & sources.unchanged(memo)
-    return [bytes(row) if there else None for row, there in zip(digests, mask, strict=True)]
+    recalled = sources.recall(memo)
+    mask = recalled.known & recalled.holds(np.arange(len(paths)))
+    return [bytes(row) if there else None for row, there in zip(recalled.digests, mask, strict=True)]
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def test_more_paths_than_one_query_takes(memo_file):
     for number, path in enumerate(paths):
         memo.record(path, SETTLED, digest_bytes(b"%d" % number), read_ns=READ_NS)
     memo.save()
-    found = DigestMemo(memo_file).recall(paths)
+    found = [digest for _, digest in DigestMemo(memo_file).recall(paths)]
     assert found == [digest_bytes(b"%d" % number) for number in range(len(paths))]
 
 
@@ -246,13 +246,13 @@ def test_state_must_be_equal(memo_file, monkeypatch):
     memo.save()
     states = [SETTLED, SETTLED._replace(size=6), SETTLED._replace(mtime_ns=1), SETTLED._replace(ctime_ns=1)]
     for reader in (memo, DigestMemo(memo_file)):
-        assert reader.recall(["/a.jpg", "/b.jpg"]) == [DIGEST, None]
+        assert reader.recall(["/a.jpg", "/b.jpg"]) == [(SETTLED, DIGEST), (None, None)]
         for state in states:
             stat = SimpleNamespace(st_size=state.size, st_mtime_ns=state.mtime_ns, st_ctime_ns=state.ctime_ns)
             monkeypatch.setattr(os, "stat", lambda path, stat=stat: stat)
-            assert reader.unchanged(["/a.jpg", "/b.jpg"]).tolist() == [state == SETTLED, False]
+            assert unchanged_files(["/a.jpg", "/b.jpg"], [SETTLED, None]).tolist() == [state == SETTLED, False]
             monkeypatch.undo()
-        assert not reader.unchanged(["/a.jpg"]).any()  # there is no such file
+        assert not unchanged_files(["/a.jpg"], [SETTLED]).any()  # there is no such file
 
 
 def test_file_name_that_is_no_utf8(tmp_path, memo_file, later):
@@ -271,7 +271,7 @@ def test_a_row_as_young_as_its_file_is_not_trusted(memo_file):
     memo.save()
     with closing(sqlite3.connect(memo_file)) as connection, connection:
         connection.execute("UPDATE digests SET recorded_ns = ctime_ns + ?", [TICK_NS])
-    assert DigestMemo(memo_file).recall(["/a.jpg"]) == [None]
+    assert DigestMemo(memo_file).recall(["/a.jpg"]) == [(None, None)]
 
 
 @pytest.mark.parametrize("digest", [b"short", None, "a text of 20 letters"])
@@ -281,7 +281,7 @@ def test_a_row_without_a_digest_is_not_trusted(digest, memo_file):
     memo.save()
     with closing(sqlite3.connect(memo_file)) as connection, connection:
         connection.execute("UPDATE digests SET digest = ?", [digest])
-    assert DigestMemo(memo_file).recall(["/a.jpg"]) == [None]
+    assert DigestMemo(memo_file).recall(["/a.jpg"]) == [(None, None)]
 
 
 # When the file cannot be used
@@ -369,7 +369,7 @@ def test_locked_for_writing(files, memo_file, later, impatient):
     assert digests == EXPECTED
     assert_one_warning(caught, r"cannot be used \(database is locked\)")
     # The rows that were there are there still.
-    assert DigestMemo(memo_file).recall(["/first"]) == [DIGEST]
+    assert DigestMemo(memo_file).recall(["/first"]) == [(SETTLED, DIGEST)]
 
 
 def test_directory_that_cannot_be_made(files, tmp_path, later):

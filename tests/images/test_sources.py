@@ -70,17 +70,17 @@ def test_digests_of_files_are_recalled_from_a_memo_those_of_bytes_always_those_o
     memo = DigestMemo(None)
     for sources in three_sources:
         read = [sources.read(index, memo).digest for index in range(3)]
-        digests, known = sources.recall_digests(memo)
+        recalled = sources.recall(memo)
+        digests, known = recalled.digests, recalled.known
         assert digests.shape == (3, 20)
         assert digests.dtype == np.uint8
         assert known.dtype == bool
         assert known.all() == isinstance(sources, (PathSources, BytesSources))
-        np.testing.assert_array_equal(sources.unchanged(memo), known)
+        np.testing.assert_array_equal(recalled.holds(np.arange(3)), known)
         assert not known.all() or [bytes(row) for row in digests] == read
-        assert sources.recall_digests(None)[1].all() == isinstance(sources, BytesSources)
-        assert sources.unchanged(None).all() == isinstance(sources, BytesSources)
-        np.testing.assert_array_equal(sources.take(np.array([2, 0])).recall_digests(memo)[0], digests[[2, 0]])
-    assert PathSources([]).recall_digests(memo)[0].shape == (0, 20)
+        assert sources.recall(None).known.all() == isinstance(sources, BytesSources)
+        np.testing.assert_array_equal(sources.take(np.array([2, 0])).recall(memo).digests, digests[[2, 0]])
+    assert PathSources([]).recall(memo).digests.shape == (0, 20)
 
 
 def test_renamed_file_keeps_its_digest(three_sources):
@@ -108,7 +108,6 @@ def test_directory(tmp_path):
 def test_impossible_path(path):
     with pytest.raises(ImageReadError, match=r"^it cannot be read: .*(null byte|null character|name too long)"):
         read_file(path)
-    assert not PathSources([path]).unchanged(DigestMemo(None)).any()
 
 
 # Addresses
@@ -141,7 +140,7 @@ def test_url_through_fsspec(photo, encode, later):
     sources = PathSources(["memory://skcnn-test.png"])
     assert sources.read(0, memo) == (data, digest_bytes(data))
     # An address has no state that would show that its content is another now.
-    assert not sources.recall_digests(memo)[1].any()
+    assert not sources.recall(memo).known.any()
 
 
 def test_url_that_fails():
