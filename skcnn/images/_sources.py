@@ -63,8 +63,8 @@ class Recollection:
         """Return a mask of the images at `rows` (n_rows,) that still have the digests they had."""
         if self._paths is None:
             return self.known[rows]
-        paths, entries = self._paths, self._entries
-        return unchanged_files([paths[row] for row in rows], [entries[row][0] for row in rows])
+        paths, entries, indices = self._paths, self._entries, rows.tolist()
+        return unchanged_files([paths[index] for index in indices], [entries[index][0] for index in indices])
 
 
 class Sources(ABC):
