@@ -29,10 +29,10 @@ QUERY_PATHS = 900
 
 COLUMNS = "path, size, mtime_ns, ctime_ns, recorded_ns, digest"
 
-# A path is kept as its bytes: a name that is not UTF-8 is no text to SQLite.
 # What is known of a path that was looked for in vain: it is not looked for again.
 UNKNOWN = (None, None)
 
+# A path is kept as its bytes: a name that is not UTF-8 is no text to SQLite.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS digests (
     path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, recorded_ns INTEGER, digest BLOB

@@ -86,7 +86,9 @@ def as_list(X: Any) -> list[Any]:
     """Return the items of a sequence; a single column is taken apart."""
     if isinstance(X, np.ndarray):
         if X.ndim == 0 or (X.ndim > 1 and X.shape[1:] != (1,)):
-            raise ValueError(f"got a {X.dtype} array of shape {X.shape}; paths come as (n,) or as one column (n, 1)")
+            raise ValueError(
+                f"got a {X.dtype} array of shape {X.shape}; paths come as (n,) or as one column (n, 1); choose one"
+            )
         return X.ravel().tolist() if X.dtype.kind != "O" else list(X.ravel())
     items = list(X)
     if items and all(
