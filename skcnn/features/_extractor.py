@@ -69,7 +69,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         What runs the network. "auto" takes OpenVINO where it is installed (``pip install 'skcnn[fast]'``) and no GPU is
         visible. Features agree within float32 rounding, so all engines share what is stored.
     precision : {"float32", "bfloat16"}, default="float32"
-        What the network computes in. "bfloat16" needs OpenVINO, and is about twice as fast where the processor has it.
+        What the network computes in. "bfloat16" needs OpenVINO, and is faster where the processor has it.
     decode : {"exact", "fast"}, default="exact"
         "fast" lets libjpeg shrink large JPEGs while decoding, never below the size that is needed.
     dtype : {"float32", "float16"}, default="float32"

@@ -96,7 +96,7 @@ class StoredRows:
 
 
 class DigestIndex:
-    """Digest -> row, as a sorted array: for a million rows a dictionary would take ten times the memory.
+    """Digest -> row, as a sorted array: a dictionary of as many bytes objects would take far more memory.
 
     Parameters
     ----------

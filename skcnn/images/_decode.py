@@ -38,7 +38,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, at_least: tuple[i
         An image that announces more pixels is refused before it is decoded.
     at_least : (int, int), default=None
         Height and width that are enough for the caller. A JPEG is then decoded at the smallest of the scales 1/8, 1/4
-        and 1/2 that is still at least as large on both sides, which is several times faster for large photographs.
+        and 1/2 that is still at least as large on both sides, which is faster for large photographs.
 
     Returns
     -------
