@@ -13,10 +13,11 @@ __version__ = "0.1.0"
 PUBLIC = {
     "AspectAwareResize": "images",
     "CNNFeatureExtractor": "features",
-    "FeatureStore": "features",
+    "FeatureStore": "cache",
     "ImageSequence": "images",
     "MeanSubtract": "images",
     "backbones": "",
+    "cache": "",
     "datasets": "",
     "exceptions": "",
     "features": "",
@@ -32,13 +33,14 @@ __all__ = [*sorted(PUBLIC), "__version__"]
 
 if TYPE_CHECKING:
     from skcnn import backbones as backbones
+    from skcnn import cache as cache
     from skcnn import datasets as datasets
     from skcnn import exceptions as exceptions
     from skcnn import features as features
     from skcnn import images as images
     from skcnn import metrics as metrics
+    from skcnn.cache import FeatureStore as FeatureStore
     from skcnn.features import CNNFeatureExtractor as CNNFeatureExtractor
-    from skcnn.features import FeatureStore as FeatureStore
     from skcnn.images import AspectAwareResize as AspectAwareResize
     from skcnn.images import ImageSequence as ImageSequence
     from skcnn.images import MeanSubtract as MeanSubtract

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -97,3 +99,32 @@ def image_folder(tmp_path) -> Path:
 def image_paths(image_folder) -> list[str]:
     """Return the 12 paths of `image_folder`, sorted, so that their labels are np.repeat(["apple", "leaf", "sea"], 4)."""
     return sorted(str(path) for path in image_folder.rglob("*.*"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_process(monkeypatch):
+    """Stores and networks live as long as a process; each test starts as a new one would."""
+    from skcnn.backbones import unload_networks
+    from skcnn.cache import _store
+    from skcnn.features import _extractor
+
+    monkeypatch.setattr(_store, "_stores", {})
+    monkeypatch.setattr(_extractor, "_memos", {})
+    unload_networks()
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """Let the digest memo trust files at once, as it would two seconds after they were written."""
+    from skcnn.cache import _digests
+
+    monkeypatch.setattr(_digests, "TICK_NS", -(10**18))
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """Let files be read ten seconds from now, when those of this test are no longer fresh."""
+    from skcnn.images import _sources
+
+    clock = SimpleNamespace(time_ns=lambda: time.time_ns() + 10_000_000_000)
+    monkeypatch.setattr(_sources, "time", clock)

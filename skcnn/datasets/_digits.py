@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skcnn._cache_dir import default_cache_dir
+from skcnn.cache._directory import default_cache_dir
 from skcnn.datasets._bunch import listing
 from skcnn.datasets._folder import list_files, load_image_folder
 

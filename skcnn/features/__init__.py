@@ -1,6 +1,5 @@
-"""Features: the store of activations, extraction through it, and the estimator over both."""
+"""Features: extraction through the cache, and the estimator over it."""
 
 from skcnn.features._extractor import CNNFeatureExtractor
-from skcnn.features._store import CacheInfo, FeatureStore
 
-__all__ = ["CNNFeatureExtractor", "CacheInfo", "FeatureStore"]
+__all__ = ["CNNFeatureExtractor"]

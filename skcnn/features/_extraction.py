@@ -13,11 +13,12 @@ import numpy as np
 from skcnn._parallel import available_threads, bounded_map
 from skcnn._progress import progress_bar
 from skcnn.backbones import Network, Runner
+from skcnn.cache._digests import DigestMemo
+from skcnn.cache._rows import StoredRows
+from skcnn.cache._store import FeatureStore, fit_dtype
+from skcnn.cache._writer import ShardWriter, warn_unwritable
 from skcnn.exceptions import ImageReadError, PreprocessingWarning
-from skcnn.features._rows import StoredRows
-from skcnn.features._store import FeatureStore, fit_dtype
-from skcnn.features._writer import ShardWriter, warn_unwritable
-from skcnn.images import DigestMemo, ImageSequence
+from skcnn.images import ImageSequence
 
 __all__ = ["Extraction"]
 

@@ -12,14 +12,14 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skcnn._cache_dir import default_cache_dir
 from skcnn._validation import check_choice, check_positive_int, check_size
 from skcnn.backbones import ENGINES, POOLINGS, PRECISIONS, Network, is_keras_model, resolve_backbone
+from skcnn.cache._digests import DigestMemo
+from skcnn.cache._directory import default_cache_dir
+from skcnn.cache._store import CacheInfo, open_store
 from skcnn.features._extraction import Extraction, centred
-from skcnn.features._store import CacheInfo, open_store
 from skcnn.images import (
     DECODE_VERSION,
-    DigestMemo,
     ImageSequence,
     ResizeCrop,
     SubtractMean,

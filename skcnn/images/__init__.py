@@ -1,7 +1,6 @@
 """Lazy images: decoding, deterministic steps, content digests, and the transformers built on them."""
 
 from skcnn.images._decode import DECODE_VERSION, MAX_PIXELS, decode_image
-from skcnn.images._digests import DIGEST_BYTES, DigestMemo, digest_array, digest_bytes
 from skcnn.images._header import FORMATS, read_header
 from skcnn.images._inputs import as_image_sequence, is_pixel_array
 from skcnn.images._mean import MeanSubtract
@@ -13,12 +12,10 @@ from skcnn.images._transformer import ImageTransformerMixin, check_images, image
 
 __all__ = [
     "DECODE_VERSION",
-    "DIGEST_BYTES",
     "FORMATS",
     "MAX_PIXELS",
     "AspectAwareResize",
     "Crop",
-    "DigestMemo",
     "FlipHorizontal",
     "ImageSequence",
     "ImageTransformerMixin",
@@ -31,8 +28,6 @@ __all__ = [
     "check_images",
     "decode_image",
     "describe_steps",
-    "digest_array",
-    "digest_bytes",
     "image_tags",
     "is_pixel_array",
     "is_url",

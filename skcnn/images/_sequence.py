@@ -9,9 +9,9 @@ import numpy as np
 
 from skcnn._parallel import available_threads, bounded_map
 from skcnn._validation import check_choice
+from skcnn.cache._digests import DigestMemo
 from skcnn.exceptions import ImageReadError
 from skcnn.images._decode import MAX_PIXELS, decode_image
-from skcnn.images._digests import DigestMemo
 from skcnn.images._sources import Content, Recollection, Sources
 from skcnn.images._steps import ResizeCrop, Step, ToGrey
 

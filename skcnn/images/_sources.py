@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skcnn._optional import import_optional
-from skcnn.exceptions import ImageReadError
-from skcnn.images._decode import lay_over_white
-from skcnn.images._digests import (
+from skcnn.cache._digests import (
     DIGEST_BYTES,
     DigestMemo,
     FileState,
@@ -21,6 +19,8 @@ from skcnn.images._digests import (
     digest_bytes,
     unchanged_files,
 )
+from skcnn.exceptions import ImageReadError
+from skcnn.images._decode import lay_over_white
 
 __all__ = ["ArraySources", "BytesSources", "Content", "PathSources", "Recollection", "Sources", "is_url"]
 

@@ -42,17 +42,6 @@ def files(pixels, tmp_path):
     return [str(path) for path in paths]
 
 
-@pytest.fixture(autouse=True)
-def fresh_process(monkeypatch):
-    """Stores and networks live as long as a process; each test starts as a new one would."""
-    from skcnn.backbones import unload_networks
-    from skcnn.features import _extractor, _store
-
-    monkeypatch.setattr(_store, "_stores", {})
-    monkeypatch.setattr(_extractor, "_memos", {})
-    unload_networks()
-
-
 @pytest.fixture
 def run_sizes(monkeypatch):
     """The number of images in each batch that any network was run on."""
@@ -67,11 +56,3 @@ def run_sizes(monkeypatch):
 
     monkeypatch.setattr(KerasRunner, "run", counting)
     return sizes
-
-
-@pytest.fixture
-def settled(monkeypatch):
-    """Let the digest memo trust files at once, as it would two seconds after they were written."""
-    from skcnn.images import _digests
-
-    monkeypatch.setattr(_digests, "TICK_NS", -(10**18))

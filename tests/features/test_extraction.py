@@ -11,9 +11,10 @@ import pytest
 
 from skcnn._parallel import available_threads
 from skcnn.backbones import Backbone, Network, Runner
-from skcnn.features import FeatureStore, _store
+from skcnn.cache import FeatureStore, _store
+from skcnn.cache._digests import DigestMemo
 from skcnn.features._extraction import Extraction
-from skcnn.images import DigestMemo, ImageSequence, as_image_sequence
+from skcnn.images import ImageSequence, as_image_sequence
 
 DESCRIPTION = {"network": "brightness"}
 

@@ -287,7 +287,7 @@ def test_a_cache_that_cannot_be_written_costs_the_cache_not_the_result(tiny_mode
 
 
 def test_a_full_disk_costs_the_cache_not_the_result(extractor, files, monkeypatch, pixels, twin):
-    from skcnn.features import _store
+    from skcnn.cache import _store
 
     def full(*args):
         raise OSError(28, "No space left on device")
@@ -399,7 +399,7 @@ def test_not_fitted(extractor, files):
 
 
 def stored_rows(private_cache):
-    from skcnn.features._shards import h5py
+    import h5py
 
     count = 0
     for shard in private_cache.rglob("shard-*.h5"):

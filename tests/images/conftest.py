@@ -1,20 +1,10 @@
-"""Fixtures for the tests of images: a reader from the future, and a counter of decodes."""
+"""Fixtures for the tests of images: a counter of decodes."""
 
 from __future__ import annotations
 
-import time
-from types import SimpleNamespace
-
 import pytest
 
-from skcnn.images import _sequence, _sources, decode_image
-
-
-@pytest.fixture
-def later(monkeypatch):
-    """Let files be read ten seconds from now, when those of this test are no longer fresh."""
-    clock = SimpleNamespace(time_ns=lambda: time.time_ns() + 10_000_000_000)
-    monkeypatch.setattr(_sources, "time", clock)
+from skcnn.images import _sequence, decode_image
 
 
 @pytest.fixture

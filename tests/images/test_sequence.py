@@ -10,16 +10,15 @@ from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, cross_
 from sklearn.utils import _safe_indexing, shuffle
 
 from skcnn import AspectAwareResize, ImageSequence
+from skcnn.cache._digests import DigestMemo, digest_bytes
 from skcnn.exceptions import ImageReadError
 from skcnn.images import (
     Crop,
-    DigestMemo,
     FlipHorizontal,
     ResizeCrop,
     SubtractMean,
     ToGrey,
     as_image_sequence,
-    digest_bytes,
     unreadable,
 )
 from skcnn.images._sequence import NAMED_FAILURES, row_indices

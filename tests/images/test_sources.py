@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
+from skcnn.cache._digests import DigestMemo, digest_array, digest_bytes
 from skcnn.exceptions import ImageReadError
-from skcnn.images import DigestMemo, digest_array, digest_bytes
 from skcnn.images._sources import (
     ArraySources,
     BytesSources,

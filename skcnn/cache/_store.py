@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 
-from skcnn.exceptions import StoreError, StoreWarning
-from skcnn.features._rows import StoredRows
-from skcnn.features._shards import (
+from skcnn.cache._rows import StoredRows
+from skcnn.cache._shards import (
     SHARD_VERSION,
     Shard,
     ShardDamagedError,
@@ -29,6 +28,7 @@ from skcnn.features._shards import (
     temporary_beside,
     write_shard,
 )
+from skcnn.exceptions import StoreError, StoreWarning
 
 __all__ = ["CacheInfo", "FeatureStore", "fingerprint_of", "open_store"]
 
@@ -76,7 +76,7 @@ class FeatureStore:
     Examples
     --------
     >>> import numpy as np, tempfile
-    >>> from skcnn.features import FeatureStore
+    >>> from skcnn.cache import FeatureStore
     >>> store = FeatureStore(tempfile.mkdtemp(), {"network": "example"})
     >>> digests = np.random.default_rng(0).integers(0, 256, (2, 20), dtype=np.uint8)
     >>> with store.writing():

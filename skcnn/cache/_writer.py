@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from skcnn.cache._digests import DIGEST_BYTES
+from skcnn.cache._store import FeatureStore
 from skcnn.exceptions import StoreWarning
-from skcnn.features._store import FeatureStore
-from skcnn.images import DIGEST_BYTES
 
 __all__ = ["ShardWriter"]
 

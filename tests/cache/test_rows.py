@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from skcnn.features._rows import DigestIndex, StoredRows, copy_rows
-from skcnn.features._shards import Shard
+from skcnn.cache._rows import DigestIndex, StoredRows, copy_rows
+from skcnn.cache._shards import Shard
 
 
 def digests_of(numbers):
@@ -56,7 +56,7 @@ def test_gather_into_chosen_rows_leaves_the_others(rows):
 
 
 def test_copy_rows_in_many_small_pieces(monkeypatch):
-    monkeypatch.setattr("skcnn.features._rows.COPY_BYTES", 8)
+    monkeypatch.setattr("skcnn.cache._rows.COPY_BYTES", 8)
     source = np.random.default_rng(0).random((50, 2)).astype(np.float32)
     rows, targets = np.random.default_rng(1).permutation(50), np.random.default_rng(2).permutation(50)
     out = np.zeros_like(source)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from skcnn.cache import FeatureStore, _writer
+from skcnn.cache._writer import ShardWriter
 from skcnn.exceptions import StoreWarning
-from skcnn.features import FeatureStore, _writer
-from skcnn.features._writer import ShardWriter
 
 
 @pytest.fixture

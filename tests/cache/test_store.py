@@ -5,9 +5,9 @@ import threading
 import numpy as np
 import pytest
 
+from skcnn.cache import FeatureStore
+from skcnn.cache._store import fingerprint_of, open_store
 from skcnn.exceptions import StoreError, StoreWarning
-from skcnn.features import FeatureStore
-from skcnn.features._store import fingerprint_of, open_store
 
 DESCRIPTION = {"network": "test", "steps": [{"step": "Crop", "top": 0}]}
 
@@ -208,7 +208,7 @@ def test_two_processes_write_at_once(tmp_path):
 
 
 def test_a_waiting_writer_says_so_and_then_writes(store, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("skcnn.features._store.PATIENCE_S", 0.05)
+    monkeypatch.setattr("skcnn.cache._store.PATIENCE_S", 0.05)
     released = threading.Event()
     holding = threading.Event()
 

@@ -2,7 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
-from skcnn.features._shards import ShardDamagedError, ShardForeignError, open_shard, temporary_beside, write_shard
+from skcnn.cache._shards import ShardDamagedError, ShardForeignError, open_shard, temporary_beside, write_shard
 
 FLOAT32 = np.dtype("float32")
 

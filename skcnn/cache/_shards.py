@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 __all__ = [
@@ -77,6 +76,8 @@ def write_shard(directory: Path, digests: np.ndarray, features: np.ndarray) -> P
     Path
         The new shard.
     """
+    import h5py
+
     final = directory / f"shard-{uuid.uuid4().hex}.h5"
     digests, features = np.ascontiguousarray(digests), np.ascontiguousarray(features)
     with temporary_beside(final) as partial:
@@ -106,6 +107,8 @@ def open_shard(path: Path, row_shape: tuple[int, ...] | None, dtype: np.dtype) -
     ShardForeignError
         When it is of another format version.
     """
+    import h5py
+
     try:
         with h5py.File(path, "r", locking=False) as file:
             if int(file.attrs["version"]) != SHARD_VERSION:

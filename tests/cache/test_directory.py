@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from skcnn._cache_dir import default_cache_dir
+from skcnn.cache._directory import default_cache_dir
 
 
 def test_the_environment_names_it(monkeypatch, tmp_path):

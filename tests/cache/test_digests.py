@@ -10,9 +10,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from skcnn.cache._digests import (
+    DIGEST_BYTES,
+    QUERY_PATHS,
+    TICK_NS,
+    DigestMemo,
+    FileState,
+    digest_array,
+    digest_bytes,
+    unchanged_files,
+)
 from skcnn.exceptions import StoreWarning
-from skcnn.images import DIGEST_BYTES, DigestMemo, digest_array, digest_bytes
-from skcnn.images._digests import QUERY_PATHS, TICK_NS, FileState, unchanged_files
 from skcnn.images._sources import PathSources
 
 SETTLED = FileState(size=5, mtime_ns=10**18, ctime_ns=10**18)

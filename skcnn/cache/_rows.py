@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from skcnn.features._shards import Shard
+from skcnn.cache._shards import Shard
 
 __all__ = ["DigestIndex", "StoredRows"]
 
