@@ -102,15 +102,19 @@ def image_paths(image_folder) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def fresh_process(monkeypatch):
-    """Stores and networks live as long as a process; each test starts as a new one would."""
+def new_process(monkeypatch):
+    """Stores and networks live as long as a process; each test starts as a new one would, and may call this again."""
     from skcnn.backbones import unload_networks
     from skcnn.cache import _store
     from skcnn.features import _extractor
 
-    monkeypatch.setattr(_store, "_stores", {})
-    monkeypatch.setattr(_extractor, "_memos", {})
-    unload_networks()
+    def start():
+        monkeypatch.setattr(_store, "_stores", {})
+        monkeypatch.setattr(_extractor, "_memos", {})
+        unload_networks()
+
+    start()
+    return start
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from skcnn.cache._shards import Shard
+from skcnn.cache._shards import Shard, ShardDamagedError
 
 __all__ = ["DigestIndex", "StoredRows"]
 
@@ -41,7 +41,7 @@ class StoredRows:
     @property
     def nbytes(self) -> int:
         """Size of the rows in bytes."""
-        return sum(shard.features.nbytes for shard in self.shards)
+        return sum(shard.nbytes for shard in self.shards)
 
     def find(self, digests: np.ndarray) -> np.ndarray:
         """Return where the row of each digest is, -1 where there is none.
@@ -58,9 +58,31 @@ class StoredRows:
         return self.index.find(digests)
 
     def row(self, location: int) -> np.ndarray:
-        """Return one row, as a view of the shard."""
+        """Return one row, as a view of the shard. Raises OSError when the shard is gone."""
         owner = int(np.searchsorted(self.starts, location, side="right")) - 1
-        return self.shards[owner].features[location - self.starts[owner]]
+        return self.shards[owner].rows[location - self.starts[owner]]
+
+    def unusable(self, locations: np.ndarray) -> dict[Shard, Exception]:
+        """Verify the shards of these rows that were not verified yet.
+
+        Parameters
+        ----------
+        locations : ndarray of shape (n_rows,), int64
+            From `find`; those below 0 are ignored.
+
+        Returns
+        -------
+        dict of Shard to ShardDamagedError or OSError
+            The shards that are damaged or cannot be read.
+        """
+        owners = np.searchsorted(self.starts, locations[locations >= 0], side="right") - 1
+        errors: dict[Shard, Exception] = {}
+        for shard in (self.shards[owner] for owner in np.flatnonzero(np.bincount(owners))):
+            try:
+                shard.verify()
+            except (ShardDamagedError, OSError) as error:
+                errors[shard] = error
+        return errors
 
     def gather(
         self, locations: np.ndarray, out: np.ndarray | None = None, targets: np.ndarray | None = None
@@ -80,6 +102,11 @@ class StoredRows:
         -------
         ndarray
             `out`.
+
+        Raises
+        ------
+        OSError
+            When a shard is gone or cannot be mapped; some rows of `out` are filled then.
         """
         if out is None:
             out = np.empty((len(locations), *self.row_shape), self.dtype)
@@ -89,9 +116,7 @@ class StoredRows:
         for owner in np.flatnonzero(np.diff(bounds)):
             mine = order[bounds[owner] : bounds[owner + 1]]
             rows = locations[mine] - self.starts[owner]
-            copy_rows(
-                self.shards[owner].features.view(np.ndarray), rows, out, mine if targets is None else targets[mine]
-            )
+            copy_rows(self.shards[owner].rows.view(np.ndarray), rows, out, mine if targets is None else targets[mine])
         return out
 
 

@@ -1,16 +1,18 @@
-"""One shard: an HDF5 file of digests and their activations, whole or absent, never changed."""
+"""One shard: an HDF5 file of digests and their rows, whole or absent, never changed."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import functools
+import io
 import os
+import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import xxhash
 
 __all__ = [
     "SHARD_VERSION",
@@ -18,36 +20,82 @@ __all__ = [
     "ShardDamagedError",
     "ShardForeignError",
     "open_shard",
+    "sync_to_disk",
     "temporary_beside",
     "write_shard",
 ]
 
-SHARD_VERSION = 1
+SHARD_VERSION = 2
 PAGE = 4096
+READ_BYTES = 1 << 20
+# Each map holds a file descriptor, of which many systems allow a process 256 or 1,024.
+MAX_MAPS = 128
 
 
 class ShardDamagedError(ValueError):
-    """A shard is not what was written."""
+    """The bytes of a shard are not those that were written."""
 
 
 class ShardForeignError(ValueError):
     """A shard is of another format version."""
 
 
-@dataclass(frozen=True)
 class Shard:
-    """An open shard.
+    """A shard whose structure and digests were checked; its rows are checked once, when they are first read.
 
-    Attributes
+    Parameters
     ----------
     path : Path
     digests : ndarray of shape (n_rows, 20), uint8
-    features : memmap of shape (n_rows, ...), float32 or float16
+    shape : tuple of int
+        (n_rows, ...) of the rows.
+    dtype : dtype
+        Of the rows.
+    offset : int
+        Where the rows begin in the file, in bytes.
+    checksum : str
+        Of the rows, as they were written.
     """
 
-    path: Path
-    digests: np.ndarray
-    features: np.ndarray
+    def __init__(
+        self, path: Path, digests: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, offset: int, checksum: str
+    ):
+        self.path = path
+        self.digests = digests
+        self.shape = shape
+        self.dtype = dtype
+        self.offset = offset
+        self.checksum = checksum
+        self.verified = False
+        self._lock = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the rows in bytes."""
+        return self.dtype.itemsize * int(np.prod(self.shape))
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The rows, a read-only memory map of shape (n_rows, ...). Raises OSError when the file is gone."""
+        return map_rows(self.path, self.dtype, self.offset, self.shape)
+
+    def verify(self) -> None:
+        """Compare the rows with their checksum, the first time this is called.
+
+        Raises
+        ------
+        ShardDamagedError
+            When a bit has changed, or the file is cut short.
+        OSError
+            When the file cannot be read, which says nothing about what it holds.
+        """
+        with self._lock:
+            if self.verified:
+                return
+            # Read, not mapped: a bad sector is an OSError here, and would kill the process behind a map.
+            if checksum_of_file(self.path, self.offset, self.nbytes) != self.checksum:
+                raise ShardDamagedError(f"the rows of {self.path.name} do not match their checksum")
+            self.verified = True
 
 
 @contextlib.contextmanager
@@ -61,7 +109,7 @@ def temporary_beside(final: Path) -> Iterator[Path]:
             partial.unlink()
 
 
-def write_shard(directory: Path, digests: np.ndarray, features: np.ndarray) -> Path:
+def write_shard(directory: Path, digests: np.ndarray, rows: np.ndarray) -> Path:
     """Write a shard aside, bring it to the disk, then give it its name.
 
     Parameters
@@ -69,7 +117,7 @@ def write_shard(directory: Path, digests: np.ndarray, features: np.ndarray) -> P
     directory : Path
         Of the store; must exist.
     digests : ndarray of shape (n_rows, 20), uint8
-    features : ndarray of shape (n_rows, ...), float32 or float16
+    rows : ndarray of shape (n_rows, ...)
 
     Returns
     -------
@@ -79,73 +127,124 @@ def write_shard(directory: Path, digests: np.ndarray, features: np.ndarray) -> P
     import h5py
 
     final = directory / f"shard-{uuid.uuid4().hex}.h5"
-    digests, features = np.ascontiguousarray(digests), np.ascontiguousarray(features)
+    digests, rows = np.ascontiguousarray(digests), np.ascontiguousarray(rows)
     with temporary_beside(final) as partial:
         # Aligned to pages, so that a memory map of the rows is aligned for any dtype.
         try:
             with h5py.File(partial, "w", locking=False, alignment_threshold=PAGE, alignment_interval=PAGE) as file:
                 file.attrs["version"] = SHARD_VERSION
-                file.attrs["digests_checksum"] = checksum(digests)
-                file.attrs["checksum"] = checksum(digests, features)
+                file.attrs["keys_checksum"] = checksum_of(digests)
+                file.attrs["features_checksum"] = checksum_of(rows)
                 file.create_dataset("keys", data=digests)
-                file.create_dataset("features", data=features)
+                file.create_dataset("features", data=rows)
         except (RuntimeError, ValueError) as error:  # h5py, when the disk is full as it closes the file
             raise OSError(f"{final.name} cannot be written: {error}") from error
-        bring_to_disk(partial)
+        sync_to_disk(partial)
         os.replace(partial, final)
-    bring_to_disk(directory)
+    sync_to_disk(directory)
     return final
 
 
 def open_shard(path: Path, row_shape: tuple[int, ...] | None, dtype: np.dtype) -> Shard:
-    """Open a shard, check its structure and its digests, and map its rows; `row_shape` None admits any.
+    """Read a shard's digests and check its structure; `row_shape` None admits any.
 
     Raises
     ------
     ShardDamagedError
-        When the file is cut short, is no shard, or its digests are not those that were written.
+        When the file could be read and is cut short, is no shard, or its digests do not match their checksum.
     ShardForeignError
         When it is of another format version.
+    OSError
+        When the file cannot be read (permission, too many open files, the disk), which proves nothing about it.
     """
-    import h5py
-
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            if int(file.attrs["version"]) != SHARD_VERSION:
-                raise ShardForeignError(f"{path.name} is of version {file.attrs['version']}, not {SHARD_VERSION}")
-            digests, features = file["keys"][...], file["features"]
-            expected = str(file.attrs["digests_checksum"])
-            shape, kind, offset = features.shape, features.dtype, features.id.get_offset()
-    except ShardForeignError:
-        raise
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # h5py raises nearly every built-in error on damaged files
-        raise ShardDamagedError(f"{path.name} cannot be opened: {error}") from error
+    with ReadErrors(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            digests, shape, kind, offset, checksums = read_structure(file)
+        except ShardForeignError:
+            raise
+        except MemoryError:
+            raise
+        except Exception as error:  # h5py raises nearly every built-in error on damaged files
+            if file.error is not None:
+                raise file.error from None
+            raise ShardDamagedError(f"{path.name} is no whole shard: {error}") from error
     wanted = shape[1:] if row_shape is None else row_shape
     if shape != (len(digests), *wanted) or kind != dtype or offset is None:
         raise ShardDamagedError(f"{path.name} holds {kind}{shape}, expected {dtype} rows of shape {row_shape}")
-    if checksum(digests) != expected:
+    if checksum_of(digests) != checksums[0]:
         raise ShardDamagedError(f"the digests of {path.name} do not match their checksum")
-    if path.stat().st_size < offset + dtype.itemsize * int(np.prod(shape)):
+    shard = Shard(path, digests, shape, dtype, offset, checksums[1])
+    if size < offset + shard.nbytes:
         raise ShardDamagedError(f"{path.name} is cut short")
-    return Shard(path, digests, np.memmap(path, dtype, "r", offset, shape))
+    return shard
 
 
-def checksum(*arrays: np.ndarray) -> str:
-    """Return a hex checksum over the bytes of arrays."""
-    digest = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        digest.update(array.data)
-    return digest.hexdigest()
+def read_structure(file: ReadErrors) -> tuple[np.ndarray, tuple[int, ...], np.dtype, int | None, tuple[str, str]]:
+    """Return digests, shape, dtype and offset of the rows, and the two checksums."""
+    import h5py
+
+    with h5py.File(file, "r") as shard:
+        if int(shard.attrs["version"]) != SHARD_VERSION:
+            raise ShardForeignError(f"{file.name} is of version {shard.attrs['version']}, not {SHARD_VERSION}")
+        rows = shard["features"]
+        checksums = str(shard.attrs["keys_checksum"]), str(shard.attrs["features_checksum"])
+        return shard["keys"][...], rows.shape, rows.dtype, rows.id.get_offset(), checksums
 
 
-def bring_to_disk(path: Path) -> None:
+class ReadErrors(io.FileIO):
+    """A file open for reading that remembers the error of the disk, which h5py would pass on as one of its own."""
+
+    error: OSError | None = None
+
+    def readinto(self, buffer) -> int:
+        """Read as any file does."""
+        try:
+            return super().readinto(buffer) or 0
+        except OSError as error:
+            self.error = error
+            raise
+
+
+@functools.lru_cache(maxsize=MAX_MAPS)
+def map_rows(path: Path, dtype: np.dtype, offset: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Map the rows of a shard; of the maps of this process the last used stay open."""
+    try:
+        return np.memmap(path, dtype, "r", offset, shape)
+    except ValueError as error:  # shorter than when it was opened
+        raise OSError(f"{path.name} cannot be mapped: {error}") from error
+
+
+def checksum_of(array: np.ndarray) -> str:
+    """Return a hex checksum (XXH3, 128 bits) over the bytes of a contiguous array."""
+    return xxhash.xxh3_128_hexdigest(array.data)
+
+
+def checksum_of_file(path: Path, offset: int, size: int) -> str:
+    """Return the checksum over `size` bytes of a file, or over as many as there are."""
+    checksum = xxhash.xxh3_128()
+    buffer = memoryview(bytearray(READ_BYTES))
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        while size and (count := file.readinto(buffer[: min(size, READ_BYTES)])):
+            checksum.update(buffer[:count])
+            size -= count
+    return checksum.hexdigest()
+
+
+def sync_to_disk(path: Path) -> None:
     """Wait until a file's bytes, or a directory's entries, have reached the disk."""
-    # Windows can neither open a directory nor needs to.
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
+    if path.is_dir():
+        # Windows cannot open a directory, and not every network disk can sync one.
+        with contextlib.suppress(OSError):
+            sync(path, os.O_RDONLY)
+    else:
+        sync(path, os.O_RDWR)  # Windows syncs only what is open for writing
+
+
+def sync(path: Path, flags: int) -> None:
+    """Open a file and wait until it has reached the disk."""
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import threading
 import warnings
@@ -15,16 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
 
+from skcnn.cache._lock import writer_lock
 from skcnn.cache._rows import StoredRows
 from skcnn.cache._shards import (
     SHARD_VERSION,
     Shard,
     ShardDamagedError,
     ShardForeignError,
-    bring_to_disk,
     open_shard,
+    sync_to_disk,
     temporary_beside,
     write_shard,
 )
@@ -32,11 +31,8 @@ from skcnn.exceptions import StoreError, StoreWarning
 
 __all__ = ["CacheInfo", "FeatureStore", "fingerprint_of", "open_store"]
 
-logger = logging.getLogger("skcnn")
-
 MANIFEST = "manifest.json"
 FINGERPRINT_BYTES = 16
-PATIENCE_S = 5.0
 
 
 class CacheInfo(NamedTuple):
@@ -95,6 +91,7 @@ class FeatureStore:
         self.hits = self.misses = 0
         self.rows = StoredRows((), (), self.dtype)
         self._shards: dict[str, Shard | None] = {}
+        self._unreadable: set[str] = set()
         self._mutex = threading.RLock()
         self.refresh()
 
@@ -112,8 +109,10 @@ class FeatureStore:
         with self._mutex:
             try:
                 names = sorted(entry.name for entry in os.scandir(self.directory) if is_shard(entry.name))
-            except OSError:
+            except FileNotFoundError:
                 names = []
+            except OSError:  # the directory cannot be listed just now
+                return self.rows
             new = [name for name in names if name not in self._shards]
             gone = self._shards.keys() - set(names)
             if not new and not gone:
@@ -124,27 +123,53 @@ class FeatureStore:
                 self.row_shape = None
             self._read_manifest()
             for name in new:
-                self._shards[name] = self._open(self.directory / name)
+                self._open(self.directory / name)
             self._reindex()
             return self.rows
 
+    def find(self, digests: np.ndarray) -> tuple[StoredRows, np.ndarray]:
+        """Find rows that are as they were written.
+
+        A shard is compared with its checksum the first time one of its rows is asked for. A damaged one is set aside
+        with a warning; one that cannot be read is left where it is, and tried again after the next `refresh`.
+
+        Parameters
+        ----------
+        digests : ndarray of shape (n_images, 20), uint8
+
+        Returns
+        -------
+        rows : StoredRows
+            The snapshot in which they were found.
+        locations : ndarray of shape (n_images,), int64
+            Where they are in it, for its `gather` and `row`; -1 for rows that are not there.
+        """
+        while True:
+            rows = self.rows
+            locations = rows.find(digests)
+            unusable = rows.unusable(locations)
+            if not unusable:
+                return rows, locations
+            with self._mutex:
+                for shard, error in unusable.items():
+                    self._give_up(shard.path, error)
+                self._reindex()
+
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the right to add rows; what others added meanwhile is taken in first."""
+        """Hold the writer lock; what others added meanwhile is taken in first.
+
+        Raises
+        ------
+        OSError
+            When the directory cannot be written, or the process that holds the lock has stopped moving.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.directory / "lock")
-        while True:
-            try:
-                lock.acquire(timeout=PATIENCE_S)
-                break
-            except Timeout:
-                logger.warning("waiting for another process that is filling the feature store %s", self.directory)
-        try:
-            self._sweep()
+        with writer_lock(self.directory) as locked:
+            if locked:
+                self._remove_partial_files()
             self.refresh()
             yield
-        finally:
-            lock.release()
 
     def put(self, digests: np.ndarray, features: np.ndarray) -> None:
         """Add rows, as one shard; call it inside `writing`.
@@ -159,14 +184,16 @@ class FeatureStore:
         OSError
             When the disk is full or cannot be written; nothing is left behind then.
         ValueError
-            When the rows have another shape than those before, or do not fit the dtype.
+            When the rows have another shape than those before, do not fit the dtype, or are not finite.
         """
         if not len(digests):
             return
         with self._mutex:
             self._check_shape(features.shape[1:])
+            if not np.isfinite(features).all():
+                raise ValueError("NaN or infinite values are never stored")
             path = write_shard(self.directory, digests, fit_dtype(features, self.dtype))
-            self._shards[path.name] = open_shard(path, features.shape[1:], self.dtype)
+            self._open(path)
             self._reindex()
 
     def count(self, hits: int, misses: int) -> None:
@@ -180,8 +207,8 @@ class FeatureStore:
         rows = self.refresh()
         return CacheInfo(self.hits, self.misses, len(rows), rows.nbytes)
 
-    def _sweep(self) -> None:
-        """Remove what killed processes left half-written; only the one that may write does so."""
+    def _remove_partial_files(self) -> None:
+        """Remove what killed processes left half-written; only the holder of the writer lock does so."""
         for partial in self.directory.glob("*.partial"):
             with contextlib.suppress(OSError):
                 partial.unlink()
@@ -217,28 +244,36 @@ class FeatureStore:
         final = self.directory / MANIFEST
         with temporary_beside(final) as partial:
             partial.write_text(json.dumps(manifest, indent=2, sort_keys=True), encoding="utf-8")
-            bring_to_disk(partial)
+            sync_to_disk(partial)
             os.replace(partial, final)
 
-    def _open(self, path: Path) -> Shard | None:
-        """Open a shard; None for one that cannot be used."""
+    def _open(self, path: Path) -> None:
+        """Open a shard and take it in, or remember that it cannot be used."""
         try:
             shard = open_shard(path, self.row_shape, self.dtype)
         except ShardForeignError:
-            return None
-        except FileNotFoundError:  # removed between the listing and now
-            return None
-        except ShardDamagedError as error:
-            self._set_aside(path, error)
-            return None
-        self.row_shape = shard.features.shape[1:]
-        return shard
+            self._shards[path.name] = None
+        except (ShardDamagedError, OSError) as error:
+            self._give_up(path, error)
+        else:
+            self.row_shape = shard.shape[1:]
+            self._shards[path.name] = shard
 
-    def _set_aside(self, path: Path, error: ShardDamagedError) -> None:
-        msg = f"{error}; it is set aside as {path.name}.damaged, and its images will be computed again"
-        warnings.warn(msg, StoreWarning, stacklevel=2)
-        with contextlib.suppress(OSError):  # on a read-only disk it is only ignored
-            os.replace(path, path.with_name(f"{path.name}.damaged"))
+    def _give_up(self, path: Path, error: Exception) -> None:
+        """Do without a shard: set it aside where it is proven damaged, else leave it for a later look."""
+        if isinstance(error, ShardDamagedError):
+            self._shards[path.name] = None
+            msg = f"{error}; it is set aside as {path.name}.damaged, and its images will be computed again"
+            warnings.warn(msg, StoreWarning, stacklevel=2)
+            with contextlib.suppress(OSError):  # on a read-only disk it is only ignored
+                os.replace(path, path.with_name(f"{path.name}.damaged"))
+            return
+        self._shards.pop(path.name, None)
+        # A file that is gone was removed by somebody else since the listing.
+        if not isinstance(error, FileNotFoundError) and path.name not in self._unreadable:
+            self._unreadable.add(path.name)
+            msg = f"{path} cannot be read now ({error}); its images are computed without it, and the file is left alone"
+            warnings.warn(msg, StoreWarning, stacklevel=2)
 
     def _reindex(self) -> None:
         shards = [shard for shard in self._shards.values() if shard is not None]

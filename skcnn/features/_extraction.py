@@ -14,7 +14,6 @@ from skcnn._parallel import available_threads, bounded_map
 from skcnn._progress import progress_bar
 from skcnn.backbones import Network, Runner
 from skcnn.cache._digests import DigestMemo
-from skcnn.cache._rows import StoredRows
 from skcnn.cache._store import FeatureStore, fit_dtype
 from skcnn.cache._writer import ShardWriter, warn_unwritable
 from skcnn.exceptions import ImageReadError, PreprocessingWarning
@@ -82,14 +81,15 @@ class Extraction:
         self.engine = engine
         self.verbose = verbose
         self.failures: dict[int, str] = {}
-        self._stored = store.refresh() if store is not None else StoredRows((), (), dtype)
         self._writer: ShardWriter | None = None
         self._out: np.ndarray | None = None
         self._first: dict[bytes, int] = {}
         self._copies: list[tuple[int, int]] = []
         self._brightest: float | None = None
         self._hits = self._misses = 0
-        self._counting = store  # also when it turns out that it cannot be written
+        self._lookup = store  # also when it turns out that it cannot be written
+        if store is not None:
+            store.refresh()
 
     def run(self) -> np.ndarray:
         """Return the activations of all images.
@@ -106,20 +106,25 @@ class Extraction:
 
     def _copy_hits(self) -> np.ndarray:
         """Copy the rows of images whose digests are recalled and stored; return the positions of all others."""
+        if self.store is None:
+            return np.arange(len(self.images))
         recalled = self.images.recall(self.memo)
         locations = np.full(len(self.images), -1, np.int64)
-        locations[recalled.known] = self._stored.find(recalled.digests[recalled.known])
+        stored, locations[recalled.known] = self.store.find(recalled.digests[recalled.known])
         hits = np.flatnonzero(locations >= 0)
         if not len(hits):
             return np.arange(len(self.images))
         # Asking the file system what changed takes as long as copying; a row copied in vain is overwritten later.
         with ThreadPoolExecutor(1) as executor:
-            out = self._rows_of(self._stored.row_shape)
-            copying = executor.submit(self._stored.gather, locations[hits], out, hits)
+            out = self._rows_of(stored.row_shape)
+            copying = executor.submit(stored.gather, locations[hits], out, hits)
             # Neighbours in the store were read one after the other, and the file system finds neighbours faster.
             asked = hits[np.argsort(locations[hits], kind="stable")]
             locations[asked[~recalled.holds(asked)]] = -1
-            copying.result()
+            try:
+                copying.result()
+            except OSError:  # a shard was removed after it was found; the others are found again one by one
+                return np.arange(len(self.images))
         self._count(hits=int((locations >= 0).sum()))
         return np.flatnonzero(locations < 0)
 
@@ -200,7 +205,6 @@ class Extraction:
         self._writer = ShardWriter(self.store)
         # Unwound before the right to write is given back, whatever ends this call.
         stack.callback(self._writer.flush)
-        self._stored = self.store.rows
 
     def _compute(self, batch: list[Loaded]) -> None:
         """Take a batch through the network."""
@@ -245,16 +249,19 @@ class Extraction:
 
     def _find(self, digest: bytes) -> np.ndarray | None:
         """Return the stored row of an image, None where there is none."""
-        # One look: the other threads go on while a newer snapshot takes its place.
-        stored = self._stored
-        location = int(stored.find(np.frombuffer(digest, np.uint8)[np.newaxis])[0])
-        return None if location < 0 else stored.row(location)
+        if self._lookup is None:
+            return None
+        stored, locations = self._lookup.find(np.frombuffer(digest, np.uint8)[np.newaxis])
+        try:
+            return None if locations[0] < 0 else stored.row(locations[0])
+        except OSError:  # removed after it was found
+            return None
 
     def _count(self, *, hits: int = 0, misses: int = 0) -> None:
         self._hits += hits
         self._misses += misses
-        if self._counting is not None:
-            self._counting.count(hits, misses)
+        if self._lookup is not None:
+            self._lookup.count(hits, misses)
 
 
 def centred(network: Network, found: str) -> str:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from skcnn.cache._rows import DigestIndex, StoredRows, copy_rows
-from skcnn.cache._shards import Shard
+from skcnn.cache._shards import open_shard, write_shard
 
 
 def digests_of(numbers):
@@ -35,9 +35,10 @@ def test_index_answers_a_stored_duplicate_with_one_of_its_rows():
 
 
 @pytest.fixture
-def rows():
+def rows(tmp_path):
     features = np.arange(30, dtype=np.float32).reshape(10, 3)
-    shards = [Shard(None, digests_of(range(4)), features[:4]), Shard(None, digests_of(range(4, 10)), features[4:])]
+    paths = [write_shard(tmp_path, digests_of(list(part)), features[part]) for part in (range(4), range(4, 10))]
+    shards = [open_shard(path, (3,), np.dtype("float32")) for path in paths]
     return StoredRows(shards, (3,), np.dtype("float32"))
 
 

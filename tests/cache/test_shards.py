@@ -1,8 +1,20 @@
+import errno
+import os
+
 import h5py
 import numpy as np
 import pytest
 
-from skcnn.cache._shards import ShardDamagedError, ShardForeignError, open_shard, temporary_beside, write_shard
+from skcnn.cache import _shards
+from skcnn.cache._shards import (
+    ReadErrors,
+    ShardDamagedError,
+    ShardForeignError,
+    open_shard,
+    sync_to_disk,
+    temporary_beside,
+    write_shard,
+)
 
 FLOAT32 = np.dtype("float32")
 
@@ -18,10 +30,10 @@ def test_round_trip(written):
     path, digests, features = written
     shard = open_shard(path, (3,), FLOAT32)
     np.testing.assert_array_equal(shard.digests, digests)
-    np.testing.assert_array_equal(shard.features, features)
-    assert isinstance(shard.features, np.memmap)
-    assert not shard.features.flags.writeable
-    assert shard.features.flags.aligned
+    np.testing.assert_array_equal(shard.rows, features)
+    assert isinstance(shard.rows, np.memmap)
+    assert not shard.rows.flags.writeable
+    assert shard.rows.flags.aligned
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -29,7 +41,7 @@ def test_round_trip(written):
 def test_rows_of_any_rank(tmp_path, dtype, shape):
     features = np.random.default_rng(0).random((4, *shape)).astype(dtype)
     path = write_shard(tmp_path, np.zeros((4, 20), np.uint8), features)
-    np.testing.assert_array_equal(open_shard(path, shape, np.dtype(dtype)).features, features)
+    np.testing.assert_array_equal(open_shard(path, shape, np.dtype(dtype)).rows, features)
 
 
 def test_the_layout_is_plain_hdf5(written):
@@ -37,8 +49,8 @@ def test_the_layout_is_plain_hdf5(written):
     with h5py.File(path) as file:
         np.testing.assert_array_equal(file["keys"], digests)
         np.testing.assert_array_equal(file["features"], features)
-        assert file.attrs["version"] == 1
-        assert set(file.attrs) == {"version", "checksum", "digests_checksum"}
+        assert file.attrs["version"] == 2
+        assert set(file.attrs) == {"version", "features_checksum", "keys_checksum"}
 
 
 def test_nothing_else_is_left_in_the_folder(written, tmp_path):
@@ -78,7 +90,7 @@ def test_another_version_is_foreign_not_damaged(written):
 def test_a_text_file_is_no_shard(tmp_path):
     path = tmp_path / "shard-1.h5"
     path.write_text("hello")
-    with pytest.raises(ShardDamagedError, match="cannot be opened"):
+    with pytest.raises(ShardDamagedError, match="is no whole shard"):
         open_shard(path, (3,), FLOAT32)
 
 
@@ -87,3 +99,85 @@ def test_temporary_beside_leaves_nothing_when_the_writing_fails(tmp_path):
         partial.write_text("half")
         raise RuntimeError
     assert not list(tmp_path.iterdir())
+
+
+def flip_a_bit(path, offset):
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("row", range(5))
+def test_one_flipped_bit_in_any_row_is_found_when_it_is_verified(written, row):
+    shard = open_shard(written[0], (3,), FLOAT32)
+    flip_a_bit(written[0], shard.offset + row * 12 + 5)
+    with pytest.raises(ShardDamagedError, match="the rows of shard-.* do not match their checksum"):
+        shard.verify()
+
+
+def test_rows_are_verified_once(written, monkeypatch):
+    shard = open_shard(written[0], (3,), FLOAT32)
+    read = []
+    checksum_of_file = _shards.checksum_of_file
+    monkeypatch.setattr(_shards, "checksum_of_file", lambda *args: read.append(args) or checksum_of_file(*args))
+    shard.verify()
+    shard.verify()
+    assert len(read) == 1
+
+
+def test_rows_larger_than_one_read_are_verified(tmp_path, monkeypatch):
+    monkeypatch.setattr(_shards, "READ_BYTES", 1000)
+    rows = np.random.default_rng(0).random((1000, 3)).astype(np.float32)
+    shard = open_shard(write_shard(tmp_path, np.zeros((1000, 20), np.uint8), rows), (3,), FLOAT32)
+    shard.verify()
+    flip_a_bit(shard.path, shard.offset + 7321)
+    shard.verified = False
+    with pytest.raises(ShardDamagedError):
+        shard.verify()
+
+
+def test_a_file_cut_short_after_it_was_opened_is_damage(written):
+    shard = open_shard(written[0], (3,), FLOAT32)
+    os.truncate(written[0], shard.offset + 10)
+    with pytest.raises(ShardDamagedError):
+        shard.verify()
+    with pytest.raises(OSError, match="cannot be mapped"):
+        _ = shard.rows
+
+
+def test_an_error_of_the_disk_while_opening_is_no_proof_of_damage(written, monkeypatch):
+    class BadDisk(ReadErrors):
+        def readinto(self, buffer):
+            self.error = OSError(errno.EIO, "Input/output error")
+            raise self.error
+
+    monkeypatch.setattr(_shards, "ReadErrors", BadDisk)
+    with pytest.raises(OSError, match="Input/output error"):
+        open_shard(written[0], (3,), FLOAT32)
+
+
+def test_memory_maps_in_use_are_bounded(tmp_path, monkeypatch):
+    shards = [
+        open_shard(write_shard(tmp_path, np.zeros((1, 20), np.uint8), np.full((1, 3), i, np.float32)), (3,), FLOAT32)
+        for i in range(_shards.MAX_MAPS + 60)
+    ]
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    assert [shard.rows[0, 0] for shard in shards] == list(range(len(shards)))
+    if before is not None:
+        assert len(os.listdir("/proc/self/fd")) <= before + _shards.MAX_MAPS
+
+
+def test_a_file_is_synced_through_a_descriptor_that_may_write(written, monkeypatch):
+    flags = []
+    os_open = os.open
+    monkeypatch.setattr(_shards.os, "open", lambda path, flag: flags.append(flag) or os_open(path, flag))
+    sync_to_disk(written[0])
+    assert flags == [os.O_RDWR]
+
+
+def test_a_disk_that_cannot_sync_directories_is_no_error(tmp_path, monkeypatch):
+    def refuse(descriptor):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(_shards.os, "fsync", refuse)
+    sync_to_disk(tmp_path)

@@ -1,11 +1,14 @@
+import contextlib
+import errno
 import json
 import multiprocessing
-import threading
+import os
+import warnings
 
 import numpy as np
 import pytest
 
-from skcnn.cache import FeatureStore
+from skcnn.cache import FeatureStore, _shards
 from skcnn.cache._store import fingerprint_of, open_store
 from skcnn.exceptions import StoreError, StoreWarning
 
@@ -207,21 +210,116 @@ def test_two_processes_write_at_once(tmp_path):
     np.testing.assert_array_equal(get(FeatureStore(tmp_path, DESCRIPTION), range(20)), rows_of(range(20)))
 
 
-def test_a_waiting_writer_says_so_and_then_writes(store, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("skcnn.cache._store.PATIENCE_S", 0.05)
-    released = threading.Event()
-    holding = threading.Event()
+def test_a_flipped_bit_is_set_aside_when_its_rows_are_asked_for_and_no_sooner(store, tmp_path):
+    put(store, [1, 2])
+    (first,) = store.directory.glob("*.h5")
+    put(store, [3])
+    data = bytearray(first.read_bytes())
+    data[data.index(rows_of([2]).tobytes()) + 1] ^= 4
+    first.write_bytes(data)
+    again = FeatureStore(tmp_path, DESCRIPTION)
+    rows, locations = again.find(digests_of([3]))
+    np.testing.assert_array_equal(rows.gather(locations), rows_of([3]))
+    with pytest.warns(StoreWarning, match=r"rows of shard-.* do not match .* set aside as shard-.*\.h5\.damaged"):
+        rows, locations = again.find(digests_of([1, 2, 3]))
+    np.testing.assert_array_equal(locations[:2], [-1, -1])
+    np.testing.assert_array_equal(rows.gather(locations[2:]), rows_of([3]))
+    assert not first.exists()
+    assert first.with_name(first.name + ".damaged").exists()
 
-    def hold():
-        with FeatureStore(tmp_path, DESCRIPTION).writing():
-            holding.set()
-            released.wait(10)
 
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert holding.wait(10)
-    threading.Timer(0.3, released.set).start()
+def test_a_row_that_stands_in_another_shard_as_well_is_found_there(store, tmp_path):
     put(store, [1])
-    holder.join()
-    assert "waiting for another process" in caplog.text
+    (first,) = store.directory.glob("*.h5")
+    put(store, [1])
+    data = bytearray(first.read_bytes())
+    data[data.index(rows_of([1]).tobytes())] ^= 4
+    first.write_bytes(data)
+    again = FeatureStore(tmp_path, DESCRIPTION)
+    again.rows = type(again.rows)(sorted(again.rows.shards, key=lambda shard: shard.path != first), (3,), again.dtype)
+    with pytest.warns(StoreWarning):
+        rows, locations = again.find(digests_of([1]))
+    np.testing.assert_array_equal(rows.gather(locations), rows_of([1]))
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "no"), OSError(errno.EMFILE, "too many open files")])
+def test_a_shard_that_cannot_be_opened_is_left_alone_and_tried_again(store, tmp_path, monkeypatch, error):
+    put(store, [1])
+    (shard,) = store.directory.glob("*.h5")
+
+    def refuse(path):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_shards, "ReadErrors", refuse)
+        with pytest.warns(StoreWarning, match="cannot be read now .* the file is left alone"):
+            again = FeatureStore(tmp_path, DESCRIPTION)
+        again.refresh()  # warns once
+        assert again.find(digests_of([1]))[1][0] == -1
+    assert shard.exists()
+    again.refresh()
+    np.testing.assert_array_equal(get(again, [1]), rows_of([1]))
+
+
+def test_a_shard_that_cannot_be_read_to_be_verified_is_left_alone(store, tmp_path, monkeypatch):
+    put(store, [1])
+    (shard,) = store.directory.glob("*.h5")
+    again = FeatureStore(tmp_path, DESCRIPTION)
+
+    def fail(*args):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_shards, "checksum_of_file", fail)
+        with pytest.warns(StoreWarning, match="Input/output error"):
+            assert again.find(digests_of([1]))[1][0] == -1
+    assert shard.exists()
+    again.refresh()
+    assert again.find(digests_of([1]))[1][0] == 0
+
+
+def exhaust_descriptors(directory, queue):
+    import resource
+
+    store = FeatureStore(directory, DESCRIPTION)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+    spare = []
+    with contextlib.suppress(OSError):
+        while True:
+            spare.append(os.open(os.devnull, os.O_RDONLY))
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        late = FeatureStore(directory, DESCRIPTION)
+        missed = late.find(digests_of([1]))[1][0]
+    for descriptor in spare:
+        os.close(descriptor)
+    queue.put((len(store), int(missed), len(late.refresh())))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts descriptors by /proc")
+def test_a_process_out_of_file_descriptors_harms_no_shard(store, tmp_path):
+    put(store, [1])
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    worker = context.Process(target=exhaust_descriptors, args=(tmp_path, queue))
+    worker.start()
+    assert queue.get(timeout=60) == (1, -1, 1)
+    worker.join(60)
+    assert not list(tmp_path.rglob("*.damaged"))
+
+
+def test_a_directory_that_cannot_be_listed_forgets_nothing(store, monkeypatch):
+    put(store, [1])
+
+    def fail(path):
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr("skcnn.cache._store.os.scandir", fail)
     np.testing.assert_array_equal(get(store, [1]), rows_of([1]))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused(store, value):
+    with store.writing(), pytest.raises(ValueError, match="NaN or infinite values are never stored"):
+        store.put(digests_of([1]), np.full((1, 3), value, np.float32))
+    assert not list(store.directory.glob("*.h5"))

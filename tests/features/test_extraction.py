@@ -11,7 +11,7 @@ import pytest
 
 from skcnn._parallel import available_threads
 from skcnn.backbones import Backbone, Network, Runner
-from skcnn.cache import FeatureStore, _store
+from skcnn.cache import FeatureStore, _lock
 from skcnn.cache._digests import DigestMemo
 from skcnn.features._extraction import Extraction
 from skcnn.images import ImageSequence, as_image_sequence
@@ -205,7 +205,7 @@ def test_copies_among_files_of_unknown_digest(files, store, expected, tmp_path):
 
 @pytest.mark.parametrize("one_store", [True, False], ids=["one store", "two stores"])
 def test_the_second_of_two_waits_and_finds_hits(pixels, store, expected, tmp_path, monkeypatch, caplog, one_store):
-    monkeypatch.setattr(_store, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(_lock, "POLL_SECONDS", 0.05)
     inside, go_on = threading.Event(), threading.Event()
 
     def pause():
@@ -220,9 +220,9 @@ def test_the_second_of_two_waits_and_finds_hits(pixels, store, expected, tmp_pat
         assert inside.wait(30)
         other, more_features = in_thread(second.run)
         deadline = time.monotonic() + 30
-        while "waiting for another process" not in caplog.text and time.monotonic() < deadline:
+        while "waiting for process" not in caplog.text and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert "waiting for another process" in caplog.text
+    assert "waiting for process" in caplog.text
     assert other.is_alive()
     go_on.set()
     one.join(30)

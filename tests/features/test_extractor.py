@@ -395,6 +395,42 @@ def test_not_fitted(extractor, files):
         extractor.transform(files)
 
 
+def test_a_flipped_bit_on_disk_costs_one_shard_and_never_reaches_the_features(
+    extractor, files, private_cache, run_sizes, settled, new_process
+):
+    expected = extractor.fit(files).transform(files)
+    extractor.transform(files[:1])
+    (shard,) = private_cache.rglob("shard-*.h5")
+    data = bytearray(shard.read_bytes())
+    data[data.index(expected[5].tobytes()) + 2] ^= 1
+    shard.write_bytes(data)
+    new_process()
+    run_sizes.clear()
+    with pytest.warns(StoreWarning, match=r"rows of shard-.* do not match their checksum; it is set aside"):
+        np.testing.assert_array_equal(extractor.transform(files), expected)
+    assert sum(run_sizes) == len(files)
+    run_sizes.clear()
+    np.testing.assert_array_equal(extractor.transform(files), expected)
+    assert run_sizes == []
+
+
+def test_two_processes_that_share_a_cache_which_one_may_not_read(
+    extractor, files, private_cache, monkeypatch, settled, new_process
+):
+    expected = extractor.fit(files).transform(files)
+    (shard,) = private_cache.rglob("shard-*.h5")
+    new_process()
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("skcnn.cache._shards.ReadErrors", refuse)
+        with pytest.warns(StoreWarning, match="cannot be read now"):
+            np.testing.assert_array_equal(extractor.transform(files), expected)
+    assert shard.exists()
+
+
 # Bad input ----------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,125 @@
+"""The writer lock: one process at a time fills a store, and nobody waits for one that has stopped moving."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+__all__ = ["WriterStalledError", "writer_lock"]
+
+logger = logging.getLogger("skcnn")
+
+HEARTBEAT_SECONDS = 1.0
+# Long enough for a holder that imports TensorFlow or converts a network, during which its heartbeat may pause.
+STALLED_SECONDS = 10.0
+POLL_SECONDS = 0.5
+LOCKS_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+class WriterStalledError(OSError):
+    """The process that holds the writer lock shows no sign of life, such as one that was suspended."""
+
+
+@contextlib.contextmanager
+def writer_lock(directory: Path) -> Iterator[bool]:
+    """Hold the writer lock of a directory.
+
+    The holder touches a heartbeat file every second. Others wait as long as that goes on, however long it takes.
+
+    Parameters
+    ----------
+    directory : Path
+        Must exist.
+
+    Yields
+    ------
+    bool
+        False where the file system has no locks. Shards are whole or absent under names of their own, so two writers
+        without a lock do no harm; at worst they compute the same rows.
+
+    Raises
+    ------
+    WriterStalledError
+        When the holder has not touched its heartbeat file for `STALLED_SECONDS`.
+    OSError
+        When the directory cannot be written.
+    """
+    lock, heartbeat = FileLock(directory / "lock"), directory / "heartbeat"
+    try:
+        wait_for(lock, heartbeat)
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in LOCKS_UNSUPPORTED:
+            raise
+        logger.warning("%s is on a file system without locks (%s); rows are written without one", directory, error)
+        yield False
+        return
+    try:
+        with beating(heartbeat):
+            yield True
+    finally:
+        lock.release()
+
+
+def wait_for(lock: FileLock, heartbeat: Path) -> None:
+    """Acquire a lock, however long its holder works, unless the heartbeat stops."""
+    last, since, announced = last_beat(heartbeat), time.monotonic(), False
+    while True:
+        try:
+            lock.acquire(timeout=POLL_SECONDS)
+            return
+        except Timeout:
+            beat = last_beat(heartbeat)
+            if beat != last:
+                last, since = beat, time.monotonic()
+            elif time.monotonic() - since > STALLED_SECONDS:
+                msg = f"{holder(heartbeat)} holds its writer lock, but has not moved for {STALLED_SECONDS:.0f} seconds"
+                raise WriterStalledError(msg) from None
+            if not announced:
+                logger.warning("waiting for %s, which is filling the store %s", holder(heartbeat), heartbeat.parent)
+                announced = True
+
+
+@contextlib.contextmanager
+def beating(heartbeat: Path) -> Iterator[None]:
+    """Touch a file every second; a thread does it, so it stops exactly when the process does not run."""
+    with contextlib.suppress(OSError):  # the work goes on; others may take this process for stalled
+        heartbeat.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(heartbeat)
+
+    thread = threading.Thread(target=beat, name="skcnn heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def last_beat(heartbeat: Path) -> int:
+    """Return the time of the last heartbeat by the clock of the file system; only a change of it means anything."""
+    try:
+        return heartbeat.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def holder(heartbeat: Path) -> str:
+    """Name the process that holds the lock."""
+    try:
+        return heartbeat.read_text(encoding="utf-8") or "another process"
+    except (OSError, ValueError):
+        return "another process"
