@@ -7,7 +7,7 @@ __all__ = [
     "CheckpointError",
     "EngineWarning",
     "ImageReadError",
-    "PreprocessingWarning",
+    "PreprocessingError",
     "StoreError",
     "StoreWarning",
 ]
@@ -51,5 +51,5 @@ class StoreWarning(UserWarning):
     """The feature store could not do its work; results are right, but were computed again or not kept."""
 
 
-class PreprocessingWarning(UserWarning):
-    """Pixels look as if they had been scaled already."""
+class PreprocessingError(ValueError):
+    """Pixels are not in the range [0, 255]: they were centred or scaled before, or are of more than 8 bits."""

@@ -14,7 +14,7 @@ from skcnn import exceptions
         ("CheckpointError", ValueError),
         ("StoreError", ValueError),
         ("StoreWarning", UserWarning),
-        ("PreprocessingWarning", UserWarning),
+        ("PreprocessingError", ValueError),
     ],
 )
 def test_each_is_a_familiar_one(name, familiar):

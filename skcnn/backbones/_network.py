@@ -10,6 +10,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from skcnn._parallel import available_threads
 from skcnn._validation import check_choice
 from skcnn.backbones._backbone import Backbone, quiet_build
@@ -111,9 +113,25 @@ class Network:
         output = find_output(model, self.backbone, self.layer)
         with quiet_build():
             trunk = keras.Model(model.inputs, output)
+            check_finite_weights(trunk, self.backbone.name)
             pixels = keras.Input(self.input_shape, dtype="float32")
             activations = trunk(self.backbone.normalise(pixels) if self.normalises else pixels, training=False)
             return keras.Model(pixels, pool(activations, self.pooling))
+
+
+def check_finite_weights(model: Any, name: str) -> None:
+    """Refuse a network whose training diverged: its activations need not be NaN, as ReLU makes zeros of NaN."""
+    import keras
+
+    spoilt = [
+        weight.path
+        for weight in model.weights
+        if keras.backend.is_float_dtype(weight.dtype)
+        and not np.isfinite(np.asarray(keras.ops.convert_to_numpy(weight.value), np.float32)).all()
+    ]
+    if spoilt:
+        msg = f"{len(spoilt)} of the weights of {name} are NaN or infinite, {spoilt[0]!r} first: its training diverged"
+        raise BackboneError(msg)
 
 
 def leave_threads_to_others() -> None:

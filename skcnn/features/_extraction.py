@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from skcnn.backbones import Network, Runner
 from skcnn.cache._digests import DigestMemo
 from skcnn.cache._store import FeatureStore, fit_dtype
 from skcnn.cache._writer import ShardWriter, warn_unwritable
-from skcnn.exceptions import ImageReadError, PreprocessingWarning
+from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError
 from skcnn.images import ImageSequence
 
 __all__ = ["Extraction"]
@@ -58,6 +57,8 @@ class Extraction:
     ----------
     failures : dict of int to str
         Position of each unreadable image, and what is wrong with it.
+    not_finite : dict of int to str
+        The same of each image that could be read, but whose activations are NaN or infinite.
     """
 
     def __init__(
@@ -81,11 +82,12 @@ class Extraction:
         self.engine = engine
         self.verbose = verbose
         self.failures: dict[int, str] = {}
+        self.not_finite: dict[int, str] = {}
         self._writer: ShardWriter | None = None
         self._out: np.ndarray | None = None
         self._first: dict[bytes, int] = {}
         self._copies: list[tuple[int, int]] = []
-        self._brightest: float | None = None
+        self._seen_finite = False
         self._hits = self._misses = 0
         self._lookup = store  # also when it turns out that it cannot be written
         if store is not None:
@@ -97,7 +99,14 @@ class Extraction:
         Returns
         -------
         ndarray of shape (n_images, ...)
-            Rows of unreadable images are NaN; `failures` lists them.
+            Rows of the images in `failures` and `not_finite` are NaN.
+
+        Raises
+        ------
+        PreprocessingError
+            When the network normalises pixels in [0, 255], and these were centred or scaled before.
+        BackboneError
+            When the network gives NaN or infinite activations for every image.
         """
         pending = self._copy_hits()
         if len(pending):
@@ -157,18 +166,21 @@ class Extraction:
             stored = self._find(content.digest)
             if stored is not None:
                 return Loaded(index, content.digest, stored=stored)
-            return Loaded(index, content.digest, self._check_pixels(self.images.decode(content)))
+            return Loaded(index, content.digest, self._check_pixels(index, self.images.decode(content)))
         except ImageReadError as error:
             return Loaded(index, error=str(error))
 
-    def _check_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        """Give an image the network's channels; refuse NaN, and centred pixels where the network centres them."""
+    def _check_pixels(self, index: int, pixels: np.ndarray) -> np.ndarray:
+        """Give an image the network's channels; refuse NaN, and pixels outside [0, 255] where it normalises them."""
         if pixels.dtype != np.uint8:
             pixels = pixels.astype(np.float32, copy=False)
             if not np.isfinite(pixels.sum(dtype=np.float64)):
                 raise ImageReadError("the steps made NaN or infinite pixels of it")
-            if self.network.normalises and pixels.min() < 0:
-                raise ImageReadError(f"pixels down to {pixels.min():.4g} were centred before, or say preprocess=None")
+            low, high = float(pixels.min()), float(pixels.max())
+            # Steps that interpolate may exceed 255 by a rounding error.
+            if self.network.normalises and (low < 0 or high > 256):
+                found = f"pixel values from {low:.4g} to {high:.4g}"
+                raise normalised_before(self.network, f"{found} in image [{index}] {self.images.sources.name(index)}")
         channels = self.network.input_shape[2]
         return np.repeat(pixels, channels, axis=2) if pixels.shape[2] == 1 and channels > 1 else pixels
 
@@ -209,27 +221,48 @@ class Extraction:
     def _compute(self, batch: list[Loaded]) -> None:
         """Take a batch through the network."""
         pixels = np.stack([loaded.pixels for loaded in batch if loaded.pixels is not None])
-        if pixels.dtype == np.float32:
-            self._brightest = max(self._brightest or 0.0, float(pixels.max()))
-        features = fit_dtype(self._runner.run(pixels), self.dtype)
-        self._rows_of(features.shape[1:])[[loaded.row for loaded in batch]] = features
+        if not self._misses:
+            self._check_scale(pixels)
+        features = self._runner.run(pixels)
+        finite = np.isfinite(features).all(axis=tuple(range(1, features.ndim)))
+        self._check_finite(batch, finite)
+        features = fit_dtype(features[finite], self.dtype)
+        computed = [loaded for loaded, is_finite in zip(batch, finite, strict=True) if is_finite]
+        self._rows_of(features.shape[1:])[[loaded.row for loaded in computed]] = features
         self._count(misses=len(batch))
         if self._writer is not None:
-            self._writer.add([loaded.digest for loaded in batch], features)
+            self._writer.add([loaded.digest for loaded in computed], features)
+
+    def _check_scale(self, pixels: np.ndarray) -> None:
+        """Refuse the first batch of a call where all its pixels are scaled to [0, 1] and the network expects [0, 255].
+
+        One image may be as dark as that; whoever has only such images passes them as uint8.
+        """
+        if pixels.dtype == np.float32 and self.network.normalises and 0 < pixels.max() <= 1:
+            raise normalised_before(self.network, f"no pixel value above {pixels.max():.3g}")
+
+    def _check_finite(self, batch: list[Loaded], finite: np.ndarray) -> None:
+        """Note the images whose activations are NaN or infinite; give up where the network made nothing else so far."""
+        self._seen_finite |= bool(finite.any())
+        if not self._seen_finite:
+            msg = (
+                f"{self.network.backbone.name} gives NaN or infinite activations for all {len(batch)} images of the "
+                "first batch, so its weights are damaged or its training diverged; nothing of it is stored"
+            )
+            raise BackboneError(msg)
+        for loaded, is_finite in zip(batch, finite, strict=True):
+            if not is_finite:
+                self.not_finite[loaded.row] = f"{self.network.backbone.name} gives NaN or infinite activations for it"
 
     def _complete(self) -> np.ndarray:
         """Fill the rows that are copies of others or have no image."""
-        if self._brightest is not None and 0 < self._brightest <= 1 and self.network.normalises:
-            msg = (
-                f"no pixel is above {self._brightest:.3g}: the images seem to be scaled to [0, 1], but "
-                f"{self.network.backbone.name} expects [0, 255]; multiply them by 255"
-            )
-            warnings.warn(msg, PreprocessingWarning, stacklevel=2)
         if self._out is None:  # nothing could be read
             return np.full((len(self.images), *self.row_shape()), np.nan, self.dtype)
         for target, source in self._copies:
             self._out[target] = self._out[source]
-        self._out[list(self.failures)] = np.nan
+            if source in self.not_finite:
+                self.not_finite[target] = self.not_finite[source]
+        self._out[[*self.failures, *self.not_finite]] = np.nan
         return self._out
 
     def row_shape(self) -> tuple[int, ...]:
@@ -264,9 +297,9 @@ class Extraction:
             self._lookup.count(hits, misses)
 
 
-def centred(network: Network, found: str) -> str:
-    """Return the message for input that was normalised before."""
-    return (
-        f"got {found}, but {network.backbone.name} normalises RGB pixels in [0, 255] by itself (preprocess='auto'). "
-        "Leave out what centres them before; or, if the network is to see them as they are, say preprocess=None."
+def normalised_before(network: Network, found: str) -> PreprocessingError:
+    """Return the error for input that was centred or scaled before, although the network does that."""
+    return PreprocessingError(
+        f"got {found}, but {network.backbone.name} expects RGB pixels in [0, 255] and normalises them itself. Remove "
+        "the earlier normalisation, or pass preprocess=None to feed the network pixels as they are."
     )

@@ -17,7 +17,8 @@ from skcnn.backbones import ENGINES, POOLINGS, PRECISIONS, Network, is_keras_mod
 from skcnn.cache._digests import DigestMemo
 from skcnn.cache._directory import default_cache_dir
 from skcnn.cache._store import CacheInfo, open_store
-from skcnn.features._extraction import Extraction, centred
+from skcnn.exceptions import BackboneError
+from skcnn.features._extraction import Extraction, normalised_before
 from skcnn.images import (
     DECODE_VERSION,
     ImageSequence,
@@ -27,6 +28,7 @@ from skcnn.images import (
     check_images,
     describe_steps,
     image_tags,
+    named_failures,
     unreadable,
 )
 
@@ -76,7 +78,8 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         What features are kept and returned in. "float16" halves the disk space.
     on_error : {"raise", "nan"}, default="raise"
         What an unreadable image leads to: an error that names all of them, after the features of the others have been
-        stored; or a row of NaN, listed in `errors_`.
+        stored; or a row of NaN, listed in `errors_`. The same holds for an image whose activations are not finite.
+        Pixels in another range than the network expects are an error in either case.
     verbose : int, default=0
         1 shows a progress bar while images go through the network.
 
@@ -172,8 +175,12 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         ------
         ImageReadError
             Naming every unreadable image, when ``on_error="raise"``.
-        ValueError
-            When pixels were centred before and ``preprocess="auto"``.
+        PreprocessingError
+            When pixels were centred or scaled before and ``preprocess="auto"``, whatever `on_error` says. It is a
+            ValueError.
+        BackboneError
+            When the network gives NaN or infinite activations for every image, or, with ``on_error="raise"``, for some;
+            the message names them. It is a ValueError, too.
         """
         check_is_fitted(self, "feature_shape_")
         images = check_images(X, on_error=self.on_error)
@@ -181,9 +188,13 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self._description = describe(extraction.images, extraction.network)
         self.errors_ = []
         features = extraction.run()
-        if extraction.failures and images.on_error == "raise":
-            raise unreadable(images, extraction.failures)
-        self.errors_ = [(i, images.sources.name(i), reason) for i, reason in sorted(extraction.failures.items())]
+        if images.on_error == "raise":
+            if extraction.failures:
+                raise unreadable(images, extraction.failures)
+            if extraction.not_finite:
+                raise BackboneError(named_failures(images, extraction.not_finite, "have no finite activations"))
+        failures = {**extraction.failures, **extraction.not_finite}
+        self.errors_ = [(i, images.sources.name(i), reason) for i, reason in sorted(failures.items())]
         return features
 
     def cache_info(self) -> CacheInfo:
@@ -288,7 +299,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 def fit_network(images: ImageSequence, network: Network) -> ImageSequence:
     """Return images with the steps that bring them to what a network takes, unless they have them already."""
     if network.normalises and any(isinstance(step, SubtractMean) for step in images.steps):
-        raise ValueError(centred(network, "images whose mean was subtracted"))
+        raise normalised_before(network, "images whose mean was subtracted")
     height, width, channels = network.input_shape
     if images.image_size != (height, width):
         images = images.with_step(ResizeCrop(height, width))

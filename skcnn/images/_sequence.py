@@ -15,7 +15,7 @@ from skcnn.images._decode import MAX_PIXELS, decode_image
 from skcnn.images._sources import Content, Recollection, Sources
 from skcnn.images._steps import ResizeCrop, Step, ToGrey
 
-__all__ = ["DECODES", "ON_ERROR", "ImageSequence", "unreadable"]
+__all__ = ["DECODES", "ON_ERROR", "ImageSequence", "named_failures", "unreadable"]
 
 DECODES = ("exact", "fast")
 ON_ERROR = ("raise", "nan")
@@ -259,8 +259,13 @@ def unreadable(images: ImageSequence, failures: dict[int, str]) -> ImageReadErro
     failures : dict of int to str
         Position and reason of each unreadable one.
     """
+    return ImageReadError(named_failures(images, failures, "cannot be read"), failures)
+
+
+def named_failures(images: ImageSequence, failures: dict[int, str], what: str) -> str:
+    """Return the message that names every failed image of a call, `what` being what is wrong with all of them."""
     lines = [f"  [{index}] {images.sources.name(index)}: {reason}" for index, reason in sorted(failures.items())]
     if len(lines) > NAMED_FAILURES:
         lines[NAMED_FAILURES:] = [f"  ... and {len(lines) - NAMED_FAILURES} more (all in the error's `failures`)"]
     count = f"{len(failures)} of {len(images)} image" + "s" * (len(images) != 1)
-    return ImageReadError(f"{count} cannot be read:\n" + "\n".join(lines), failures)
+    return f"{count} {what}:\n" + "\n".join(lines)

@@ -19,7 +19,7 @@ from skcnn.cache._digests import (
     digest_bytes,
     unchanged_files,
 )
-from skcnn.exceptions import ImageReadError
+from skcnn.exceptions import ImageReadError, PreprocessingError
 from skcnn.images._decode import lay_over_white
 
 __all__ = ["ArraySources", "BytesSources", "Content", "PathSources", "Recollection", "Sources", "is_url"]
@@ -187,7 +187,10 @@ class ArraySources(Sources):
         return f"<array of shape {self.arrays[index].shape}>"
 
     def read(self, index: int, memo: DigestMemo | None = None) -> Content:
-        pixels = check_pixels(self.arrays[index])
+        try:
+            pixels = check_pixels(self.arrays[index])
+        except PreprocessingError as error:
+            raise PreprocessingError(f"image [{index}] {self.name(index)}: {error}") from None
         return Content(pixels, digest_array(pixels))
 
 
@@ -243,7 +246,9 @@ def check_pixels(image: Any) -> np.ndarray:
     Raises
     ------
     ImageReadError
-        For another shape, no pixels, whole numbers outside [0, 255], or NaN or infinite pixels.
+        For another shape, no pixels, or NaN or infinite pixels.
+    PreprocessingError
+        For whole numbers outside [0, 255].
     """
     pixels = np.asarray(image)
     if pixels.ndim == 2:
@@ -271,7 +276,7 @@ def check_numbers(pixels: np.ndarray) -> np.ndarray:
                 f"whole-number pixels are expected in [0, 255], but these are in [{low}, {high}]; "
                 "scale them, or pass floats"
             )
-            raise ImageReadError(msg)
+            raise PreprocessingError(msg)
         return pixels.astype(np.uint8)
     if np.issubdtype(pixels.dtype, np.floating):
         pixels = pixels.astype(np.float32, copy=False)

@@ -155,6 +155,9 @@ class SubtractMean(Step):
         object.__setattr__(self, "mean", tuple(map(float, self.mean)))
         if self.std is not None:
             object.__setattr__(self, "std", tuple(map(float, self.std)))
+        if not np.isfinite(self.mean).all() or (self.std is not None and not all(0 < x < np.inf for x in self.std)):
+            msg = f"a mean must be finite, and a std finite and above 0. Got mean={self.mean}, std={self.std}."
+            raise ValueError(msg)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Return a float32 image of the same shape."""

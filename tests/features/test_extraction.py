@@ -13,6 +13,7 @@ from skcnn._parallel import available_threads
 from skcnn.backbones import Backbone, Network, Runner
 from skcnn.cache import FeatureStore, _lock
 from skcnn.cache._digests import DigestMemo
+from skcnn.exceptions import BackboneError
 from skcnn.features._extraction import Extraction
 from skcnn.images import ImageSequence, as_image_sequence
 
@@ -431,3 +432,47 @@ def test_silence(pixels, store, capsys):
 def test_progress_goes_on_over_unreadable_images(files, tmp_path, capsys):
     features_of([*files, str(tmp_path / "gone.png")], verbose=1)
     assert "13/13" in capsys.readouterr().err
+
+
+# Activations that are not finite --------------------------------------------------------------------------------------
+
+
+class Overflow(Brightness):
+    """Gives infinity for images whose first pixel is 255."""
+
+    def run(self, batch):
+        features = super().run(batch)
+        features[batch[:, 0, 0, 0] == 255] = np.inf
+        return features
+
+
+@pytest.fixture
+def some_overflow(pixels):
+    pixels[:, 0, 0, 0] = 0
+    pixels[[1, 6], 0, 0, 0] = 255
+    return pixels
+
+
+def test_rows_that_are_not_finite_are_named_and_never_stored(some_overflow, store):
+    one, _ = extraction(some_overflow, store, runner=Overflow())
+    features = one.run()
+    assert sorted(one.not_finite) == [1, 6]
+    assert one.failures == {}
+    assert "nowhere gives NaN or infinite activations for it" in one.not_finite[1]
+    assert np.isnan(features[[1, 6]]).all()
+    assert np.isfinite(np.delete(features, [1, 6], axis=0)).all()
+    assert len(store) == 10
+
+
+def test_copies_of_an_image_without_finite_activations_are_named_as_well(some_overflow, store):
+    one, _ = extraction(some_overflow[[0, 1, 1]], store, runner=Overflow())
+    features = one.run()
+    assert sorted(one.not_finite) == [1, 2]
+    assert np.isnan(features[[1, 2]]).all()
+
+
+def test_a_network_without_one_finite_activation_is_an_error(pixels, store):
+    pixels[:, 0, 0, 0] = 255
+    with pytest.raises(BackboneError, match="nowhere gives NaN or infinite activations for all 4 images of the first"):
+        features_of(pixels, store, runner=Overflow())
+    assert len(store) == 0

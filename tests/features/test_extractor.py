@@ -22,8 +22,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 
 from skcnn import AspectAwareResize, CNNFeatureExtractor, MeanSubtract
-from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingWarning, StoreWarning
-from skcnn.images import Step, SubtractMean, as_image_sequence
+from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError, StoreWarning
+from skcnn.images import Step, as_image_sequence
 
 
 @pytest.fixture
@@ -585,22 +585,54 @@ def test_bad_parameters(files, parameters, error, message):
 def test_centred_input_is_refused_unless_it_is_meant(files, pixels):
     settings = {"weights": None, "input_size": 32, "cache": None}
     centred = MeanSubtract().fit_transform(files)
-    with pytest.raises(ValueError, match=r"mean was subtracted, but efficientnet_lite0 normalises .*preprocess=None"):
+    with pytest.raises(ValueError, match=r"mean was subtracted, but efficientnet_lite0 expects .*preprocess=None"):
         CNNFeatureExtractor(**settings).fit(centred)
     negative = pixels.astype(np.float32)
     negative[[2, 5], 0, 0, 0] = -100
-    with pytest.raises(
-        ImageReadError, match=r"pixels down to -100 were centred before, or say preprocess=None"
-    ) as caught:
-        CNNFeatureExtractor(**settings, on_error="raise").fit_transform(negative)
-    assert sorted(caught.value.failures) == [2, 5]
+    for on_error in ("raise", "nan"):
+        message = r"pixel values from -100 to 2\d\d in image \[2\] <array of shape .* or pass preprocess=None"
+        with pytest.raises(PreprocessingError, match=message):
+            CNNFeatureExtractor(**settings, on_error=on_error).fit_transform(negative)
     assert CNNFeatureExtractor(**settings, preprocess=None).fit_transform(centred).shape == (12, 1280)
 
 
 def test_pixels_scaled_to_one_are_noticed(pixels):
     extractor = CNNFeatureExtractor(weights=None, input_size=32, cache=None)
-    with pytest.warns(PreprocessingWarning, match=r"scaled to \[0, 1\].*multiply them by 255"):
+    with pytest.raises(PreprocessingError, match=r"no pixel value above 1, but .* expects RGB pixels in \[0, 255\]"):
         extractor.fit_transform(pixels / 255)
+    assert np.isfinite(extractor.set_params(preprocess=None).fit_transform(pixels / 255)).all()
+
+
+@pytest.mark.parametrize("on_error", ["raise", "nan"])
+def test_pixels_of_more_than_8_bits_are_noticed(pixels, on_error):
+    extractor = CNNFeatureExtractor(weights=None, input_size=32, cache=None, on_error=on_error)
+    with pytest.raises(PreprocessingError, match=r"pixel values from \d+ to \d{4} in image \[0\]"):
+        extractor.fit_transform(pixels * 16.0)
+    with pytest.raises(
+        PreprocessingError, match=r"image \[0\] <array .*whole-number pixels are expected in \[0, 255\]"
+    ):
+        extractor.fit_transform(pixels.astype(np.int32) - 120)
+
+
+def test_scaled_pixels_leave_nothing_in_the_store(pixels, private_cache):
+    extractor = CNNFeatureExtractor(weights=None, input_size=32)
+    for _ in range(2):  # a stored row would answer the second call
+        with pytest.raises(PreprocessingError):
+            extractor.fit_transform(pixels / 255)
+    assert stored_rows(private_cache) == 0
+
+
+def test_a_network_that_diverged_is_reported_as_such_and_stores_nothing(tiny_model, pixels, private_cache):
+    import keras
+
+    diverged = keras.models.clone_model(tiny_model)
+    diverged.set_weights([np.full_like(weight, np.nan) for weight in tiny_model.get_weights()])
+    for on_error in ("raise", "nan"):
+        with pytest.raises(
+            BackboneError, match=r"weights of tiny.* are NaN or infinite, .*kernel' first: its training diverged"
+        ):
+            CNNFeatureExtractor(diverged, on_error=on_error).fit_transform(pixels)
+    assert stored_rows(private_cache) == 0
 
 
 # What must not be mistaken for what is stored ------------------------------------------------------------------------
@@ -641,8 +673,14 @@ def test_a_step_without_fields_to_tell_it_apart_is_refused(extractor, pixels):
         extractor.fit(as_image_sequence(list(pixels)).with_step(Gain(2)))
 
 
+@dataclass(frozen=True)
+class Spoil(Step):
+    def __call__(self, image):
+        return image * np.float32(np.nan)
+
+
 def test_nan_pixels_made_by_a_step_are_not_stored(extractor, pixels, private_cache):
-    spoilt = as_image_sequence(list(pixels)).with_step(SubtractMean((0.0, 0.0, np.nan)))
+    spoilt = as_image_sequence(list(pixels)).with_step(Spoil())
     with pytest.raises(ImageReadError, match="12 of 12 images cannot be read") as caught:
         extractor.fit_transform(spoilt)
     assert "the steps made NaN or infinite pixels of it" in str(caught.value)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from skcnn import ImageSequence
-from skcnn.exceptions import ImageReadError
+from skcnn.exceptions import PreprocessingError
 from skcnn.images import as_image_sequence, is_pixel_array
 from skcnn.images._sources import ArraySources, BytesSources, PathSources
 
@@ -180,7 +180,7 @@ def test_pillow_images_of_wider_numbers():
     floats = Image.fromarray(np.array([[0.5, 200]], np.float32))
     images = as_image_sequence([wide, narrow, floats])
     # Pillow would clip 300 to 255 without a word.
-    with pytest.raises(ImageReadError, match=r"these are in \[0, 300\]; scale them"):
+    with pytest.raises(PreprocessingError, match=r"image \[0\] .* these are in \[0, 300\]; scale them"):
         images[0]
     assert images[1].tolist() == [[[0], [200]]]
     assert images[2].tolist() == [[[0.5], [200]]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skcnn.cache._digests import DigestMemo, digest_array, digest_bytes
-from skcnn.exceptions import ImageReadError
+from skcnn.exceptions import ImageReadError, PreprocessingError
 from skcnn.images._sources import (
     ArraySources,
     BytesSources,
@@ -210,7 +210,7 @@ def test_no_pixels(shape):
 @pytest.mark.parametrize(("low", "high"), [(-1, 5), (0, 256), (0, 65535)])
 def test_whole_numbers_out_of_range(low, high):
     match = rf"in \[0, 255\], but these are in \[{low}, {high}\]; scale them, or pass floats"
-    with pytest.raises(ImageReadError, match=match):
+    with pytest.raises(PreprocessingError, match=match):
         check_pixels(np.array([[low, high]]))
 
 
