@@ -1,59 +1,325 @@
-"""What a user's own class or function computes, as far as its code says: part of the fingerprints it takes part in."""
+"""What a user's own class or function computes, as far as its code says: part of the fingerprints it takes part in.
+
+The rule errs on the side of computing again: the whole text of the file that defines a class or a function counts, and
+that of every module of the user's own which that file imports, directly or not; comments and blank lines do not.
+Installed packages stand for themselves by the file a class is defined in. Code without a file, typed at a prompt or in
+a notebook, counts by its byte code.
+"""
 
 from __future__ import annotations
 
-import inspect
+import ast
+import functools
+import hashlib
+import io
+import os
+import sys
+import sysconfig
+import tokenize
 import types
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-__all__ = ["source_of"]
+import numpy as np
 
-PLAIN = (bool, int, float, str, bytes, type(None))
+__all__ = ["UnknownCodeError", "describe_code"]
+
+PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...))
+# What these compute is fixed by their own versions, which are part of fingerprints elsewhere.
+TRUSTED = sys.stdlib_module_names | {"skcnn", "keras", "tensorflow"}
+LIBRARY_FOLDERS = tuple(
+    os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
+LIBRARY_NAMES = {"site-packages", "dist-packages"}
+# Written by `dataclass` from the fields, which a step describes by themselves.
+GENERATED = {"__init__", "__repr__", "__eq__", "__hash__", "__setattr__", "__delattr__", "__replace__"}
+DIGEST_BYTES = 16
 
 
-def source_of(code: Any) -> str:
-    """Return the source of a class or function, with the plain values it finds around itself.
+class UnknownCodeError(ValueError):
+    """It cannot be told what some code computes, so nothing it made can be kept."""
+
+
+def describe_code(*codes: Any) -> dict[str, Any]:
+    """Return what tells classes and functions from other versions of themselves, as JSON types.
 
     Parameters
     ----------
-    code : type or function
-        Of a function, defaults, closure and those globals it names which are plain values count, too.
+    *codes : type or function
+        Of a class, every class it inherits from counts as well. Of functions, the values they find around themselves
+        count, too: defaults, closures, and the plain globals they name.
+
+    Returns
+    -------
+    dict
+        "files": name and digest of each file; "values": a digest of everything else.
 
     Raises
     ------
-    ValueError
-        When the source cannot be read, as of what was typed at a prompt.
+    UnknownCodeError
+        When a function depends on an object whose value cannot be told, such as an open file in a closure.
     """
+    walk = CodeWalk()
+    for code in codes:
+        walk.visit(code)
+    return walk.description()
+
+
+class CodeWalk:
+    """Collects what some code depends on."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self.parts: list[str] = []
+        self._seen: set[int] = set()
+        self._keep: list[Any] = []
+
+    def description(self) -> dict[str, Any]:
+        """Return what was collected, as JSON types; folders do not count, so that a project may move."""
+        files = sorted([os.path.basename(path), digest] for path, digest in self.files.items())
+        return {"files": files, "values": digest_of("\n".join(self.parts))}
+
+    def visit(self, code: Any) -> None:
+        """Take in a class or function, once."""
+        if id(code) in self._seen:
+            return
+        self._seen.add(id(code))
+        self._keep.append(code)  # an id belongs to one object only as long as that lives
+        if isinstance(code, type):
+            for base in code.__mro__:
+                self._visit_class(base)
+        elif isinstance(code, types.MethodType):
+            self.visit(code.__func__)
+        elif isinstance(code, types.FunctionType):
+            self._visit_function(code)
+
+    def _visit_class(self, kind: type) -> None:
+        if is_trusted(kind.__module__):
+            return
+        module = sys.modules.get(kind.__module__)
+        file = getattr(module, "__file__", None)
+        # A worker process gets the classes of a script by value; its own __main__ is another file.
+        if file and kind.__module__ not in ("__main__", "__mp_main__"):
+            self._add_file(file)
+        self.parts.append(kind.__qualname__)
+        for name, value in sorted(vars(kind).items()):
+            function = function_of(value)
+            if function is None:
+                if isinstance(value, PLAIN) and not name.startswith("__"):
+                    self.parts.append(f"{name}={value!r}")
+            elif not (name in GENERATED and function.__code__.co_filename == "<string>"):
+                self.visit(function)
+
+    def _visit_function(self, function: types.FunctionType) -> None:
+        wrapped = getattr(function, "__wrapped__", None)
+        if wrapped is not None:
+            self.visit(wrapped)
+        path = function.__code__.co_filename
+        if is_library(path):
+            return
+        has_file = os.path.isfile(path)
+        if has_file:
+            self._add_file(path)
+        # What runs may be older than the file: the module was imported before the file was edited.
+        key = code_key(function.__code__)
+        place = compiled(*stamp(path)).get(key) if has_file else None
+        self.parts.append(f"{function.__qualname__} {key if place is None else place}")
+        owner = function.__qualname__
+        self.parts.append(repr(self._value(function.__defaults__, owner)))
+        self.parts.append(repr(self._value(function.__kwdefaults__, owner)))
+        for cell in function.__closure__ or ():
+            try:
+                content = cell.cell_contents
+            except ValueError:  # still empty
+                continue
+            self.parts.append(repr(self._value(content, owner)))
+        for name in sorted(names_used(function.__code__) & function.__globals__.keys()):
+            value = function.__globals__[name]
+            try:
+                self.parts.append(f"{name}={self._value(value, f'{owner} ({name})')!r}")
+            except UnknownCodeError:
+                if not has_file:  # else the file says how it was made
+                    raise
+
+    def _value(self, value: Any, owner: str) -> Any:
+        """Return what stands for a value; classes and functions are taken in as well."""
+        if isinstance(value, PLAIN):
+            return type(value).__name__, value
+        if isinstance(value, (np.ndarray, np.generic)) and value.dtype != object:
+            return str(value.dtype), value.shape, digest_of(np.ascontiguousarray(value).tobytes())
+        if isinstance(value, (tuple, list)):
+            return type(value).__name__, [self._value(item, owner) for item in value]
+        if isinstance(value, (set, frozenset)):
+            return type(value).__name__, sorted(repr(self._value(item, owner)) for item in value)
+        if isinstance(value, dict):
+            return "dict", sorted(repr((self._value(k, owner), self._value(v, owner))) for k, v in value.items())
+        if isinstance(value, types.ModuleType):
+            if is_own_file(getattr(value, "__file__", None)):
+                self._add_file(value.__file__)  # type: ignore[arg-type]
+            return "module", value.__name__
+        if isinstance(value, (type, types.FunctionType, types.MethodType)):
+            self.visit(value)
+            return type(value).__name__, value.__qualname__
+        if isinstance(value, (types.BuiltinFunctionType, np.ufunc)):
+            return "builtin", value.__name__
+        raise UnknownCodeError(f"{owner} depends on a {type(value).__name__}, whose value cannot be told")
+
+    def _add_file(self, path: str) -> None:
+        """Take in a file and, if it is the user's own, every file of the user's own that it imports."""
+        pending = [os.path.realpath(path)]
+        while pending:
+            path = pending.pop()
+            if path in self.files or not path.endswith(".py") or not os.path.isfile(path):
+                continue
+            digest, imports = read_module(*stamp(path))
+            self.files[path] = digest
+            if is_own_file(path):
+                pending += [file for name in imports if (file := module_file(name, path))]
+
+
+def is_trusted(module: str) -> bool:
+    """Whether a module belongs to Python, Keras, TensorFlow or skcnn."""
+    return module.partition(".")[0] in TRUSTED
+
+
+def is_library(path: str) -> bool:
+    """Whether a file belongs to Python or to an installed package."""
+    real = os.path.realpath(path)
+    return real.startswith(LIBRARY_FOLDERS) or bool(LIBRARY_NAMES & set(Path(real).parts))
+
+
+def is_own_file(path: str | None) -> bool:
+    """Whether a file is Python source of the user's own: of no installed package, and not of skcnn."""
+    return bool(path) and path.endswith(".py") and not is_library(path) and not is_skcnn(path)  # type: ignore
+
+
+def is_skcnn(path: str) -> bool:
+    """Whether a file belongs to this package, which may be installed in editable form."""
+    return os.path.realpath(path).startswith(os.path.dirname(os.path.realpath(__file__)) + os.sep)
+
+
+def function_of(attribute: Any) -> types.FunctionType | None:
+    """Return the function behind an attribute of a class; None where there is none."""
+    for name in ("__func__", "fget", "func"):  # static and class methods, properties, cached properties
+        attribute = getattr(attribute, name, attribute)
+    return attribute if isinstance(attribute, types.FunctionType) else None
+
+
+def names_used(code: types.CodeType) -> set[str]:
+    """Return the names that a function, and the functions inside it, look up outside of themselves."""
+    inner = (const for const in code.co_consts if isinstance(const, types.CodeType))
+    return set(code.co_names).union(*map(names_used, inner))
+
+
+def code_key(code: types.CodeType) -> str:
+    """Return a digest of what byte code does, wherever it stands in its file."""
+    consts = [code_key(const) if isinstance(const, types.CodeType) else stable_repr(const) for const in code.co_consts]
+    names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
+    return digest_of(repr((code.co_code, consts, names, code.co_argcount, code.co_kwonlyargcount, code.co_flags)))
+
+
+def stable_repr(const: Any) -> str:
+    """Return the repr of a constant; the order in a set changes with each process."""
+    if isinstance(const, frozenset):
+        return f"frozenset({sorted(map(stable_repr, const))})"
+    return f"({','.join(map(stable_repr, const))})" if isinstance(const, tuple) else repr(const)
+
+
+def stamp(path: str) -> tuple[str, int, int]:
+    """Return what tells the state of a file from a later one."""
+    stat = os.stat(path)
+    return path, stat.st_mtime_ns, stat.st_size
+
+
+@functools.lru_cache(maxsize=512)
+def compiled(path: str, mtime_ns: int, size: int) -> dict[str, int]:
+    """Return, for the key of each function that a file defines, which of those of its name it is: 0, 1, ..."""
     try:
-        source = inspect.getsource(code)
-    except (OSError, TypeError) as error:
-        msg = (
-            f"the source of {code.__qualname__} cannot be read, so what it computes cannot be told from what another "
-            "version computes; define it in a file"
-        )
-        raise ValueError(msg) from error
-    functions = [code] if isinstance(code, types.FunctionType) else methods_of(code)
-    return "\n".join([code.__module__, code.__qualname__, source, *(surroundings(function) for function in functions)])
+        module = compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    places: dict[str, int] = {}
+    counts: Counter[str] = Counter()
+    for code in nested(module):
+        places.setdefault(code_key(code), counts[code.co_name])
+        counts[code.co_name] += 1
+    return places
 
 
-def methods_of(code: type) -> list[types.FunctionType]:
-    """Return the functions that a class defines itself."""
-    return [value for _, value in sorted(vars(code).items()) if isinstance(value, types.FunctionType)]
+def nested(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yield the code objects inside a code object, at any depth."""
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            yield const
+            yield from nested(const)
 
 
-def surroundings(function: types.FunctionType) -> str:
-    """Return the values a function uses that are not in its source."""
-    closure = [cell.cell_contents for cell in function.__closure__ or () if isinstance(contents(cell), PLAIN)]
-    found = {name: function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__}
-    plain = {name: value for name, value in found.items() if isinstance(value, PLAIN)}
-    # Of two classes of one name in one file, inspect finds the source of either.
-    code = function.__code__.co_code.hex(), [value for value in function.__code__.co_consts if isinstance(value, PLAIN)]
-    return repr((function.__defaults__, function.__kwdefaults__, closure, plain, code))
-
-
-def contents(cell: Any) -> Any:
-    """Return what a closure's cell holds; an object that is no plain value where it is still empty."""
+@functools.lru_cache(maxsize=512)
+def read_module(path: str, mtime_ns: int, size: int) -> tuple[str, tuple[str, ...]]:
+    """Return the digest of a file's code and the names of the modules it imports; a leading dot for each level."""
+    source = Path(path).read_bytes()
+    text = without_comments(source)
     try:
-        return cell.cell_contents
-    except ValueError:
-        return cell
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return digest_of(text), ()
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            joint = "" if base.endswith(".") else "."
+            names += [base, *(f"{base}{joint}{alias.name}" for alias in node.names)]
+    return digest_of(text), tuple(dict.fromkeys(names))
+
+
+def without_comments(source: bytes) -> str:
+    """Return the text of a Python file without comments and, outside strings, blank lines and trailing blanks."""
+    in_strings: set[int] = set()
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+        lines = io.StringIO(source.decode(encoding), newline=None).read().split("\n")
+        for token in tokenize.tokenize(io.BytesIO(source).readline):
+            (row, column), (last, _) = token.start, token.end
+            if token.type == tokenize.COMMENT:
+                lines[row - 1] = lines[row - 1][:column]
+            elif last > row:  # only strings reach over several lines
+                in_strings.update(range(row, last + 1))
+    except (SyntaxError, UnicodeDecodeError, tokenize.TokenError, IndexError):
+        return source.decode("latin-1")
+    kept = [
+        line if row in in_strings else line.rstrip()
+        for row, line in enumerate(lines, 1)
+        if row in in_strings or line.strip()
+    ]
+    return "\n".join(kept)
+
+
+def module_file(name: str, importer: str) -> str | None:
+    """Return the file of a module of the user's own, given the file that imports it; None for any other."""
+    level = len(name) - len(name.lstrip("."))
+    parts = [part for part in name[level:].split(".") if part]
+    if level:
+        folders = [str(Path(importer).parents[level - 1])] if level <= len(Path(importer).parents) else []
+    else:
+        loaded = getattr(sys.modules.get(name), "__file__", None)
+        if loaded:
+            return os.path.realpath(loaded) if is_own_file(loaded) else None
+        if is_trusted(name):
+            return None
+        # A worker process need not have imported what the main process has.
+        folders = [entry or os.getcwd() for entry in sys.path]
+    for folder in folders:
+        base = os.path.join(folder, *parts)
+        for candidate in (f"{base}.py", os.path.join(base, "__init__.py")):
+            if os.path.isfile(candidate):
+                return os.path.realpath(candidate) if is_own_file(candidate) else None
+    return None
+
+
+def digest_of(data: str | bytes) -> str:
+    """Return a hex digest."""
+    return hashlib.blake2b(data.encode() if isinstance(data, str) else data, digest_size=DIGEST_BYTES).hexdigest()

@@ -89,9 +89,9 @@ class ApplicationBackbone(Backbone):
         return model
 
     @property
-    def normalises(self) -> bool:
-        """Every application says what it expects, were it only [0, 255]."""
-        return True
+    def normalisation(self) -> str:
+        """Every application says what it expects, were it only [0, 255]; Keras's version is in the identity."""
+        return f"{APPLICATIONS[self.name][0]}.preprocess_input"
 
     def normalise(self, pixels: Any) -> Any:
         """Apply the `preprocess_input` that belongs to the network."""

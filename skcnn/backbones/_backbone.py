@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import random
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import numpy as np
@@ -57,19 +58,27 @@ class Backbone(ABC):
             False where only the shape of the graph matters.
         """
 
-    def copy_id(self) -> int:
-        """Return what tells apart two copies of one network that could be changed one without the other."""
-        return 0
+    def state(self) -> Hashable:
+        """Return what changes, in this process, whenever the network would have to be loaded anew."""
+        return json.dumps(self.identity(), sort_keys=True)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the network is loaded already, so that `build` costs nothing."""
+        return False
 
     @property
     def default_layer(self) -> str | None:
-        """The layer to cut at when none is named; None means the last one whose output is still an image."""
+        """The layer to cut at when none is named, whose output is an image; None where only the graph tells."""
         return None
 
     @property
-    def normalises(self) -> bool:
-        """Whether the network expects pixels to be normalised in a way of its own."""
-        return False
+    def normalisation(self) -> str | None:
+        """Name and version of what `normalise` does; None for a network that takes pixels as they are.
+
+        It is part of every fingerprint: raise the version where `normalise` would give other values.
+        """
+        return None
 
     def normalise(self, pixels: Any) -> Any:
         """Apply the backbone's own normalisation to symbolic RGB pixels in [0, 255]."""

@@ -23,6 +23,9 @@ from skcnn.exceptions import BackboneError, CheckpointError
 if TYPE_CHECKING:
     import keras
 
+# Part of every fingerprint: raise it when `build_efficientnet_lite` would compute other values from the same weights.
+BUILDER_VERSION = 1
+
 _MIN_INPUT_SIZE = 32
 _N_CLASSES = 1000
 _STEM_FILTERS = 32

@@ -9,7 +9,7 @@ from skcnn.backbones._backbone import Backbone
 from skcnn.backbones._registry import resolve_backbone
 from skcnn.exceptions import BackboneError
 
-__all__ = ["LayerInfo", "LayerTable", "find_output", "layers", "separating_layers"]
+__all__ = ["LayerInfo", "LayerTable", "find_layer", "layers", "output_of", "separating_layers"]
 
 
 class LayerInfo(NamedTuple):
@@ -110,8 +110,8 @@ def separating_layers(model: Any) -> set[str]:
     return cuts
 
 
-def find_output(model: Any, backbone: Backbone, layer: str | int | None) -> Any:
-    """Return the symbolic output of the layer that the user named.
+def find_layer(model: Any, backbone: Backbone, layer: str | int | None) -> str:
+    """Return the name of the layer that the user named in one of several ways.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def find_output(model: Any, backbone: Backbone, layer: str | int | None) -> Any:
     Raises
     ------
     BackboneError
-        When there is no such layer, naming the closest, or it is used more than once or has several outputs.
+        When there is no such layer, naming the closest.
     """
     names = [each.name for each in model.layers]
     if layer is None:
@@ -134,12 +134,15 @@ def find_output(model: Any, backbone: Backbone, layer: str | int | None) -> Any:
         if layer not in names:
             msg = f"backbone {backbone.name!r} has no layer {layer!r}; the closest are {closest(layer, names)}"
             raise BackboneError(f"{msg}. skcnn.backbones.layers(backbone) lists all.")
-        name = layer
-    elif not -len(names) <= layer < len(names):
+        return layer
+    if not -len(names) <= layer < len(names):
         msg = f"backbone {backbone.name!r} has {len(names)} layers, 0 to {len(names) - 1}; there is no layer {layer}"
         raise BackboneError(f"{msg}. skcnn.backbones.layers(backbone) lists all.")
-    else:
-        name = names[layer]
+    return names[layer]
+
+
+def output_of(model: Any, name: str) -> Any:
+    """Return the symbolic output of a layer. Raises BackboneError when the layer is used more than once."""
     # Not `layer.output`: that is the first place a layer was ever used at, be it in another graph, and of a model
     # among the layers it is a tensor inside.
     outputs = layer_outputs(model)[name]

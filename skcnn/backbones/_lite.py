@@ -8,6 +8,7 @@ from typing import Any
 from skcnn.backbones._backbone import RANDOM, Backbone, file_digest, quiet_build, randomise, weights_file
 from skcnn.backbones._checkpoint import read_torch_checkpoint
 from skcnn.backbones._efficientnet_lite import (
+    BUILDER_VERSION,
     VARIANTS,
     build_efficientnet_lite,
     load_efficientnet_lite_weights,
@@ -36,8 +37,9 @@ class LiteBackbone(Backbone):
             self._file = packaged_checkpoint(name) if weights == "imagenet" else Path(weights_file(weights))
 
     def identity(self) -> dict[str, Any]:
-        """Return name and digest of the weights."""
-        return {"lite": self.name, "weights": file_digest(self._file) if self._file else RANDOM}
+        """Return name, version of the builder and digest of the weights."""
+        weights = file_digest(self._file) if self._file else RANDOM
+        return {"lite": self.name, "builder": BUILDER_VERSION, "weights": weights}
 
     def input_shape(self) -> tuple[int, int, int]:
         """Return the size of the training images."""
@@ -60,9 +62,9 @@ class LiteBackbone(Backbone):
         return "top_activation"
 
     @property
-    def normalises(self) -> bool:
+    def normalisation(self) -> str:
         """Pixels go in as (RGB - 127) / 128."""
-        return True
+        return "efficientnet_lite 1"
 
     def normalise(self, pixels: Any) -> Any:
         """Return (pixels - 127) / 128."""

@@ -7,19 +7,23 @@ import json
 import os
 import sys
 import types
+import weakref
 import zipfile
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
+import xxhash
 
-from skcnn._source_code import source_of
+from skcnn._source_code import UnknownCodeError, describe_code, is_trusted
 from skcnn.backbones._backbone import DIGEST_BYTES, Backbone, file_digest, quiet_build
 from skcnn.exceptions import BackboneError
 
 __all__ = ["FileBackbone", "ModelBackbone", "is_keras_model"]
 
-# Modules of the classes that every Keras layer inherits from; what they compute is fixed by their configuration.
-KERAS = ("keras.", "tensorflow.")
+
+# Of models in memory: the state in which each was digested, and the digest.
+_digests: weakref.WeakKeyDictionary[Any, tuple[Hashable, str]] = weakref.WeakKeyDictionary()
 
 
 def is_keras_model(thing: Any) -> bool:
@@ -42,12 +46,24 @@ class ModelBackbone(Backbone):
         self.model = model
 
     def identity(self) -> dict[str, Any]:
-        """Return the digest of architecture and weights, taken anew each time: the model may have been trained on."""
-        return {"model": model_digest(check_graph(self.model))}
+        """Return the digest of architecture, code and weights, taken once for each state of the model."""
+        state = self.state()
+        known = _digests.get(self.model)
+        if known is None or known[0] != state:
+            _digests[self.model] = known = state, model_digest(check_graph(self.model))
+        return {"model": known[1]}
 
-    def copy_id(self) -> int:
-        """Return the model's identity: another of equal weights may be trained on."""
-        return id(self.model)
+    def state(self) -> Hashable:
+        """Return the model's id and a checksum: it may have been trained on, and TensorFlow counts no versions.
+
+        Another model of equal weights may be trained on as well, hence the id.
+        """
+        return id(self.model), model_checksum(check_graph(self.model))
+
+    @property
+    def in_memory(self) -> bool:
+        """The model is at hand."""
+        return True
 
     def input_shape(self) -> tuple[int | None, int | None, int]:
         """Return the shape of the model's input."""
@@ -76,9 +92,18 @@ class FileBackbone(Backbone):
 
     def identity(self) -> dict[str, Any]:
         """Return the digest of the file, and of the code it names but does not hold."""
+        found = self._registered()
+        return {"file": file_digest(self.path), **({"code": describe_code(*found)} if found else {})}
+
+    def state(self) -> Hashable:
+        """Return the digest of the file, and which classes are registered under the names it uses."""
+        return file_digest(self.path), *map(id, self._registered())
+
+    def _registered(self) -> list[Any]:
+        """Return the classes and functions that the file names but does not hold."""
         names = sorted(custom_objects(self._config()))
         if not names:
-            return {"file": file_digest(self.path)}
+            return []
         from keras.saving import get_registered_object
 
         found = {name: get_registered_object(name) for name in names}
@@ -86,7 +111,7 @@ class FileBackbone(Backbone):
         if missing:
             msg = f"{self.path!r} uses {missing}, which are not registered; import the module that registers them first"
             raise BackboneError(msg)
-        return {"file": file_digest(self.path), "code": [source_of(code) for code in found.values()]}
+        return list(found.values())
 
     def input_shape(self) -> tuple[int | None, int | None, int]:
         """Read the shape of the input layer from the archive's configuration, without Keras."""
@@ -159,34 +184,37 @@ def model_digest(model: Any) -> str:
     try:
         config = keras.saving.serialize_keras_object(model)
     except NotImplementedError as error:  # a layer without get_config
-        raise BackboneError(f"the model {model.name!r} cannot be told from others: {str(error).strip()}") from error
+        msg = f"the model {model.name!r} cannot be told from another: {str(error).strip()}"
+        raise UnknownCodeError(msg) from error
     config.pop("compile_config", None)
     digest.update(json.dumps(config, sort_keys=True, default=repr).encode())
-    for layer in model._flatten_layers():
-        for code in own_code(layer):
-            digest.update(own_source(model, code).encode())
-        if not type(layer).__module__.startswith(KERAS):
+    layers = model._flatten_layers()
+    digest.update(json.dumps(describe_code(*(code for layer in layers for code in own_code(layer)))).encode())
+    for layer in layers:
+        if not is_trusted(type(layer).__module__):
             digest.update(repr(plain_attributes(layer)).encode())
     for weight in model.weights:
         digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value)).tobytes())
     return digest.hexdigest()
 
 
+def model_checksum(model: Any) -> str:
+    """Return a checksum, within this process, of everything `model_digest` looks at; as fast as memory is read."""
+    import keras
+
+    checksum = xxhash.xxh3_128()
+    for layer in model._flatten_layers():
+        functions = {name: id(value) for name, value in vars(layer).items() if isinstance(value, types.FunctionType)}
+        checksum.update(repr((id(layer), id(type(layer)), plain_attributes(layer), functions)).encode())
+    for weight in model.weights:
+        checksum.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value)).view(np.uint8).data)
+    return checksum.hexdigest()
+
+
 def own_code(layer: Any) -> list[Any]:
     """Return the classes and functions of a layer that are not Keras's: its configuration only names them."""
     functions = [value for value in vars(layer).values() if isinstance(value, types.FunctionType)]
-    # The configuration holds the bytecode of a lambda.
-    named = [function for function in functions if function.__name__ != "<lambda>"]
-    parts = [*type(layer).__mro__, *named]
-    return [part for part in parts if part is not object and not part.__module__.startswith(KERAS)]
-
-
-def own_source(model: Any, code: Any) -> str:
-    """Return the source of a custom layer or function of a model."""
-    try:
-        return source_of(code)
-    except ValueError as error:
-        raise BackboneError(f"the model {model.name!r} cannot be told from others: {error}") from error
+    return [part for part in (type(layer), *functions) if not is_trusted(part.__module__ or "")]
 
 
 def plain_attributes(layer: Any) -> dict[str, Any]:

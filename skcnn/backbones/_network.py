@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import threading
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from skcnn._parallel import available_threads
 from skcnn._validation import check_choice
 from skcnn.backbones._backbone import Backbone, quiet_build
-from skcnn.backbones._graph import find_output
+from skcnn.backbones._graph import find_layer, output_of
 from skcnn.backbones._runner import Runner
 from skcnn.backbones._runners import make_runner
 from skcnn.exceptions import BackboneError
 
-__all__ = ["POOLINGS", "Network", "loaded_networks", "unload_networks"]
+__all__ = ["POOLINGS", "Cut", "Network", "loaded_networks", "unload_networks"]
 
 POOLINGS = ("avg", "max", "flatten", None)
+# Part of every fingerprint: raise a version where `pool` would give other values.
+POOLING_VERSIONS = {"avg": 1, "max": 1, "flatten": 1}
 
 # A search over backbones alternates between a few; more would fill the memory of a laptop.
 MAX_LOADED = 4
 
-_loaded: OrderedDict[tuple[str, int, str], Runner] = OrderedDict()
+_loaded: OrderedDict[Hashable, Runner] = OrderedDict()
 _load_lock = threading.RLock()
+
+
+class Cut(NamedTuple):
+    """Where a network is cut, in the one way that all ways of naming the place come down to."""
+
+    layer: str
+    has_positions: bool
 
 
 @dataclass(frozen=True)
@@ -74,34 +83,68 @@ class Network:
     @property
     def normalises(self) -> bool:
         """Whether pixels are normalised inside the network."""
-        return self.preprocess == "auto" and self.backbone.normalises
+        return self.preprocess == "auto" and self.backbone.normalisation is not None
 
     @functools.cached_property
-    def description(self) -> dict[str, Any]:
-        """Everything that decides the activations, as JSON types; nothing is loaded for it."""
+    def identity(self) -> dict[str, Any]:
+        """The backbone's identity when this was first asked; `load` compares it with what it loaded."""
+        return self.backbone.identity()
+
+    def question(self) -> dict[str, Any]:
+        """Return what `cut` depends on, as JSON types: its answer can be kept under that."""
+        return {"backbone": self.identity, "layer": self.layer, "input_shape": list(self.input_shape)}
+
+    def cut(self) -> Cut:
+        """Find where the network is cut; its graph is built for that, unless the backbone knows its default layer."""
+        if self.layer is None and self.backbone.default_layer is not None:
+            return Cut(self.backbone.default_layer, has_positions=True)
+        model = self.backbone.build(self.input_size, load_weights=False)
+        name = find_layer(model, self.backbone, self.layer)
+        return Cut(name, has_positions=len(output_of(model, name).shape) > 2)
+
+    def describe(self, cut: Cut) -> dict[str, Any]:
+        """Return everything that decides the activations, as JSON types; nothing is loaded for it.
+
+        Equal activations have equal descriptions: a layer counts by its name, however it was named, and pooling only
+        where there is something to pool.
+        """
+        pooled = self.pooling is not None and cut.has_positions
         return {
-            "backbone": self.backbone.identity(),
-            "layer": self.backbone.default_layer if self.layer is None else self.layer,
-            "pooling": self.pooling,
+            "backbone": self.identity,
+            "layer": cut.layer,
+            "pooling": f"{self.pooling} {POOLING_VERSIONS[str(self.pooling)]}" if pooled else None,
             "input_shape": list(self.input_shape),
-            "normalised": self.normalises,
+            "normalisation": self.backbone.normalisation if self.normalises else None,
             "precision": self.precision,
         }
 
+    @property
+    def description(self) -> dict[str, Any]:
+        """What `describe` says of where this network is cut; for that the graph may have to be built."""
+        return self.describe(self.cut())
+
     def load(self, engine: str = "auto") -> Runner:
         """Return the runner of this network: one per process, whoever asks."""
-        key = (json.dumps(self.description, sort_keys=True), self.backbone.copy_id(), engine)
+        state = self.backbone.state()
+        layer = self.backbone.default_layer if self.layer is None else self.layer
+        settings = (layer, self.pooling, self.input_size, self.preprocess, self.precision, engine)
+        key = (type(self.backbone), state, settings)
         with _load_lock:
             if key not in _loaded:
                 runner = make_runner(self.build(), engine, self.precision)
-                if self.backbone.identity() != self.description["backbone"]:
-                    msg = f"{self.backbone.name!r} was changed while it was loaded; once that is over, try again"
-                    raise BackboneError(msg)
+                if self.backbone.state() != state:
+                    raise self._changed()
                 _loaded[key] = runner
                 while len(_loaded) > MAX_LOADED:
                     _loaded.popitem(last=False)
+            if "identity" in self.__dict__ and self.backbone.identity() != self.identity:
+                raise self._changed()
             _loaded.move_to_end(key)
             return _loaded[key]
+
+    def _changed(self) -> BackboneError:
+        msg = f"{self.backbone.name!r} was changed while it was loaded; once that is over, try again"
+        return BackboneError(msg)
 
     def build(self) -> Any:
         """Return a Keras model from raw pixels to pooled activations."""
@@ -110,7 +153,7 @@ class Network:
         check_choice("pooling", self.pooling, POOLINGS)
         leave_threads_to_others()
         model = self.backbone.build(self.input_size)
-        output = find_output(model, self.backbone, self.layer)
+        output = output_of(model, find_layer(model, self.backbone, self.layer))
         with quiet_build():
             trunk = keras.Model(model.inputs, output)
             check_finite_weights(trunk, self.backbone.name)

@@ -16,7 +16,7 @@ from skcnn.cache._digests import DigestMemo
 from skcnn.cache._store import FeatureStore, fit_dtype
 from skcnn.cache._writer import ShardWriter, warn_unwritable
 from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError
-from skcnn.images import ImageSequence
+from skcnn.images import ImageSequence, ToGrey
 
 __all__ = ["Extraction"]
 
@@ -182,7 +182,9 @@ class Extraction:
                 found = f"pixel values from {low:.4g} to {high:.4g}"
                 raise normalised_before(self.network, f"{found} in image [{index}] {self.images.sources.name(index)}")
         channels = self.network.input_shape[2]
-        return np.repeat(pixels, channels, axis=2) if pixels.shape[2] == 1 and channels > 1 else pixels
+        if channels == 1:
+            return ToGrey()(pixels)  # a step of the user's own may have given it colours again
+        return np.repeat(pixels, channels, axis=2) if pixels.shape[2] == 1 else pixels
 
     def _is_miss(self, loaded: Loaded, stack: contextlib.ExitStack) -> bool:
         """Whether an image has to go through the network; where not, see to its row."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import numbers
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skcnn._source_code import UnknownCodeError
 from skcnn._validation import check_choice, check_positive_int, check_size
 from skcnn.backbones import ENGINES, POOLINGS, PRECISIONS, Network, is_keras_model, resolve_backbone
+from skcnn.backbones._network import Cut
 from skcnn.cache._digests import DigestMemo
 from skcnn.cache._directory import default_cache_dir
+from skcnn.cache._json_memo import JsonMemo
 from skcnn.cache._store import CacheInfo, open_store
-from skcnn.exceptions import BackboneError
+from skcnn.exceptions import BackboneError, StoreWarning
 from skcnn.features._extraction import Extraction, normalised_before
 from skcnn.images import (
     DECODE_VERSION,
@@ -31,6 +35,7 @@ from skcnn.images import (
     named_failures,
     unreadable,
 )
+from skcnn.images._decode import opencv_major_version
 
 __all__ = ["CNNFeatureExtractor"]
 
@@ -154,7 +159,6 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         """
         extraction = self._extraction(check_images(X, y, on_error=self.on_error))
         self.feature_shape_ = extraction.row_shape()
-        self._description = describe(extraction.images, extraction.network)
         self.errors_: list[tuple[int, str, str]] = []
         return self
 
@@ -185,7 +189,6 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         check_is_fitted(self, "feature_shape_")
         images = check_images(X, on_error=self.on_error)
         extraction = self._extraction(images)
-        self._description = describe(extraction.images, extraction.network)
         self.errors_ = []
         features = extraction.run()
         if images.on_error == "raise":
@@ -208,7 +211,9 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         """
         check_is_fitted(self, "feature_shape_")
         directory = self._cache_dir()
-        return open_store(directory, self._description, self.dtype).info() if directory else CacheInfo(0, 0, 0, 0)
+        if directory is None or self._description is None:
+            return CacheInfo(0, 0, 0, 0)
+        return open_store(directory, self._description, self.dtype).info()
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the features.
@@ -243,12 +248,13 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         network = self._network()
         images = fit_network(images, network).with_decode(self.decode)
         directory = self._cache_dir()
-        store = open_store(directory, describe(images, network), self.dtype) if directory else None
+        self._description = try_to_describe(images, network, directory) if directory else None
+        store = open_store(directory, self._description, self.dtype) if directory and self._description else None
         return Extraction(
             images,
             network,
             store=store,
-            memo=open_memo(directory) if directory else None,
+            memo=open_memo(directory) if directory and store is not None else None,
             dtype=np.dtype(self.dtype),
             batch_size=self.batch_size,
             engine=self.engine,
@@ -303,20 +309,46 @@ def fit_network(images: ImageSequence, network: Network) -> ImageSequence:
     height, width, channels = network.input_shape
     if images.image_size != (height, width):
         images = images.with_step(ResizeCrop(height, width))
-    if channels == 1:
+    if channels == 1 and ToGrey() not in images.steps:
         images = images.with_step(ToGrey())
     return images
 
 
-def describe(images: ImageSequence, network: Network) -> dict[str, Any]:
-    """Return everything that decides the features of an image, as JSON types."""
-    return {
-        "network": network.description,
-        "steps": describe_steps(images.steps),
-        "decode": {"mode": images.decode_mode, "version": DECODE_VERSION},
-    }
+def try_to_describe(images: ImageSequence, network: Network, directory: Path) -> dict[str, Any] | None:
+    """Return everything that decides the features of an image, as JSON types; None, with a warning, if that is unknown.
+
+    Parameters
+    ----------
+    directory : Path
+        Of the cache, where the place of a cut is looked up, so that a warm run need not build the graph.
+    """
+    try:
+        return {
+            "network": network.describe(find_cut(network, directory)),
+            "steps": describe_steps(images.steps),
+            "decode": {"mode": images.decode_mode, "version": DECODE_VERSION, "opencv": opencv_major_version()},
+        }
+    except UnknownCodeError as error:
+        msg = f"{error}; features are computed and returned, but not kept. cache=None says the same without a warning."
+        warnings.warn(msg, StoreWarning, stacklevel=2)
+        return None
 
 
+def find_cut(network: Network, directory: Path) -> Cut:
+    """Return where a network is cut, from the cache where it is known."""
+    if network.backbone.in_memory:
+        return network.cut()
+    memo = _cut_memos.setdefault(directory, JsonMemo(directory / "layers"))
+    question = network.question()
+    answer = memo.get(question)
+    if isinstance(answer, list) and list(map(type, answer)) == [str, bool]:
+        return Cut(*answer)
+    cut = network.cut()
+    memo.put(question, list(cut))
+    return cut
+
+
+_cut_memos: dict[Path, JsonMemo] = {}
 _memos: dict[Path, DigestMemo] = {}
 
 

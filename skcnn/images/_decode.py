@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib.util
+import re
 import struct
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +28,23 @@ ORIENTATION_TAG, EXTRA_SAMPLES_TAG = 274, 338
 # OpenCV turns these upright by itself and they have neither alpha nor palette to lose.
 OPAQUE_FORMATS = frozenset({"JPEG", "BMP"})
 JPEG_SCALES = (8, 4, 2)
+
+
+@functools.cache
+def opencv_major_version() -> str:
+    """Return OpenCV's major version, without importing it where its package has a version file.
+
+    Decoding and resizing may give slightly other values in another one.
+    """
+    spec = importlib.util.find_spec("cv2")
+    if "cv2" not in sys.modules and spec is not None and spec.origin:
+        with contextlib.suppress(OSError):
+            text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+            if found := re.search(r"""opencv_version\s*=\s*["'](\d+)\.""", text):
+                return found[1]
+    import cv2
+
+    return cv2.__version__.partition(".")[0]
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, at_least: tuple[int, int] | None = None) -> np.ndarray:

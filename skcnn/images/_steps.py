@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skcnn._source_code import source_of
+from skcnn._source_code import describe_code
 from skcnn.images._geometry import centre_box, covering_size, middle_box
 
 __all__ = ["INTERPOLATIONS", "Crop", "FlipHorizontal", "ResizeCrop", "Step", "SubtractMean", "ToGrey", "describe_steps"]
@@ -18,7 +18,13 @@ INTERPOLATIONS = ("area", "linear", "cubic", "lanczos", "nearest")
 
 @dataclass(frozen=True)
 class Step:
-    """One deterministic operation on an image of shape (height, width, channels)."""
+    """One deterministic operation on an image of shape (height, width, channels).
+
+    A step of your own is a frozen dataclass with a `__call__`. Its fields, its `version` and the text of the file that
+    defines it are part of the fingerprint of whatever is computed from its images, and so are the modules of your own
+    that this file imports: after an edit features are computed again. Raise `version` where code that is not seen from
+    there has changed.
+    """
 
     # Raise it when the same parameters would give other pixels: it is part of every fingerprint.
     version: ClassVar[int] = 1
@@ -32,7 +38,13 @@ class Step:
         return size
 
     def describe(self) -> dict[str, Any]:
-        """Return everything that decides what this step does, as JSON types."""
+        """Return everything that decides what this step does, as JSON types.
+
+        Raises
+        ------
+        UnknownCodeError
+            When that cannot be told; the images are then processed, but nothing is kept.
+        """
         kind = type(self)
         if "__dataclass_fields__" not in vars(kind):
             msg = f"{kind.__qualname__} must be a frozen dataclass: its fields are what tells two steps of it apart"
@@ -41,7 +53,7 @@ class Step:
         fields = {
             name: value.item() if isinstance(value, np.generic) else value for name, value in asdict(self).items()
         }
-        own = {} if kind.__module__.startswith("skcnn.") else {"code": source_of(kind)}
+        own = {} if kind.__module__.startswith("skcnn.") else {"code": describe_code(kind)}
         return {"step": kind.__name__, "version": self.version, **fields, **own}
 
 

@@ -103,7 +103,7 @@ def test_normalisation_is_keras_own(name, pixels):
     module = importlib.import_module(f"keras.applications.{APPLICATIONS[name][0]}")
     expected = module.preprocess_input(pixels.astype(np.float32))
     np.testing.assert_allclose(inside(pixels.astype(np.float32)), expected, rtol=1e-5, atol=1e-4)
-    assert backbone.normalises
+    assert backbone.normalisation == f"{APPLICATIONS[name][0]}.preprocess_input"
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch, weights_path):
     monkeypatch.setattr(file_utils, "get_file", get_file)
     policy, state, before = keras.config.dtype_policy(), random.getstate(), keras.layers.ReLU().name
     network = Network(resolve_backbone("MobileNet"))
-    network.description  # noqa: B018  who it is can be said without the download
+    network.question()  # who it is can be said without the download
     match = r"MobileNet cannot be built: URL fetch failure .*weights='<file>' or .*'efficientnet_lite0'"
     with pytest.raises(BackboneError, match=match) as caught:
         network.load("keras")

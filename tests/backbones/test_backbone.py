@@ -24,9 +24,10 @@ class Plain(Backbone):
 
 def test_a_backbone_without_wishes():
     plain = Plain()
-    assert plain.copy_id() == 0
+    assert plain.state() == "{}"
+    assert not plain.in_memory
     assert plain.default_layer is None
-    assert not plain.normalises
+    assert plain.normalisation is None
     assert plain.normalise("pixels") == "pixels"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skcnn.backbones import Network, layers, resolve_backbone, separating_layers
-from skcnn.backbones._graph import LayerInfo, LayerTable, find_output
+from skcnn.backbones._graph import LayerInfo, LayerTable, find_layer, output_of
 from skcnn.exceptions import BackboneError
 
 
@@ -366,13 +366,14 @@ def chain():
     [("conv_one", "conv_one"), (0, "pixels"), (2, "conv_two"), (-1, "scores"), (-5, "pixels"), (None, "conv_two")],
 )
 def test_by_name_index_or_default(chain, layer, name):
-    assert find_output(chain, resolve_backbone(chain), layer) is chain.get_layer(name).output
+    assert find_layer(chain, resolve_backbone(chain), layer) == name
+    assert output_of(chain, name) is chain.get_layer(name).output
 
 
 def test_the_backbone_may_know_its_layer(chain):
     backbone = resolve_backbone(chain)
     backbone.__class__ = type("Knowing", (type(backbone),), {"default_layer": "conv_one"})
-    assert find_output(chain, backbone, None) is chain.get_layer("conv_one").output
+    assert find_layer(chain, backbone, None) == "conv_one"
 
 
 def test_without_images_inside_the_last_layer_is_the_default():
@@ -380,7 +381,7 @@ def test_without_images_inside_the_last_layer_is_the_default():
 
     inputs = keras.Input((4, 4, 3))
     model = keras.Model(inputs, keras.layers.Dense(2, name="scores")(keras.layers.Flatten()(inputs)))
-    assert find_output(model, resolve_backbone(model), None) is model.output
+    assert find_layer(model, resolve_backbone(model), None) == "scores"
 
 
 @pytest.mark.parametrize(
@@ -394,4 +395,4 @@ def test_without_images_inside_the_last_layer_is_the_default():
 )
 def test_no_such_layer(chain, layer, message):
     with pytest.raises(BackboneError, match=f"{re.escape(message)}.*lists all"):
-        find_output(chain, resolve_backbone(chain), layer)
+        find_layer(chain, resolve_backbone(chain), layer)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skcnn.backbones import Network, is_keras_model, resolve_backbone, unload_networks
+from skcnn._source_code import UnknownCodeError
+from skcnn.backbones import Network, _models, is_keras_model, resolve_backbone, unload_networks
 from skcnn.backbones._models import FileBackbone, ModelBackbone, model_digest
 from skcnn.exceptions import BackboneError
 
@@ -192,17 +193,30 @@ def test_what_a_lambda_does_counts():
     assert model_digest(twice) != model_digest(scaling(2))
 
 
-def test_a_layer_without_source_is_refused():
-    import keras
+def test_a_layer_without_source_counts_by_its_byte_code():
+    def typed(factor):
+        namespace = {"__name__": "__main__"}
+        exec(f"import keras\nclass Hidden(keras.layers.Layer):\n    def call(self, x): return {factor} * x", namespace)
+        return namespace["Hidden"](name="layer")
 
-    made_up = {"__name__": "made_up"}
-    exec("import keras\nclass Hidden(keras.layers.Layer):\n    def call(self, x):\n        return x", made_up)
-    model = one_layer(made_up["Hidden"](name="layer"))
-    with pytest.raises(BackboneError, match="the source of Hidden cannot be read.*define it in a file"):
-        ModelBackbone(model).identity()
-    with pytest.raises(BackboneError, match="the source of made_up_function cannot be read"):
-        exec("def made_up_function(x):\n    return x", made_up)
-        model_digest(one_layer(keras.layers.Activation(made_up["made_up_function"])))
+    assert model_digest(one_layer(typed(2))) == model_digest(one_layer(typed(2))) != model_digest(one_layer(typed(3)))
+
+
+def test_a_model_is_digested_once_for_each_state(model, monkeypatch):
+    digested = []
+    monkeypatch.setattr(_models, "model_digest", lambda model: digested.append(model) or model_digest(model))
+    first = ModelBackbone(model).identity()
+    assert [ModelBackbone(model).identity() for _ in range(5)] == [first] * 5
+    assert len(digested) == 1
+    weights = model.get_weights()
+    weights[0] = weights[0] + 1
+    model.set_weights(weights)
+    second = ModelBackbone(model).identity()
+    assert second != first
+    layer = model.layers[-1]
+    layer.extra = 3  # of a layer of Keras's own it changes nothing, but is looked at anew
+    assert ModelBackbone(model).identity() == second
+    assert len(digested) == 3
 
 
 def test_a_layer_without_configuration_is_refused():
@@ -216,15 +230,15 @@ def test_a_layer_without_configuration_is_refused():
         def call(self, x):
             return x
 
-    with pytest.raises(BackboneError, match=r"'custom' cannot be told from others: (.|\n)*get_config"):
+    with pytest.raises(UnknownCodeError, match=r"'custom' cannot be told from another: (.|\n)*get_config"):
         ModelBackbone(one_layer(Opaque(object()))).identity()
 
 
 def test_models_of_equal_weights_are_equal_but_two(model):
     one, other = ModelBackbone(model), ModelBackbone(make_model())
     assert one.identity() == other.identity()
-    assert one.copy_id() != other.copy_id()
-    assert one.copy_id() == ModelBackbone(model).copy_id()
+    assert one.state() != other.state()
+    assert one.state() == ModelBackbone(model).state()
     json.dumps(one.identity())
 
 
@@ -236,7 +250,7 @@ def test_a_model_is_built_as_it_is(model):
     assert backbone.build() is model
     assert backbone.build((8, 8)) is model
     assert backbone.input_shape() == (8, 8, 3)
-    assert not backbone.normalises
+    assert backbone.normalisation is None
 
 
 def test_another_size_is_refused(model, path):
@@ -361,7 +375,7 @@ import json, sys
 from skcnn.backbones import Network, is_keras_model, resolve_backbone
 network = Network(resolve_backbone({path!r}), layer="pooled")
 assert network.input_shape == (8, 8, 3)
-json.dumps(network.description)
+json.dumps(network.question())
 assert not is_keras_model({path!r})
 assert not {{"keras", "tensorflow", "h5py"}} & set(sys.modules)
 """

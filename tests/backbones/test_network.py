@@ -20,6 +20,8 @@ from skcnn.backbones import (
     resolve_backbone,
     unload_networks,
 )
+from skcnn.backbones._lite import LiteBackbone
+from skcnn.backbones._network import POOLING_VERSIONS
 from skcnn.exceptions import BackboneError
 
 
@@ -169,9 +171,9 @@ def test_a_description_holds_everything_that_decides(model):
     assert json.loads(json.dumps(description)) == {
         "backbone": {"application": "VGG16", "weights": "imagenet", "keras": importlib.metadata.version("keras")},
         "layer": "block5_pool",
-        "pooling": "max",
+        "pooling": "max 1",
         "input_shape": [64, 96, 3],
-        "normalised": False,
+        "normalisation": None,
         "precision": "float32",
     }
     json.dumps(network_of(model).description)
@@ -181,7 +183,7 @@ def test_every_setting_makes_another_description():
     settings = [
         {},
         {"layer": "block_2_add"},
-        {"layer": 2},
+        {"layer": 5},
         {"pooling": "max"},
         {"input_size": (64, 64)},
         {"preprocess": None},
@@ -192,6 +194,34 @@ def test_every_setting_makes_another_description():
     assert Network(resolve_backbone("MobileNetV2"), input_size=(224, 224)).description == json.loads(descriptions[0])
 
 
+def test_one_layer_named_in_four_ways_is_one_description(model):
+    names = [layer.name for layer in model.layers]
+    place = names.index(network_of(model).cut().layer)
+    descriptions = [network_of(model, layer).description for layer in (None, names[place], place, place - len(names))]
+    assert all(description == descriptions[0] for description in descriptions)
+    assert descriptions[0]["layer"] == names[place]
+
+
+def test_there_is_nothing_to_pool_in_a_vector():
+    network = [Network(resolve_backbone("efficientnet_lite0", None), "logits", pooling) for pooling in POOLINGS]
+    descriptions = [one.description for one in network]
+    assert all(description == descriptions[0] for description in descriptions)
+    assert descriptions[0]["pooling"] is None
+
+
+@pytest.mark.parametrize("part", ["normalisation", "builder", "pooling"])
+def test_versions_count(part, monkeypatch):
+    network = lambda: Network(resolve_backbone("efficientnet_lite0", None))  # noqa: E731
+    before = network().description
+    if part == "normalisation":
+        monkeypatch.setattr(LiteBackbone, "normalisation", "efficientnet_lite 2")
+    elif part == "builder":
+        monkeypatch.setattr("skcnn.backbones._lite.BUILDER_VERSION", 2)
+    else:
+        monkeypatch.setitem(POOLING_VERSIONS, "avg", 2)
+    assert network().description != before
+
+
 def test_a_network_without_a_normalisation_is_the_same_with_and_without(model):
     assert network_of(model).description == network_of(model, preprocess=None).description
 
@@ -200,7 +230,7 @@ DESCRIBE = """
 import json, sys
 from skcnn.backbones import Network, resolve_backbone
 for name, weights in [("efficientnet_lite0", "imagenet"), ("efficientnet_lite0", None), ("VGG16", "imagenet")]:
-    print(json.dumps(Network(resolve_backbone(name, weights)).description))
+    print(json.dumps(Network(resolve_backbone(name, weights)).question()))
 assert not {"keras", "tensorflow"} & set(sys.modules)
 """
 

@@ -7,6 +7,8 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from sklearn.pipeline import Pipeline
 
 from skcnn import AspectAwareResize, CNNFeatureExtractor, MeanSubtract
 from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError, StoreWarning
-from skcnn.images import Step, as_image_sequence
+from skcnn.images import Step, ToGrey, as_image_sequence
 
 
 @pytest.fixture
@@ -320,6 +322,8 @@ def test_what_was_computed_before_an_interruption_is_kept(tiny_model, files, mon
 
 WARM = """
 import sys
+import threading
+import weakref
 import numpy as np
 from skcnn import CNNFeatureExtractor
 files, file = {files!r}, {file!r}
@@ -725,3 +729,164 @@ def test_batch_company_does_not_change_features_under_any_engine(tiny_model, fil
     alone = np.concatenate([CNNFeatureExtractor(tiny_model, **settings).fit_transform([file]) for file in files[:3]])
     together = CNNFeatureExtractor(tiny_model, **settings).fit_transform(files)[:3]
     np.testing.assert_allclose(alone, together, rtol=1e-6, atol=1e-6)
+
+
+# One value, one fingerprint -------------------------------------------------------------------------------------------
+
+
+def fingerprints(private_cache):
+    return {path.parent.name for path in private_cache.rglob("shard-*.h5")}
+
+
+def test_one_layer_named_in_four_ways_is_computed_once(tiny_model, pixels, private_cache, run_sizes):
+    names = [layer.name for layer in tiny_model.layers]
+    place = names.index("sum")
+    features = [
+        CNNFeatureExtractor(tiny_model, layer=layer).fit_transform(pixels)
+        for layer in (None, "sum", place, place - len(names))
+    ]
+    for other in features[1:]:
+        np.testing.assert_array_equal(other, features[0])
+    assert sum(run_sizes) == len(pixels)
+    assert len(fingerprints(private_cache)) == 1
+
+
+def test_poolings_of_a_vector_are_computed_once(tiny_model, pixels, private_cache, run_sizes):
+    for pooling in ("avg", "max", "flatten", None):
+        CNNFeatureExtractor(tiny_model, layer="scores", pooling=pooling).fit_transform(pixels)
+    assert sum(run_sizes) == len(pixels)
+
+
+def test_grey_is_made_once(grey_model, files, private_cache, run_sizes):
+    CNNFeatureExtractor(grey_model).fit_transform(files)
+    explicit = AspectAwareResize((16, 16), channels="grey").fit_transform(files)
+    CNNFeatureExtractor(grey_model).fit_transform(explicit)
+    assert sum(run_sizes) == len(files)
+    assert len(fingerprints(private_cache)) == 1
+
+
+@pytest.fixture
+def grey_model():
+    import keras
+
+    inputs = keras.Input((16, 16, 1))
+    initializer = keras.initializers.HeNormal(seed=0)
+    return keras.Model(inputs, keras.layers.Conv2D(2, 3, kernel_initializer=initializer)(inputs), name="grey")
+
+
+@dataclass(frozen=True)
+class Tint(Step):
+    def __call__(self, image):
+        return np.repeat(image[..., :1], 3, axis=2)
+
+
+def test_a_step_that_gives_grey_images_colours_again_feeds_a_grey_network(grey_model, files):
+    images = as_image_sequence(files).with_step(ToGrey()).with_step(Tint())
+    np.testing.assert_allclose(
+        CNNFeatureExtractor(grey_model).fit_transform(images),
+        CNNFeatureExtractor(grey_model).fit_transform(files),
+        1e-4,
+    )
+
+
+def test_where_a_network_is_cut_is_looked_up_in_a_new_process(private_cache, image_paths):
+    program = """
+import sys
+import threading
+import weakref
+from skcnn import CNNFeatureExtractor
+extractor = CNNFeatureExtractor(weights=None, layer=-3, input_size=32, engine="keras")
+features = extractor.fit_transform(sys.argv[1:])
+print("keras" in sys.modules, features.sum())
+"""
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", program, *image_paths], capture_output=True, text=True, check=True, timeout=120
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert [run[0] for run in runs] == ["True", "False"]
+    assert runs[0][1] == runs[1][1]
+
+
+# Code of the user's own -----------------------------------------------------------------------------------------------
+
+OWN_STEP = """
+from dataclasses import dataclass
+from helper import amount
+from skcnn.images import Step
+
+@dataclass(frozen=True)
+class Dim(Step):
+    def __call__(self, image):
+        return amount(image)
+"""
+OWN_RUN = """
+import sys
+import threading
+import weakref
+from own_step import Dim
+from skcnn import CNNFeatureExtractor
+from skcnn.images import as_image_sequence
+extractor = CNNFeatureExtractor(weights=None, input_size=32, engine="keras")
+print(extractor.fit_transform(as_image_sequence(sys.argv[1:]).with_step(Dim())).sum())
+print(extractor.cache_info().misses)
+"""
+
+
+def test_an_edited_helper_of_a_step_brings_no_old_rows_back(tmp_path, image_paths):
+    def run(divisor, comment=""):
+        (tmp_path / "own_step.py").write_text(OWN_STEP)
+        (tmp_path / "helper.py").write_text(f"def amount(image):  # {comment}\n    return image // {divisor}\n")
+        (tmp_path / "run.py").write_text(OWN_RUN)
+        command = [sys.executable, "-B", str(tmp_path / "run.py"), *image_paths]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.split()
+
+    total, misses = run(2)
+    assert misses == str(len(image_paths))
+    assert run(2, "a remark") == [total, "0"]
+    other, misses = run(4)
+    assert other != total
+    assert misses == str(len(image_paths))
+
+
+def make_step(lock):
+    @dataclass(frozen=True)
+    class Locked(Step):
+        def __call__(self, image):
+            with lock:
+                return image // 2
+
+    return Locked()
+
+
+def test_a_step_that_cannot_be_told_from_another_is_computed_and_not_kept(extractor, pixels, private_cache):
+    images = as_image_sequence(list(pixels)).with_step(make_step(threading.Lock()))
+    with pytest.warns(StoreWarning, match=r"depends on a lock, whose value cannot be told; .* not kept.*cache=None"):
+        features = extractor.fit_transform(images)
+    np.testing.assert_array_equal(features, extractor.set_params(cache=None).fit_transform(list(pixels // 2)))
+    assert stored_rows(private_cache) == 0
+    assert extractor.cache_info() == (0, 0, 0, 0)
+
+
+def test_without_a_cache_nothing_is_fingerprinted(tiny_model, pixels, monkeypatch):
+    def refuse(*args):
+        raise AssertionError("a fingerprint was taken")
+
+    monkeypatch.setattr("skcnn.backbones._models.model_digest", refuse)
+    monkeypatch.setattr("skcnn.backbones._models.describe_code", refuse)
+    monkeypatch.setattr("skcnn.images._steps.describe_code", refuse)
+    images = as_image_sequence(list(pixels)).with_step(make_step(threading.Lock()))
+    assert CNNFeatureExtractor(tiny_model, cache=None).fit_transform(images).shape == (12, 8)
+
+
+def test_a_model_in_memory_is_digested_once_in_a_search(tiny_model, files, monkeypatch):
+    from skcnn.backbones import _models
+
+    digested = []
+    model_digest = _models.model_digest
+    monkeypatch.setattr(_models, "model_digest", lambda model: digested.append(1) or model_digest(model))
+    monkeypatch.setattr(_models, "_digests", weakref.WeakKeyDictionary())
+    pipeline = Pipeline([("features", CNNFeatureExtractor(tiny_model)), ("classify", LogisticRegression())])
+    GridSearchCV(pipeline, {"classify__C": [0.1, 1, 10]}, cv=3).fit(files, np.repeat(["a", "b"], 6))
+    assert len(digested) == 1
