@@ -194,20 +194,18 @@ def model_digest(model: Any) -> str:
         if not is_trusted(type(layer).__module__):
             digest.update(repr(plain_attributes(layer)).encode())
     for weight in model.weights:
-        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value)).tobytes())
+        digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
     return digest.hexdigest()
 
 
 def model_checksum(model: Any) -> str:
     """Return a checksum, within this process, of everything `model_digest` looks at; as fast as memory is read."""
-    import keras
-
     checksum = xxhash.xxh3_128()
     for layer in model._flatten_layers():
         functions = {name: id(value) for name, value in vars(layer).items() if isinstance(value, types.FunctionType)}
         checksum.update(repr((id(layer), id(type(layer)), plain_attributes(layer), functions)).encode())
     for weight in model.weights:
-        checksum.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value)).view(np.uint8).data)
+        checksum.update(np.ascontiguousarray(weight.numpy()).view(np.uint8).data)
     return checksum.hexdigest()
 
 

@@ -169,8 +169,7 @@ def check_finite_weights(model: Any, name: str) -> None:
     spoilt = [
         weight.path
         for weight in model.weights
-        if keras.backend.is_float_dtype(weight.dtype)
-        and not np.isfinite(np.asarray(keras.ops.convert_to_numpy(weight.value), np.float32)).all()
+        if keras.backend.is_float_dtype(weight.dtype) and not np.isfinite(np.asarray(weight.numpy(), np.float32)).all()
     ]
     if spoilt:
         msg = f"{len(spoilt)} of the weights of {name} are NaN or infinite, {spoilt[0]!r} first: its training diverged"
