@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: a cache of their own, and small real image files."""
+"""Fixtures shared by all tests: a cache of their own, small real image files, a tiny network."""
 
 from __future__ import annotations
 
@@ -105,12 +105,13 @@ def image_paths(image_folder) -> list[str]:
 def new_process(monkeypatch):
     """Stores and networks live as long as a process; each test starts as a new one would, and may call this again."""
     from skcnn.backbones import unload_networks
-    from skcnn.cache import _store
+    from skcnn.cache import _digests, _store
     from skcnn.features import _extractor
 
     def start():
         monkeypatch.setattr(_store, "_stores", {})
-        monkeypatch.setattr(_extractor, "_memos", {})
+        monkeypatch.setattr(_digests, "_memos", {})
+        monkeypatch.setattr(_extractor, "_cut_memos", {})
         unload_networks()
 
     start()
@@ -132,3 +133,57 @@ def later(monkeypatch):
 
     clock = SimpleNamespace(time_ns=lambda: time.time_ns() + 10_000_000_000)
     monkeypatch.setattr(_sources, "time", clock)
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """A seeded Keras model of 16 x 16 RGB pixels with a residual block; 8 channels at its last image layer."""
+    import keras
+
+    def conv(filters, seed, name):
+        initializer = keras.initializers.HeNormal(seed=seed)
+        return keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer, name=name)
+
+    inputs = keras.Input((16, 16, 3), name="pixels")
+    x = keras.layers.Rescaling(1 / 255, name="scale")(inputs)
+    x = shortcut = keras.layers.ReLU(name="first_activation")(conv(8, 0, "first")(x))
+    x = keras.layers.ReLU(name="second_activation")(conv(8, 1, "second")(x))
+    x = keras.layers.Add(name="sum")([shortcut, x])
+    x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
+    outputs = keras.layers.Dense(3, kernel_initializer=keras.initializers.GlorotUniform(seed=2), name="scores")(x)
+    return keras.Model(inputs, outputs, name="tiny")
+
+
+@pytest.fixture
+def pixels():
+    """Twelve different 16 x 16 RGB images."""
+    return np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def files(pixels, tmp_path):
+    """The same images as PNG files, whose pixels survive exactly."""
+    import cv2
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    paths = [folder / f"{index:02d}.png" for index in range(len(pixels))]
+    for path, image in zip(paths, pixels, strict=True):
+        assert cv2.imwrite(str(path), image[..., ::-1])
+    return [str(path) for path in paths]
+
+
+@pytest.fixture
+def run_sizes(monkeypatch):
+    """The number of images in each batch that any network was run on."""
+    from skcnn.backbones import KerasRunner
+
+    sizes = []
+    run = KerasRunner.run
+
+    def counting(self, batch):
+        sizes.append(len(batch))
+        return run(self, batch)
+
+    monkeypatch.setattr(KerasRunner, "run", counting)
+    return sizes

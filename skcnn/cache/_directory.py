@@ -4,8 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
-__all__ = ["default_cache_dir"]
+__all__ = ["cache_directory", "default_cache_dir"]
+
+
+def cache_directory(cache: Any) -> Path | None:
+    """Return the directory that a `cache` parameter stands for; None for no cache.
+
+    Raises
+    ------
+    ValueError
+        When it is neither True, nor a directory, nor None.
+    """
+    if not isinstance(cache, (bool, str, os.PathLike, type(None))) or cache == "":
+        raise ValueError(f"The 'cache' parameter must be True, a directory or None. Got {cache!r} instead.")
+    if cache is None or cache is False:
+        return None
+    return default_cache_dir() if cache is True else Path(cache).expanduser()
 
 
 def default_cache_dir() -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
 import os
 import threading
 import uuid
@@ -157,17 +156,15 @@ def open_shard(path: Path, row_shape: tuple[int, ...] | None, dtype: np.dtype) -
     OSError
         When the file cannot be read (permission, too many open files, the disk), which proves nothing about it.
     """
-    with ReadErrors(path) as file:
-        size = os.fstat(file.fileno()).st_size
+    try:
+        digests, shape, kind, offset, checksums = read_structure(path)
+    except (ShardForeignError, MemoryError):
+        raise
+    except Exception:  # h5py raises nearly every built-in error, on damaged files and on those it cannot read
+        read_through(path)
         try:
-            digests, shape, kind, offset, checksums = read_structure(file)
-        except ShardForeignError:
-            raise
-        except MemoryError:
-            raise
-        except Exception as error:  # h5py raises nearly every built-in error on damaged files
-            if file.error is not None:
-                raise file.error from None
+            digests, shape, kind, offset, checksums = read_structure(path)
+        except Exception as error:
             raise ShardDamagedError(f"{path.name} is no whole shard: {error}") from error
     wanted = shape[1:] if row_shape is None else row_shape
     if shape != (len(digests), *wanted) or kind != dtype or offset is None:
@@ -175,35 +172,28 @@ def open_shard(path: Path, row_shape: tuple[int, ...] | None, dtype: np.dtype) -
     if checksum_of(digests) != checksums[0]:
         raise ShardDamagedError(f"the digests of {path.name} do not match their checksum")
     shard = Shard(path, digests, shape, dtype, offset, checksums[1])
-    if size < offset + shard.nbytes:
+    if path.stat().st_size < offset + shard.nbytes:
         raise ShardDamagedError(f"{path.name} is cut short")
     return shard
 
 
-def read_structure(file: ReadErrors) -> tuple[np.ndarray, tuple[int, ...], np.dtype, int | None, tuple[str, str]]:
+def read_structure(path: Path) -> tuple[np.ndarray, tuple[int, ...], np.dtype, int | None, tuple[str, str]]:
     """Return digests, shape, dtype and offset of the rows, and the two checksums."""
     import h5py
 
-    with h5py.File(file, "r") as shard:
+    with h5py.File(path, "r", locking=False) as shard:
         if int(shard.attrs["version"]) != SHARD_VERSION:
-            raise ShardForeignError(f"{file.name} is of version {shard.attrs['version']}, not {SHARD_VERSION}")
+            raise ShardForeignError(f"{path.name} is of version {shard.attrs['version']}, not {SHARD_VERSION}")
         rows = shard["features"]
         checksums = str(shard.attrs["keys_checksum"]), str(shard.attrs["features_checksum"])
         return shard["keys"][...], rows.shape, rows.dtype, rows.id.get_offset(), checksums
 
 
-class ReadErrors(io.FileIO):
-    """A file open for reading that remembers the error of the disk, which h5py would pass on as one of its own."""
-
-    error: OSError | None = None
-
-    def readinto(self, buffer) -> int:
-        """Read as any file does."""
-        try:
-            return super().readinto(buffer) or 0
-        except OSError as error:
-            self.error = error
-            raise
+def read_through(path: Path) -> None:
+    """Read a file from end to end; the error of one that cannot be read is an OSError of the system's own."""
+    with open(path, "rb", buffering=0) as file:
+        while file.read(READ_BYTES):
+            pass
 
 
 @functools.lru_cache(maxsize=MAX_MAPS)

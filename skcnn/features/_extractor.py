@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import numbers
-import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +15,24 @@ from skcnn._source_code import UnknownCodeError
 from skcnn._validation import check_choice, check_positive_int, check_size
 from skcnn.backbones import ENGINES, POOLINGS, PRECISIONS, Network, is_keras_model, resolve_backbone
 from skcnn.backbones._network import Cut
-from skcnn.cache._digests import DigestMemo
-from skcnn.cache._directory import default_cache_dir
+from skcnn.cache._digests import open_memo
+from skcnn.cache._directory import cache_directory
 from skcnn.cache._json_memo import JsonMemo
 from skcnn.cache._store import CacheInfo, open_store
-from skcnn.exceptions import BackboneError, StoreWarning
-from skcnn.features._extraction import Extraction, normalised_before
+from skcnn.exceptions import BackboneError
+from skcnn.features._network_rows import NetworkRows, normalised_before
 from skcnn.images import (
-    DECODE_VERSION,
     ImageSequence,
     ResizeCrop,
     SubtractMean,
     ToGrey,
     check_images,
-    describe_steps,
     image_tags,
     named_failures,
     unreadable,
 )
-from skcnn.images._decode import opencv_major_version
+from skcnn.images._cached_rows import CachedRows
+from skcnn.images._transformer import warn_unknown
 
 __all__ = ["CNNFeatureExtractor"]
 
@@ -157,8 +154,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         ValueError
             For parameters out of range, an unknown backbone or layer (the closest are named), or no images.
         """
-        extraction = self._extraction(check_images(X, y, on_error=self.on_error))
-        self.feature_shape_ = extraction.row_shape()
+        self.feature_shape_ = self._rows(check_images(X, y, on_error=self.on_error)).row_shape()
         self.errors_: list[tuple[int, str, str]] = []
         return self
 
@@ -188,15 +184,15 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         """
         check_is_fitted(self, "feature_shape_")
         images = check_images(X, on_error=self.on_error)
-        extraction = self._extraction(images)
+        rows = self._rows(images)
         self.errors_ = []
-        features = extraction.run()
+        features = rows.run()
         if images.on_error == "raise":
-            if extraction.failures:
-                raise unreadable(images, extraction.failures)
-            if extraction.not_finite:
-                raise BackboneError(named_failures(images, extraction.not_finite, "have no finite activations"))
-        failures = {**extraction.failures, **extraction.not_finite}
+            if rows.failures:
+                raise unreadable(images, rows.failures)
+            if rows.not_finite:
+                raise BackboneError(named_failures(images, rows.not_finite, "have no finite activations"))
+        failures = {**rows.failures, **rows.not_finite}
         self.errors_ = [(i, images.sources.name(i), reason) for i, reason in sorted(failures.items())]
         return features
 
@@ -210,7 +206,7 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             All 0 with ``cache=None``.
         """
         check_is_fitted(self, "feature_shape_")
-        directory = self._cache_dir()
+        directory = cache_directory(self.cache)
         if directory is None or self._description is None:
             return CacheInfo(0, 0, 0, 0)
         return open_store(directory, self._description, self.dtype).info()
@@ -242,22 +238,23 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     def _n_features_out(self) -> int:
         return self.feature_shape_[0]
 
-    def _extraction(self, images: ImageSequence) -> Extraction:
+    def _rows(self, images: ImageSequence) -> CachedRows:
         """Join images, network and store."""
         self._check_parameters()
+        directory = cache_directory(self.cache)
         network = self._network()
         images = fit_network(images, network).with_decode(self.decode)
-        directory = self._cache_dir()
         self._description = try_to_describe(images, network, directory) if directory else None
-        store = open_store(directory, self._description, self.dtype) if directory and self._description else None
-        return Extraction(
+        store = memo = None
+        if directory and self._description:
+            store, memo = open_store(directory, self._description, self.dtype), open_memo(directory)
+        return CachedRows(
             images,
-            network,
+            NetworkRows(network, self.engine),
             store=store,
-            memo=open_memo(directory) if directory and store is not None else None,
+            memo=memo,
             dtype=np.dtype(self.dtype),
             batch_size=self.batch_size,
-            engine=self.engine,
             verbose=self.verbose,
         )
 
@@ -267,11 +264,6 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         layer = int(self.layer) if isinstance(self.layer, numbers.Integral) else self.layer
         backbone = resolve_backbone(self.backbone, self.weights)
         return Network(backbone, layer, self.pooling, size, self.preprocess, self.precision)
-
-    def _cache_dir(self) -> Path | None:
-        if self.cache is None or self.cache is False:
-            return None
-        return default_cache_dir() if self.cache is True else Path(self.cache).expanduser()
 
     def _check_parameters(self) -> None:
         check_choice("pooling", self.pooling, POOLINGS)
@@ -283,8 +275,6 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         check_positive_int("batch_size", self.batch_size)
         if self.layer is not None and not isinstance(self.layer, (str, numbers.Integral)):
             raise ValueError(f"The 'layer' parameter must be a name, an index or None. Got {self.layer!r} instead.")
-        if not isinstance(self.cache, (bool, str, os.PathLike, type(None))) or self.cache == "":
-            raise ValueError(f"The 'cache' parameter must be True, a directory or None. Got {self.cache!r} instead.")
 
     def __sklearn_clone__(self) -> CNNFeatureExtractor:
         if not is_keras_model(self.backbone):
@@ -323,14 +313,9 @@ def try_to_describe(images: ImageSequence, network: Network, directory: Path) ->
         Of the cache, where the place of a cut is looked up, so that a warm run need not build the graph.
     """
     try:
-        return {
-            "network": network.describe(find_cut(network, directory)),
-            "steps": describe_steps(images.steps),
-            "decode": {"mode": images.decode_mode, "version": DECODE_VERSION, "opencv": opencv_major_version()},
-        }
+        return {"network": network.describe(find_cut(network, directory)), **images.describe()}
     except UnknownCodeError as error:
-        msg = f"{error}; features are computed and returned, but not kept. cache=None says the same without a warning."
-        warnings.warn(msg, StoreWarning, stacklevel=2)
+        warn_unknown(error)
         return None
 
 
@@ -349,10 +334,3 @@ def find_cut(network: Network, directory: Path) -> Cut:
 
 
 _cut_memos: dict[Path, JsonMemo] = {}
-_memos: dict[Path, DigestMemo] = {}
-
-
-def open_memo(directory: Path) -> DigestMemo:
-    """Return the digest memo of this process for a cache directory."""
-    directory = directory.absolute()
-    return _memos.setdefault(directory, DigestMemo(directory / "digests.sqlite"))

@@ -8,9 +8,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skcnn.exceptions import ImageReadError
+from skcnn.cache._directory import cache_directory
+from skcnn.images._channel_sums import channel_statistics
 from skcnn.images._inputs import as_image_sequence, is_pixel_array
-from skcnn.images._sequence import ImageSequence, unreadable
+from skcnn.images._sequence import ImageSequence
 from skcnn.images._steps import SubtractMean
 from skcnn.images._transformer import ImageTransformerMixin, check_images, like_input
 
@@ -32,6 +33,11 @@ class MeanSubtract(ImageTransformerMixin, TransformerMixin, BaseEstimator, auto_
     std : None, True or tuple of float, default=None
         What to divide by afterwards: nothing, the standard deviation of each channel (learned, or ImageNet's where
         ``mean="imagenet"``), or the numbers given, all above 0.
+    cache : True, path or None, default=True
+        Where the sums of each image are kept, as in `CNNFeatureExtractor`: every fold of a search asks for them again,
+        and each image is decoded once.
+    verbose : int, default=0
+        1 shows a progress bar while images are decoded.
 
     Attributes
     ----------
@@ -51,12 +57,14 @@ class MeanSubtract(ImageTransformerMixin, TransformerMixin, BaseEstimator, auto_
     array([-10.,  10.], dtype=float32)
     """
 
-    def __init__(self, mean=None, *, std=None):
+    def __init__(self, mean=None, *, std=None, cache=True, verbose=0):
         self.mean = mean
         self.std = std
+        self.cache = cache
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> MeanSubtract:
-        """Learn the mean (and the standard deviation) of each channel in one pass over the images.
+        """Learn the mean (and the standard deviation) of each channel over all pixels of all images.
 
         Parameters
         ----------
@@ -77,7 +85,7 @@ class MeanSubtract(ImageTransformerMixin, TransformerMixin, BaseEstimator, auto_
         images = check_images(X, y)
         mean, std = given_mean(self.mean), given_std(self.std, self.mean)
         if mean is None or (self.std is True and std is None):
-            learned_mean, learned_std = channel_statistics(images)
+            learned_mean, learned_std = channel_statistics(images, cache_directory(self.cache), self.verbose)
             mean = learned_mean if mean is None else mean
             std = learned_std if self.std is True and std is None else std
         if std is not None and (len(std) != len(mean) or min(std) <= 0):
@@ -164,28 +172,3 @@ def numbers_of(name: str, values: Any) -> tuple[float, ...]:
             f"The {name!r} parameter must be one finite number per channel, (r, g, b). Got {values!r} instead."
         )
     return tuple(numbers.tolist())
-
-
-def channel_statistics(images: ImageSequence) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel over all pixels of all images, in one streaming pass."""
-    import cv2
-
-    pixels, total, squares, failures = 0, np.zeros(0), np.zeros(0), {}
-    for index, image in enumerate(images.stream()):
-        if isinstance(image, ImageReadError):
-            failures[index] = str(image)
-            continue
-        mean, std = (figure.ravel() for figure in cv2.meanStdDev(image))
-        if total.size not in (0, mean.size):
-            raise ValueError(
-                f"image [{index}] has {mean.size} channels, those before it {total.size}; give all the same"
-            )
-        count = image.shape[0] * image.shape[1]
-        pixels += count
-        total = total + mean * count if total.size else mean * count
-        squares = squares + (std**2 + mean**2) * count if squares.size else (std**2 + mean**2) * count
-    if failures and (images.on_error == "raise" or not pixels):
-        raise unreadable(images, failures)
-    mean = total / pixels
-    std = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
-    return tuple(mean.tolist()), tuple(std.tolist())

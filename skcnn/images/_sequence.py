@@ -11,9 +11,9 @@ from skcnn._parallel import available_threads, bounded_map
 from skcnn._validation import check_choice
 from skcnn.cache._digests import DigestMemo
 from skcnn.exceptions import ImageReadError
-from skcnn.images._decode import MAX_PIXELS, decode_image
+from skcnn.images._decode import DECODE_VERSION, MAX_PIXELS, decode_image, opencv_major_version
 from skcnn.images._sources import Content, Recollection, Sources
-from skcnn.images._steps import ResizeCrop, Step, ToGrey
+from skcnn.images._steps import ResizeCrop, Step, ToGrey, describe_steps
 
 __all__ = ["DECODES", "ON_ERROR", "ImageSequence", "named_failures", "unreadable"]
 
@@ -198,6 +198,17 @@ class ImageSequence:
             except Exception as error:  # a step may be the user's own, and OpenCV has errors of its own
                 raise ImageReadError(f"{type(step).__name__} cannot be applied: {error}") from error
         return image
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the pixels of an image besides its source, as JSON types.
+
+        Raises
+        ------
+        UnknownCodeError
+            When it cannot be told what a step of the user's own does.
+        """
+        decode = {"mode": self.decode_mode, "version": DECODE_VERSION, "opencv": opencv_major_version()}
+        return {"steps": describe_steps(self.steps), "decode": decode}
 
     def recall(self, memo: DigestMemo | None) -> Recollection:
         """Return what is known of the digests of the images without reading, or even looking at, any."""

@@ -15,8 +15,8 @@ from skcnn.cache._digests import (
     DIGEST_BYTES,
     DigestMemo,
     FileState,
-    digest_array,
     digest_bytes,
+    known_contents,
     unchanged_files,
 )
 from skcnn.exceptions import ImageReadError, PreprocessingError
@@ -129,10 +129,13 @@ class BytesSources(_ItemSources):
     def read(self, index: int, memo: DigestMemo | None = None) -> Content:
         data = self.items[index]
         if self._digests[index] is None:
-            self._digests[index] = digest_bytes(data)
+            self._digests[index] = known_contents.digest(data)
         return Content(data, self._digests[index])
 
     def recall(self, memo: DigestMemo | None) -> Recollection:
+        for index, digest in enumerate(self._digests):
+            if digest is None:
+                self._digests[index] = known_contents.recall(self.items[index])
         return Recollection([(None, digest) for digest in self._digests])
 
 
@@ -191,7 +194,17 @@ class ArraySources(Sources):
             pixels = check_pixels(self.arrays[index])
         except PreprocessingError as error:
             raise PreprocessingError(f"image [{index}] {self.name(index)}: {error}") from None
-        return Content(pixels, digest_array(pixels))
+        return Content(pixels, known_contents.digest(pixels))
+
+    def recall(self, memo: DigestMemo | None) -> Recollection:
+        return Recollection([(None, self._recall(array)) for array in self.arrays])
+
+    def _recall(self, array: Any) -> bytes | None:
+        """Return the digest of an image that this process has digested before; an array may have been changed since."""
+        try:
+            return known_contents.recall(check_pixels(array))
+        except (ImageReadError, PreprocessingError):  # to be reported when it is read
+            return None
 
 
 def is_url(path: str) -> bool:

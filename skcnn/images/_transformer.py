@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_consistent_length
 
+from skcnn._source_code import UnknownCodeError
 from skcnn._validation import check_choice
+from skcnn.exceptions import StoreWarning
 from skcnn.images._inputs import as_image_sequence, is_pixel_array
 from skcnn.images._sequence import ON_ERROR, ImageSequence
 
-__all__ = ["ImageTransformerMixin", "check_images", "like_input"]
+__all__ = ["ImageTransformerMixin", "check_images", "like_input", "warn_unknown"]
 
 
 def check_images(X: Any, y: Any = None, *, on_error: str = "raise") -> ImageSequence:
@@ -28,6 +31,12 @@ def check_images(X: Any, y: Any = None, *, on_error: str = "raise") -> ImageSequ
         check_consistent_length(images, y)
     # A step before may have asked for NaN already; that is never taken back.
     return images.with_on_error(on_error) if on_error == "nan" else images
+
+
+def warn_unknown(error: UnknownCodeError) -> None:
+    """Say that rows are not kept, because it cannot be told what they would be the rows of."""
+    msg = f"{error}; what is computed is returned, but not kept. cache=None says the same without a warning."
+    warnings.warn(msg, StoreWarning, stacklevel=2)
 
 
 class ImageTransformerMixin:

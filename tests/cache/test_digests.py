@@ -10,12 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from skcnn.cache import _digests
 from skcnn.cache._digests import (
     DIGEST_BYTES,
     QUERY_PATHS,
     TICK_NS,
     DigestMemo,
     FileState,
+    KnownContents,
     digest_array,
     digest_bytes,
     unchanged_files,
@@ -399,3 +401,51 @@ def test_without_a_file_nothing_is_written(files, private_cache, later):
     assert digests == EXPECTED
     assert not caught
     assert not private_cache.exists()
+
+
+# What is in memory ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def contents(monkeypatch):
+    """A new `KnownContents`, and the list of what was digested."""
+    digested = []
+    monkeypatch.setattr(_digests, "digest_bytes", lambda data: digested.append(data) or digest_bytes(data))
+    monkeypatch.setattr(_digests, "digest_array", lambda data: digested.append(data) or digest_array(data))
+    return KnownContents(limit=4), digested
+
+
+def test_contents_are_digested_once(contents):
+    known, digested = contents
+    pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    assert known.recall(pixels) is None
+    for content, digest in ((pixels, digest_array(pixels)), (b"jpeg", digest_bytes(b"jpeg"))):
+        copy = content.copy() if isinstance(content, np.ndarray) else bytes(bytearray(content))
+        assert known.digest(content) == known.digest(copy) == known.recall(copy) == digest
+    assert len(digested) == 2
+
+
+def test_an_array_changed_in_place_is_another_content(contents):
+    known, digested = contents
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    first = known.digest(pixels)
+    pixels[0, 0, 0] = 1
+    assert known.recall(pixels) is None
+    assert known.digest(pixels) == digest_array(pixels) != first
+    assert len(digested) == 2
+
+
+def test_shape_and_dtype_and_kind_count(contents):
+    known, _ = contents
+    flat = np.zeros((1, 3, 4), np.uint8)
+    others = [flat, flat.reshape(3, 1, 4), flat.view(np.float32), flat.tobytes()]
+    assert len({known.digest(content) for content in others}) == 4
+
+
+def test_the_oldest_are_forgotten(contents):
+    known, digested = contents
+    for number in range(5):
+        known.digest(bytes([number]))
+    assert known.recall(bytes([0])) is None
+    assert known.recall(bytes([4])) == digest_bytes(bytes([4]))
+    assert len(digested) == 5

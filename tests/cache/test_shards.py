@@ -7,7 +7,6 @@ import pytest
 
 from skcnn.cache import _shards
 from skcnn.cache._shards import (
-    ReadErrors,
     ShardDamagedError,
     ShardForeignError,
     open_shard,
@@ -145,15 +144,32 @@ def test_a_file_cut_short_after_it_was_opened_is_damage(written):
         _ = shard.rows
 
 
-def test_an_error_of_the_disk_while_opening_is_no_proof_of_damage(written, monkeypatch):
-    class BadDisk(ReadErrors):
-        def readinto(self, buffer):
-            self.error = OSError(errno.EIO, "Input/output error")
-            raise self.error
+@pytest.mark.parametrize(
+    "failure", [OSError(errno.EIO, "Input/output error"), OSError(errno.EMFILE, "Too many open files")]
+)
+def test_a_file_that_cannot_be_read_is_not_called_damaged(written, monkeypatch, failure):
+    def h5py_fails(path):
+        raise OSError("Unable to synchronously open file")
 
-    monkeypatch.setattr(_shards, "ReadErrors", BadDisk)
-    with pytest.raises(OSError, match="Input/output error"):
+    def reading_fails(path):
+        raise failure
+
+    monkeypatch.setattr(_shards, "read_structure", h5py_fails)
+    monkeypatch.setattr(_shards, "read_through", reading_fails)
+    with pytest.raises(OSError, match=failure.strerror):
         open_shard(written[0], (3,), FLOAT32)
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_opened(written, monkeypatch):
+    read_structure, failures = _shards.read_structure, [OSError("errno = 24, too many open files")]
+
+    def fail_once(path):
+        if failures:
+            raise failures.pop()
+        return read_structure(path)
+
+    monkeypatch.setattr(_shards, "read_structure", fail_once)
+    np.testing.assert_array_equal(open_shard(written[0], (3,), FLOAT32).digests, written[1])
 
 
 def test_memory_maps_in_use_are_bounded(tmp_path, monkeypatch):

@@ -3,7 +3,9 @@ import errno
 import json
 import multiprocessing
 import os
+import tempfile
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -242,23 +244,63 @@ def test_a_row_that_stands_in_another_shard_as_well_is_found_there(store, tmp_pa
     np.testing.assert_array_equal(rows.gather(locations), rows_of([1]))
 
 
-@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "no"), OSError(errno.EMFILE, "too many open files")])
-def test_a_shard_that_cannot_be_opened_is_left_alone_and_tried_again(store, tmp_path, monkeypatch, error):
-    put(store, [1])
-    (shard,) = store.directory.glob("*.h5")
+@pytest.fixture
+def unreadable(monkeypatch):
+    """Let no shard be opened as long as the context lasts."""
 
     def refuse(path):
-        raise error
+        raise PermissionError(errno.EACCES, "Permission denied")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(_shards, "ReadErrors", refuse)
-        with pytest.warns(StoreWarning, match="cannot be read now .* the file is left alone"):
+    @contextlib.contextmanager
+    def during():
+        with monkeypatch.context() as patch:
+            patch.setattr(_shards, "read_structure", refuse)
+            patch.setattr(_shards, "read_through", refuse)
+            yield
+
+    return during
+
+
+def test_a_shard_that_cannot_be_opened_is_left_alone_and_tried_again(store, tmp_path, unreadable):
+    put(store, [1])
+    (shard,) = store.directory.glob("*.h5")
+    with unreadable():
+        with pytest.warns(StoreWarning, match=r"cannot be read now \(.*Permission denied.* the file is left alone"):
             again = FeatureStore(tmp_path, DESCRIPTION)
         again.refresh()  # warns once
         assert again.find(digests_of([1]))[1][0] == -1
     assert shard.exists()
     again.refresh()
     np.testing.assert_array_equal(get(again, [1]), rows_of([1]))
+
+
+def look_as_nobody(directory, queue):
+    store = FeatureStore(directory, DESCRIPTION)  # imports what it needs
+    os.setgid(65534)
+    os.setuid(65534)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        missed = FeatureStore(directory, DESCRIPTION).find(digests_of([1]))[1][0]
+    queue.put((len(store), int(missed), str(caught[0].message)))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may become somebody else")
+def test_another_user_without_permission_harms_no_shard():
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        put(FeatureStore(directory, DESCRIPTION), [1])
+        (shard,) = Path(directory).rglob("*.h5")
+        shard.chmod(0o600)
+        shard.parent.chmod(0o777)  # so that the file could be renamed
+        context = multiprocessing.get_context("spawn")
+        queue = context.Queue()
+        worker = context.Process(target=look_as_nobody, args=(directory, queue))
+        worker.start()
+        rows, missed, warning = queue.get(timeout=60)
+        worker.join(60)
+        assert (rows, missed) == (1, -1)
+        assert "Permission denied" in warning
+        assert shard.exists()
 
 
 def test_a_shard_that_cannot_be_read_to_be_verified_is_left_alone(store, tmp_path, monkeypatch):

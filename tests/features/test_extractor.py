@@ -429,7 +429,8 @@ def test_two_processes_that_share_a_cache_which_one_may_not_read(
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr("skcnn.cache._shards.ReadErrors", refuse)
+        patch.setattr("skcnn.cache._shards.read_structure", refuse)
+        patch.setattr("skcnn.cache._shards.read_through", refuse)
         with pytest.warns(StoreWarning, match="cannot be read now"):
             np.testing.assert_array_equal(extractor.transform(files), expected)
     assert shard.exists()
@@ -890,3 +891,18 @@ def test_a_model_in_memory_is_digested_once_in_a_search(tiny_model, files, monke
     pipeline = Pipeline([("features", CNNFeatureExtractor(tiny_model)), ("classify", LogisticRegression())])
     GridSearchCV(pipeline, {"classify__C": [0.1, 1, 10]}, cv=3).fit(files, np.repeat(["a", "b"], 6))
     assert len(digested) == 1
+
+
+@pytest.mark.parametrize("kind", ["bytes", "arrays"])
+def test_images_in_memory_are_digested_once_in_a_search(tiny_model, files, pixels, monkeypatch, kind):
+    from skcnn.cache import _digests
+
+    digested = []
+    for name in ("digest_bytes", "digest_array"):
+        digest = getattr(_digests, name)
+        monkeypatch.setattr(_digests, name, lambda data, digest=digest: digested.append(1) or digest(data))
+    monkeypatch.setattr(_digests.known_contents, "_digests", {})
+    X = [Path(file).read_bytes() for file in files] if kind == "bytes" else pixels
+    pipeline = Pipeline([("features", CNNFeatureExtractor(tiny_model)), ("classify", LogisticRegression())])
+    GridSearchCV(pipeline, {"classify__C": [0.1, 1, 10]}, cv=3).fit(X, np.repeat(["a", "b"], 6))
+    assert len(digested) == len(files)

@@ -10,58 +10,48 @@ import numpy as np
 import pytest
 
 from skcnn._parallel import available_threads
-from skcnn.backbones import Backbone, Network, Runner
 from skcnn.cache import FeatureStore, _lock
 from skcnn.cache._digests import DigestMemo
 from skcnn.exceptions import BackboneError
-from skcnn.features._extraction import Extraction
 from skcnn.images import ImageSequence, as_image_sequence
+from skcnn.images._cached_rows import CachedRows, RowMaker
 
 DESCRIPTION = {"network": "brightness"}
 
 
-class Brightness(Runner):
+class Brightness(RowMaker):
     """Gives the mean of each channel, and counts."""
 
-    output_shape = (3,)
+    name = "brightness"
 
     def __init__(self, before=lambda: None):
         self.before = before
         self.sizes = []
 
-    def run(self, batch):
+    def prepare(self, pixels, name):
+        return pixels
+
+    def run(self, prepared):
         self.before()
-        self.sizes.append(len(batch))
-        return batch.astype(np.float32).mean(axis=(1, 2))
+        self.sizes.append(len(prepared))
+        return np.stack(prepared).astype(np.float32).mean(axis=(1, 2))
 
-
-class Nowhere(Backbone):
-    name = "nowhere"
-
-    def identity(self):
-        return {"nowhere": 0}
-
-    def input_shape(self):
-        return 16, 16, 3
-
-    def build(self, input_size=None, *, load_weights=True):
-        raise AssertionError("this network is only ever handed out")
+    def row_shape(self):
+        return (3,)
 
 
 def extraction(X, store=None, *, runner=None, memo=None, batch_size=4, verbose=0, dtype="float32"):
-    """Return an extraction by a runner of plain Python, and that runner."""
+    """Return the way of images to their rows, and who makes the rows."""
     runner = runner or Brightness()
-    one = Extraction(
+    one = CachedRows(
         as_image_sequence(X),
-        Network(Nowhere(), input_size=(16, 16)),
+        runner,
         store=store,
         memo=memo,
         dtype=np.dtype(dtype),
         batch_size=batch_size,
-        engine="auto",
         verbose=verbose,
     )
-    one._runner = runner
     return one, runner
 
 
@@ -159,11 +149,10 @@ def test_hits_do_not_thin_out_the_batches(pixels, store, expected):
     assert runner.sizes == [3, 3]
 
 
-def test_the_network_is_not_loaded_for_hits(pixels, store, expected):
+def test_the_maker_is_asked_for_nothing_where_all_rows_are_stored(pixels, store, expected):
     features_of(pixels, store)
     one, _ = extraction(pixels, store)
-    del one._runner
-    one.network = None
+    one.maker = None
     np.testing.assert_array_equal(one.run(), expected)
     assert one.row_shape() == (3,)
 
@@ -286,7 +275,7 @@ def test_hits_stay_hits_when_the_store_is_cleared_meanwhile(files, store, expect
     # been found and not decoded.
     one, runner = extraction(files, store, batch_size=12)
     found = threading.Semaphore(0)
-    find = Extraction._find
+    find = CachedRows._find
 
     def finding(self, digest):
         stored = find(self, digest)
@@ -303,7 +292,7 @@ def test_hits_stay_hits_when_the_store_is_cleared_meanwhile(files, store, expect
         return writing(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Extraction, "_find", finding)
+        patch.setattr(CachedRows, "_find", finding)
         patch.setattr(FeatureStore, "writing", clearing)
         np.testing.assert_array_equal(one.run(), expected)
     assert runner.sizes == [1]
@@ -440,9 +429,9 @@ def test_progress_goes_on_over_unreadable_images(files, tmp_path, capsys):
 class Overflow(Brightness):
     """Gives infinity for images whose first pixel is 255."""
 
-    def run(self, batch):
-        features = super().run(batch)
-        features[batch[:, 0, 0, 0] == 255] = np.inf
+    def run(self, prepared):
+        features = super().run(prepared)
+        features[np.stack(prepared)[:, 0, 0, 0] == 255] = np.inf
         return features
 
 
@@ -458,7 +447,7 @@ def test_rows_that_are_not_finite_are_named_and_never_stored(some_overflow, stor
     features = one.run()
     assert sorted(one.not_finite) == [1, 6]
     assert one.failures == {}
-    assert "nowhere gives NaN or infinite activations for it" in one.not_finite[1]
+    assert "brightness gives NaN or infinite activations for it" in one.not_finite[1]
     assert np.isnan(features[[1, 6]]).all()
     assert np.isfinite(np.delete(features, [1, 6], axis=0)).all()
     assert len(store) == 10
@@ -473,6 +462,8 @@ def test_copies_of_an_image_without_finite_activations_are_named_as_well(some_ov
 
 def test_a_network_without_one_finite_activation_is_an_error(pixels, store):
     pixels[:, 0, 0, 0] = 255
-    with pytest.raises(BackboneError, match="nowhere gives NaN or infinite activations for all 4 images of the first"):
+    with pytest.raises(
+        BackboneError, match="brightness gives NaN or infinite activations for all 4 images of the first"
+    ):
         features_of(pixels, store, runner=Overflow())
     assert len(store) == 0

@@ -1,9 +1,10 @@
-"""Extraction: hits come from the store; misses go through the network, once, and into the store."""
+"""Rows of numbers made of images: read from the cache where they are stored, else computed once and stored."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -11,45 +12,74 @@ import numpy as np
 
 from skcnn._parallel import available_threads, bounded_map
 from skcnn._progress import progress_bar
-from skcnn.backbones import Network, Runner
 from skcnn.cache._digests import DigestMemo
 from skcnn.cache._store import FeatureStore, fit_dtype
 from skcnn.cache._writer import ShardWriter, warn_unwritable
-from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError
-from skcnn.images import ImageSequence, ToGrey
+from skcnn.exceptions import BackboneError, ImageReadError
+from skcnn.images._sequence import ImageSequence
 
-__all__ = ["Extraction"]
+__all__ = ["CachedRows", "RowMaker"]
+
+
+class RowMaker(ABC):
+    """Makes one row of numbers of each image."""
+
+    # What to call it in messages, and what its progress bar says.
+    name: str
+    activity = "extracting"
+
+    @abstractmethod
+    def prepare(self, pixels: np.ndarray, name: str) -> np.ndarray:
+        """Return what `run` takes of one image; called in threads.
+
+        Parameters
+        ----------
+        pixels : ndarray of shape (height, width, 1 | 3), uint8 or float32
+        name : str
+            What to call the image in messages.
+
+        Raises
+        ------
+        ImageReadError
+            When this image is at fault.
+        """
+
+    @abstractmethod
+    def run(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the rows of a batch, an array of shape (n_images, ...); called by one thread at a time."""
+
+    @abstractmethod
+    def row_shape(self) -> tuple[int, ...]:
+        """Return the shape of one row."""
 
 
 class Loaded(NamedTuple):
-    """An image on its way: its pixels, or its features where they are stored already, or why it cannot be read."""
+    """An image on its way: ready to be run, or its row where that is stored already, or why it cannot be read."""
 
     row: int
     digest: bytes = b""
-    pixels: np.ndarray | None = None
+    prepared: np.ndarray | None = None
     stored: np.ndarray | None = None
     error: str | None = None
 
 
-class Extraction:
-    """The way of one call's images to their activations.
+class CachedRows:
+    """The way of one call's images to their rows.
 
     Parameters
     ----------
     images : ImageSequence
-        With the steps that bring them to the network's input size.
-    network : Network
-        Loaded only when some image is not in the store.
+        With the steps they go through before rows are made of them.
+    maker : RowMaker
+        Asked for nothing as long as every row is stored.
     store : FeatureStore or None
         None computes everything and keeps nothing.
     memo : DigestMemo or None
         Spares reading files to learn digests that are known.
     dtype : dtype
-        Of the rows, float32 or float16.
+        Of the rows.
     batch_size : int
-        Images in one pass through the network.
-    engine : str
-        Which runner to load.
+        Images in one `run` of the maker.
     verbose : int
         0 shows no progress.
 
@@ -58,28 +88,26 @@ class Extraction:
     failures : dict of int to str
         Position of each unreadable image, and what is wrong with it.
     not_finite : dict of int to str
-        The same of each image that could be read, but whose activations are NaN or infinite.
+        The same of each image that could be read, but whose row holds NaN or infinity.
     """
 
     def __init__(
         self,
         images: ImageSequence,
-        network: Network,
+        maker: RowMaker,
         *,
         store: FeatureStore | None,
         memo: DigestMemo | None,
         dtype: np.dtype,
         batch_size: int,
-        engine: str,
         verbose: int,
     ):
         self.images = images
-        self.network = network
+        self.maker = maker
         self.store = store
         self.memo = memo
         self.dtype = dtype
         self.batch_size = batch_size
-        self.engine = engine
         self.verbose = verbose
         self.failures: dict[int, str] = {}
         self.not_finite: dict[int, str] = {}
@@ -94,7 +122,7 @@ class Extraction:
             store.refresh()
 
     def run(self) -> np.ndarray:
-        """Return the activations of all images.
+        """Return the rows of all images.
 
         Returns
         -------
@@ -103,10 +131,8 @@ class Extraction:
 
         Raises
         ------
-        PreprocessingError
-            When the network normalises pixels in [0, 255], and these were centred or scaled before.
         BackboneError
-            When the network gives NaN or infinite activations for every image.
+            When the first batch holds no finite row.
         """
         pending = self._copy_hits()
         if len(pending):
@@ -138,11 +164,11 @@ class Extraction:
         return np.flatnonzero(locations < 0)
 
     def _stream(self, pending: np.ndarray) -> None:
-        """Load the pending images in threads, a few batches ahead of the network."""
+        """Load the pending images in threads, a few batches ahead of the maker."""
         threads = available_threads()
         batch: list[Loaded] = []
         with contextlib.ExitStack() as stack:
-            bar = stack.enter_context(progress_bar(len(pending), description="extracting", verbose=self.verbose))
+            bar = stack.enter_context(progress_bar(len(pending), description=self.maker.activity, verbose=self.verbose))
             if self.memo is not None:
                 stack.callback(self.memo.save)
             loading = bounded_map(self._load, pending, n_threads=threads, window=2 * self.batch_size + threads)
@@ -166,28 +192,13 @@ class Extraction:
             stored = self._find(content.digest)
             if stored is not None:
                 return Loaded(index, content.digest, stored=stored)
-            return Loaded(index, content.digest, self._check_pixels(index, self.images.decode(content)))
+            name = f"image [{index}] {self.images.sources.name(index)}"
+            return Loaded(index, content.digest, self.maker.prepare(self.images.decode(content), name))
         except ImageReadError as error:
             return Loaded(index, error=str(error))
 
-    def _check_pixels(self, index: int, pixels: np.ndarray) -> np.ndarray:
-        """Give an image the network's channels; refuse NaN, and pixels outside [0, 255] where it normalises them."""
-        if pixels.dtype != np.uint8:
-            pixels = pixels.astype(np.float32, copy=False)
-            if not np.isfinite(pixels.sum(dtype=np.float64)):
-                raise ImageReadError("the steps made NaN or infinite pixels of it")
-            low, high = float(pixels.min()), float(pixels.max())
-            # Steps that interpolate may exceed 255 by a rounding error.
-            if self.network.normalises and (low < 0 or high > 256):
-                found = f"pixel values from {low:.4g} to {high:.4g}"
-                raise normalised_before(self.network, f"{found} in image [{index}] {self.images.sources.name(index)}")
-        channels = self.network.input_shape[2]
-        if channels == 1:
-            return ToGrey()(pixels)  # a step of the user's own may have given it colours again
-        return np.repeat(pixels, channels, axis=2) if pixels.shape[2] == 1 else pixels
-
     def _is_miss(self, loaded: Loaded, stack: contextlib.ExitStack) -> bool:
-        """Whether an image has to go through the network; where not, see to its row."""
+        """Whether the row of an image has to be computed; where not, see to it."""
         if loaded.error is not None:
             self.failures[loaded.row] = loaded.error
             return False
@@ -196,7 +207,7 @@ class Extraction:
             self._count(hits=1)
             return False
         self._first[loaded.digest] = loaded.row
-        if loaded.pixels is not None and self.store is not None and self._writer is None:
+        if loaded.prepared is not None and self.store is not None and self._writer is None:
             # Only now, at the first miss: a call of nothing but hits never waits for another process.
             self._begin_writing(stack)
         # What was found stays found, even where the shard has been cleared away since.
@@ -221,40 +232,29 @@ class Extraction:
         stack.callback(self._writer.flush)
 
     def _compute(self, batch: list[Loaded]) -> None:
-        """Take a batch through the network."""
-        pixels = np.stack([loaded.pixels for loaded in batch if loaded.pixels is not None])
-        if not self._misses:
-            self._check_scale(pixels)
-        features = self._runner.run(pixels)
-        finite = np.isfinite(features).all(axis=tuple(range(1, features.ndim)))
+        """Make the rows of a batch."""
+        made = self.maker.run([loaded.prepared for loaded in batch if loaded.prepared is not None])
+        finite = np.isfinite(made).all(axis=tuple(range(1, made.ndim)))
         self._check_finite(batch, finite)
-        features = fit_dtype(features[finite], self.dtype)
+        rows = fit_dtype(made[finite], self.dtype)
         computed = [loaded for loaded, is_finite in zip(batch, finite, strict=True) if is_finite]
-        self._rows_of(features.shape[1:])[[loaded.row for loaded in computed]] = features
+        self._rows_of(rows.shape[1:])[[loaded.row for loaded in computed]] = rows
         self._count(misses=len(batch))
         if self._writer is not None:
-            self._writer.add([loaded.digest for loaded in computed], features)
-
-    def _check_scale(self, pixels: np.ndarray) -> None:
-        """Refuse the first batch of a call where all its pixels are scaled to [0, 1] and the network expects [0, 255].
-
-        One image may be as dark as that; whoever has only such images passes them as uint8.
-        """
-        if pixels.dtype == np.float32 and self.network.normalises and 0 < pixels.max() <= 1:
-            raise normalised_before(self.network, f"no pixel value above {pixels.max():.3g}")
+            self._writer.add([loaded.digest for loaded in computed], rows)
 
     def _check_finite(self, batch: list[Loaded], finite: np.ndarray) -> None:
-        """Note the images whose activations are NaN or infinite; give up where the network made nothing else so far."""
+        """Note the images whose rows are NaN or infinite; give up where there was no other row so far."""
         self._seen_finite |= bool(finite.any())
         if not self._seen_finite:
             msg = (
-                f"{self.network.backbone.name} gives NaN or infinite activations for all {len(batch)} images of the "
-                "first batch, so its weights are damaged or its training diverged; nothing of it is stored"
+                f"{self.maker.name} gives NaN or infinite activations for all {len(batch)} images of the first batch, "
+                "so its weights are damaged or its training diverged; nothing of it is stored"
             )
             raise BackboneError(msg)
         for loaded, is_finite in zip(batch, finite, strict=True):
             if not is_finite:
-                self.not_finite[loaded.row] = f"{self.network.backbone.name} gives NaN or infinite activations for it"
+                self.not_finite[loaded.row] = f"{self.maker.name} gives NaN or infinite activations for it"
 
     def _complete(self) -> np.ndarray:
         """Fill the rows that are copies of others or have no image."""
@@ -268,14 +268,10 @@ class Extraction:
         return self._out
 
     def row_shape(self) -> tuple[int, ...]:
-        """Return the shape of one row; the network is loaded only when no row of it was ever stored."""
+        """Return the shape of one row; the maker is asked only when no row of it was ever stored."""
         if self.store is not None and self.store.row_shape is not None:
             return self.store.row_shape
-        return self._runner.output_shape
-
-    @functools.cached_property
-    def _runner(self) -> Runner:
-        return self.network.load(self.engine)
+        return self.maker.row_shape()
 
     def _rows_of(self, row_shape: tuple[int, ...]) -> np.ndarray:
         if self._out is None:
@@ -297,11 +293,3 @@ class Extraction:
         self._misses += misses
         if self._lookup is not None:
             self._lookup.count(hits, misses)
-
-
-def normalised_before(network: Network, found: str) -> PreprocessingError:
-    """Return the error for input that was centred or scaled before, although the network does that."""
-    return PreprocessingError(
-        f"got {found}, but {network.backbone.name} expects RGB pixels in [0, 255] and normalises them itself. Remove "
-        "the earlier normalisation, or pass preprocess=None to feed the network pixels as they are."
-    )

@@ -1,0 +1,103 @@
+"""Mean and standard deviation of each channel, from sums that are kept for each image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from skcnn._source_code import UnknownCodeError
+from skcnn.cache._digests import open_memo
+from skcnn.cache._store import FeatureStore, open_store
+from skcnn.images._cached_rows import CachedRows, RowMaker
+from skcnn.images._sequence import ImageSequence, unreadable
+from skcnn.images._transformer import warn_unknown
+
+__all__ = ["channel_statistics"]
+
+# Raise it when the same pixels would give other sums.
+VERSION = 1
+BATCH = 256
+
+
+class ChannelSums(RowMaker):
+    """One row of an image: its channels, its pixels, and of each of three channels the sum and the sum of squares."""
+
+    name = "MeanSubtract"
+    activity = "averaging channels"
+
+    def prepare(self, pixels: np.ndarray, name: str) -> np.ndarray:
+        """Return the row of one image, of shape (8,), float64."""
+        import cv2
+
+        height, width, channels = pixels.shape
+        mean, std = (figure.ravel() for figure in cv2.meanStdDev(pixels))
+        row = np.zeros(8)
+        row[:2] = channels, height * width
+        row[2 : 2 + channels] = mean * row[1]
+        row[5 : 5 + channels] = (std**2 + mean**2) * row[1]
+        # Sums of whole numbers are whole; then they do not depend on how they were computed.
+        return np.rint(row) if pixels.dtype == np.uint8 else row
+
+    def run(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the rows of a batch."""
+        return np.stack(prepared)
+
+    def row_shape(self) -> tuple[int, ...]:
+        """Return (8,)."""
+        return (8,)
+
+
+def channel_statistics(
+    images: ImageSequence, directory: Path | None, verbose: int = 0
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel over all pixels of all images.
+
+    Equal sets of images give equal results, to the last bit and in any order.
+
+    Parameters
+    ----------
+    images : ImageSequence
+    directory : Path or None
+        Of the cache in which the sums of each image are kept.
+    verbose : int, default=0
+        0 shows no progress.
+
+    Raises
+    ------
+    ImageReadError
+        Naming every image that cannot be read, where they ask for that.
+    ValueError
+        When some images have one channel and others three.
+    """
+    store = sums_store(images, directory)
+    memo = open_memo(directory) if directory is not None and store is not None else None
+    sums = CachedRows(
+        images, ChannelSums(), store=store, memo=memo, dtype=np.dtype("float64"), batch_size=BATCH, verbose=verbose
+    )
+    rows = sums.run()
+    if sums.failures and (images.on_error == "raise" or len(sums.failures) == len(images)):
+        raise unreadable(images, sums.failures)
+    read = np.flatnonzero(np.isfinite(rows[:, 0]))
+    channels = rows[read, 0].astype(int)
+    if len(set(channels)) > 1:
+        odd = read[channels != channels[0]][0]
+        msg = f"image [{odd}] has {int(rows[odd, 0])} channels, those before it {channels[0]}; give all the same"
+        raise ValueError(msg)
+    totals = [math.fsum(column) for column in rows[read, 1:].T]
+    mean = np.array(totals[1 : 1 + channels[0]]) / totals[0]
+    std = np.sqrt(np.maximum(np.array(totals[4 : 4 + channels[0]]) / totals[0] - mean**2, 0))
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def sums_store(images: ImageSequence, directory: Path | None) -> FeatureStore | None:
+    """Return the store of the sums of such images; None without a cache, or where their steps cannot be told."""
+    if directory is None:
+        return None
+    try:
+        return open_store(directory, {"channel sums": VERSION, **images.describe()}, "float64")
+    except UnknownCodeError as error:
+        warn_unknown(error)
+        return None
