@@ -12,6 +12,7 @@ import numpy as np
 from _machine import median_seconds, print_machine
 
 from skcnn import CNNFeatureExtractor
+from skcnn.cache._shards import open_shard
 from skcnn.images import as_image_sequence
 
 N_IMAGES, WIDTH, REPEATS = 50_000, 1280, 11
@@ -36,6 +37,12 @@ def wide_network() -> keras.Model:
     inputs = keras.Input((2, 2, 3))
     kernel = keras.initializers.RandomNormal(seed=0)
     return keras.Model(inputs, keras.layers.Dense(WIDTH, kernel_initializer=kernel)(keras.layers.Flatten()(inputs)))
+
+
+def verify(cache: Path) -> None:
+    """Compare all stored rows with their checksums, as each process does when it first reads them."""
+    for path in cache.rglob("shard-*.h5"):
+        open_shard(path, (WIDTH,), np.dtype("float32")).verify()
 
 
 def main() -> None:
@@ -70,6 +77,9 @@ def main() -> None:
                 files = [paths[row] for row in rows] if kind == "paths" else []
                 asking = median_seconds(lambda files=files: [os.stat(file) for file in files], REPEATS)
                 print(line + (f" {asking:.3f} s |" if files else " |"))
+        seconds = median_seconds(lambda: verify(cache), REPEATS)
+        size = features.nbytes / 1e9
+        print(f"\nVerifying the checksums of all rows, once in each process: {seconds:.3f} s ({size / seconds:.1f} GB/s)")
 
 
 if __name__ == "__main__":

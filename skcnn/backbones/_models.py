@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import sys
@@ -21,6 +22,11 @@ from skcnn.exceptions import BackboneError
 
 __all__ = ["FileBackbone", "ModelBackbone", "is_keras_model"]
 
+
+# Weights hardly compress; a network that was just built, of zeros in part, stays far below this.
+MAX_EXPANSION = 20
+HARMLESS_BYTES = 64 << 20
+MAX_CONFIG_BYTES = 32 << 20
 
 # Of models in memory: the state in which each was digested, and the digest.
 _digests: weakref.WeakKeyDictionary[Any, tuple[Hashable, str]] = weakref.WeakKeyDictionary()
@@ -76,7 +82,11 @@ class ModelBackbone(Backbone):
 
 
 class FileBackbone(Backbone):
-    """A ``.keras`` file. Loading it runs no code from it (Keras's safe mode).
+    """A ``.keras`` file, loaded in Keras's safe mode.
+
+    Archives that expand to many times their size, or whose weights point to other files, are refused. Beyond that a
+    file is as safe to load as the installed Keras makes it; the required version is not open to CVE-2025-1550 and
+    CVE-2025-8747. Load only files whose maker you trust.
 
     Parameters
     ----------
@@ -130,7 +140,10 @@ class FileBackbone(Backbone):
         """Read the architecture from the archive, without Keras."""
         try:
             with zipfile.ZipFile(self.path) as archive:
+                check_archive(archive, os.path.getsize(self.path))
                 return json.loads(archive.read("config.json"))
+        except BackboneError:
+            raise
         except Exception as error:  # a damaged archive leads to any
             raise BackboneError(f"{self.path!r} is no .keras file: {error!r}") from error
 
@@ -139,12 +152,68 @@ class FileBackbone(Backbone):
         import keras
 
         check_fixed_size(self.name, self.input_shape(), input_size)
+        check_weights(self.path)
         with quiet_build():
             try:
                 model = keras.saving.load_model(self.path, compile=False, safe_mode=True)
             except Exception as error:  # zip, h5py and deserialisation errors alike
                 raise BackboneError(f"{self.path!r} cannot be loaded by Keras: {error}") from error
         return check_graph(model)
+
+
+def check_archive(archive: zipfile.ZipFile, size: int) -> None:
+    """Refuse an archive that expands to far more than the weights of a network would.
+
+    Raises
+    ------
+    BackboneError
+    """
+    config = archive.getinfo("config.json").file_size
+    expanded = sum(entry.file_size for entry in archive.infolist())
+    if config > MAX_CONFIG_BYTES or expanded > max(HARMLESS_BYTES, MAX_EXPANSION * size):
+        msg = (
+            f"{archive.filename!r} has {size:,} bytes and would expand to {expanded:,} (its config.json to "
+            f"{config:,}), which no network does; it is not loaded"
+        )
+        raise BackboneError(msg)
+
+
+def check_weights(path: str) -> None:
+    """Refuse a ``.keras`` file whose weights expand to far more than the file holds, or point to other files.
+
+    Raises
+    ------
+    BackboneError
+    """
+    import h5py
+
+    size, expanded = os.path.getsize(path), 0
+    foreign: list[str] = []
+
+    def count(name: str, item: Any) -> None:
+        nonlocal expanded
+        if isinstance(item, h5py.Dataset):
+            expanded += item.nbytes
+            if item.external or item.is_virtual:
+                foreign.append(name)
+
+    def look(name: str, link: Any) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            foreign.append(name)
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            weights = io.BytesIO(archive.read("model.weights.h5"))
+        with h5py.File(weights, "r") as file:
+            file.visititems(count)
+            file.visititems_links(look)
+    except Exception as error:  # a damaged archive leads to any
+        raise BackboneError(f"{path!r} is no .keras file: {error!r}") from error
+    if foreign:
+        raise BackboneError(f"the weights of {path!r} point to other files ({foreign[0]!r} does); it is not loaded")
+    if expanded > max(HARMLESS_BYTES, MAX_EXPANSION * size):
+        msg = f"{path!r} has {size:,} bytes and its weights would take {expanded:,}, which no network does; "
+        raise BackboneError(f"{msg}it is not loaded")
 
 
 def is_input(layer: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from skcnn.datasets._bunch import label_text, listing, object_array
 from skcnn.datasets._open import resolve
-from skcnn.images import ImageSequence, as_image_sequence
+from skcnn.images import ImageSequence, as_image_sequence, is_url
 
 __all__ = ["Rows", "check_pixel_shape"]
 
@@ -56,7 +56,7 @@ class Rows:
     def add(self, name: str, image: Any, label: Any = None) -> None:
         """Take in one row, or note what is wrong with it."""
         try:
-            kind, source = read_cell(image, self.root, self.pixel_shape)
+            kind, source = read_cell(image, self.root, self.pixel_shape, remote=is_url(self.file))
             if self.labelled:
                 self.texts.append(label_text(label))
         except ValueError as error:
@@ -101,7 +101,7 @@ class Rows:
                 self.refuse(name, f"it holds {kind}, most rows hold {usual}; one table holds one kind of image")
 
 
-def read_cell(cell: Any, root: str, pixel_shape: tuple[int, ...] | None) -> tuple[str, Any]:
+def read_cell(cell: Any, root: str, pixel_shape: tuple[int, ...] | None, *, remote: bool = False) -> tuple[str, Any]:
     """Return the kind of image in a cell ("paths", "pixels" or "encoded images"), and the image as a source.
 
     Raises
@@ -124,7 +124,7 @@ def read_cell(cell: Any, root: str, pixel_shape: tuple[int, ...] | None) -> tupl
         return "pixels", flat_pixels(text.strip("[]").replace(",", " "), pixel_shape)
     if LOOKS_LIKE_PIXELS.match(text):
         raise ValueError(f"the image looks like pixels ({text[:20]}...); say their pixel_shape=(height, width)")
-    return "paths", resolve(text, root)
+    return "paths", resolve(text, root, remote=remote)
 
 
 def flat_pixels(text: str, pixel_shape: tuple[int, ...]) -> np.ndarray:

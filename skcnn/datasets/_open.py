@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+import ntpath
 import os
+import posixpath
 from collections.abc import Iterator
 from typing import IO, Any
 
 from skcnn.exceptions import ImageReadError
 from skcnn.images import is_url, read_url
+
+# Of fsspec.
+LOCAL_PROTOCOLS = {"file", "local"}
 
 __all__ = ["check_file", "folder_of", "open_text", "resolve"]
 
@@ -32,19 +37,53 @@ def folder_of(file: str, root: str | os.PathLike | None) -> str:
     return f"{protocol}://{path[: path.rfind('/') + 1]}"
 
 
-def resolve(path: str, root: str) -> str:
+def resolve(path: str, root: str, *, remote: bool = False) -> str:
     """Return a path that does not depend on where the table is; addresses are left alone.
+
+    Parameters
+    ----------
+    path : str
+        As the table gives it.
+    root : str
+        Folder or address that relative paths start from.
+    remote : bool, default=False
+        Whether the table came from an address; then it may not name files of this machine, except below a `root` that
+        is a folder of this machine.
+
+    Raises
+    ------
+    ValueError
+        When a remote table names a file of this machine.
 
     Examples
     --------
     >>> resolve("cat/1.jpg", "s3://bucket/pets"), resolve("https://example.org/1.jpg", "pets")
     ('s3://bucket/pets/cat/1.jpg', 'https://example.org/1.jpg')
     """
+    if remote and names_local_file(path, root):
+        msg = f"a table from an address may not name files of this machine, as {path!r} does; save the table here first"
+        raise ValueError(msg)
     if is_url(path) or os.path.isabs(path):
         return path
     if is_url(root):
         return root + ("" if root.endswith("/") else "/") + path
     return os.path.join(root, path)
+
+
+def names_local_file(path: str, root: str) -> bool:
+    """Whether a path in a table leads to a file of this machine that is not below `root`."""
+    if is_url(path):
+        return is_local_address(path)
+    if os.path.isabs(path) or ntpath.isabs(path) or ntpath.splitdrive(path)[0]:
+        return True
+    climbs = posixpath.normpath(path.replace("\\", "/")).split("/")[0] == ".."
+    return climbs and (not is_url(root) or is_local_address(root))
+
+
+def is_local_address(url: str) -> bool:
+    """Whether fsspec would read an address, or a link of a chain of them, from this machine's disk."""
+    links = url.split("::")
+    return "://" not in links[-1] or any(link.partition("://")[0].lower() in LOCAL_PROTOCOLS for link in links)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,10 @@ DECODE_VERSION = 1
 # A 24 x 7 thousand pixel panorama fits; what is larger is nearly always a decompression bomb.
 MAX_PIXELS = 178_956_970
 
-ORIENTATION_TAG, EXTRA_SAMPLES_TAG = 274, 338
+# Pixels that are laid over white at a time.
+BLEND_PIXELS = 1 << 18
+
+BITS_PER_SAMPLE_TAG, ORIENTATION_TAG, EXTRA_SAMPLES_TAG = 258, 274, 338
 # OpenCV turns these upright by itself and they have neither alpha nor palette to lose.
 OPAQUE_FORMATS = frozenset({"JPEG", "BMP"})
 JPEG_SCALES = (8, 4, 2)
@@ -132,6 +135,8 @@ def decode_any(data: bytes, header: Header) -> np.ndarray:
 
     if header.format == "PNG":
         check_png_chunks(data)
+    if header.format == "TIFF":
+        check_sample_size(data)
     pixels, kinds, blocks = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ImageReadError(f"the {header.format} data is cut short or damaged")
@@ -140,6 +145,17 @@ def decode_any(data: bytes, header: Header) -> np.ndarray:
     if header.format == "AVIF":
         return turn_avif(rgb, *avif_transforms(data))
     return turn_upright(rgb, exif_orientation(kinds, blocks))
+
+
+def check_sample_size(data: bytes) -> None:
+    """Refuse a TIFF of wide samples before it is decoded: in float64, four channels take 32 bytes a pixel."""
+    bits = tiff_tags(data).get(BITS_PER_SAMPLE_TAG, 1)
+    if bits > 16:
+        msg = (
+            f"the TIFF holds samples of {bits} bits, whose range is not fixed; read it with a library of your choice, "
+            "scale it to [0, 255] and pass the arrays"
+        )
+        raise ImageReadError(msg)
 
 
 def is_premultiplied(data: bytes, pixels: np.ndarray) -> bool:
@@ -188,9 +204,15 @@ def lay_over_white(rgba: np.ndarray) -> np.ndarray:
     -------
     ndarray of shape (height, width, 3), same dtype
     """
-    colour, opacity = rgba[..., :3].astype(np.float32), rgba[..., 3:].astype(np.float32) / 255
-    blended = colour * opacity + 255 * (1 - opacity)
-    return np.rint(blended).astype(np.uint8) if rgba.dtype == np.uint8 else blended
+    blended = np.empty((*rgba.shape[:2], 3), rgba.dtype)
+    # A few rows at a time: in float32 a whole image would take 16 times its size.
+    rows = max(1, BLEND_PIXELS // rgba.shape[1])
+    for top in range(0, len(rgba), rows):
+        strip = rgba[top : top + rows]
+        colour, opacity = strip[..., :3].astype(np.float32), strip[..., 3:].astype(np.float32) / 255
+        result = colour * opacity + 255 * (1 - opacity)
+        blended[top : top + rows] = np.rint(result) if rgba.dtype == np.uint8 else result
+    return blended
 
 
 def exif_orientation(kinds: Any, blocks: Any) -> int:

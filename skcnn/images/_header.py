@@ -13,6 +13,8 @@ __all__ = ["FORMATS", "Header", "avif_transforms", "check_png_chunks", "read_hea
 FORMATS = ("JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF", "AVIF", "JPEG 2000", "PNM")
 
 TIFF_WIDTH, TIFF_HEIGHT = 256, 257
+# Type of a tag -> size in bytes and struct code of one value.
+TIFF_INTEGERS = {3: (2, "H"), 4: (4, "I")}
 # Start-of-frame markers: C0-CF without DHT (C4), JPG (C8) and DAC (CC).
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Libjpeg skips FF 00 outside of the pixels; to read a length there would be to look for the frame elsewhere.
@@ -123,15 +125,23 @@ def webp_size(data: bytes) -> tuple[int, int]:
 
 
 def tiff_tags(data: bytes) -> dict[int, int]:
-    """Read the first directory of a TIFF (or of an EXIF block, which is one); a tag of another type than int is 0."""
+    """Read the first directory of a TIFF (or of an EXIF block, which is one).
+
+    Of a tag with several values the first counts; a tag of another type than int is 0.
+    """
     order = {b"II": "<", b"MM": ">"}[data[:2]]
     (offset,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, offset)
     tags: dict[int, int] = {}
     for index in range(count):
         at = offset + 2 + 12 * index
-        tag, kind = struct.unpack_from(order + "HH", data, at)
-        value = struct.unpack_from(order + {3: "H", 4: "I"}[kind], data, at + 8)[0] if kind in (3, 4) else 0
+        tag, kind, length = struct.unpack_from(order + "HHI", data, at)
+        value = 0
+        if kind in TIFF_INTEGERS:
+            size, code = TIFF_INTEGERS[kind]
+            # What does not fit into four bytes stands elsewhere.
+            place = at + 8 if length * size <= 4 else struct.unpack_from(order + "I", data, at + 8)[0]
+            (value,) = struct.unpack_from(order + code, data, place)
         # Of a tag that comes twice libtiff believes the first.
         tags.setdefault(tag, value)
     return tags

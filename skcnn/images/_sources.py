@@ -6,7 +6,8 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from stat import S_ISREG
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from skcnn.images._decode import lay_over_white
 __all__ = ["ArraySources", "BytesSources", "Content", "PathSources", "Recollection", "Sources", "is_url"]
 
 CHANNELS = (1, 3, 4)
+MAX_FILE_BYTES = 2 << 30
 BLANK = bytes(DIGEST_BYTES)
 
 
@@ -220,9 +222,13 @@ def absolute(paths: Iterable[str]) -> list[str]:
 def read_file(path: str) -> tuple[bytes, FileState]:
     """Read a file and the state that belongs to what was read."""
     try:
-        with open(path, "rb") as file:
-            state = FileState.of(os.fstat(file.fileno()))
-            return file.read(), state
+        with open(path, "rb", opener=open_at_once) as file:
+            stat = os.fstat(file.fileno())
+            if not S_ISREG(stat.st_mode):
+                raise ImageReadError("it is no regular file, but a device, a pipe or a socket")
+            return read_bounded(file, stat.st_size), FileState.of(stat)
+    except ImageReadError:
+        raise
     except FileNotFoundError as error:
         raise ImageReadError("there is no such file") from error
     except IsADirectoryError as error:
@@ -231,13 +237,27 @@ def read_file(path: str) -> tuple[bytes, FileState]:
         raise ImageReadError(f"it cannot be read: {error}") from error
 
 
+def open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_bounded(file: IO[bytes], expected: int = 0) -> bytes:
+    """Read a whole file, unless it is larger than any image; some files of the system have no end."""
+    if expected <= MAX_FILE_BYTES:
+        data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) <= MAX_FILE_BYTES:
+            return data
+    raise ImageReadError(f"it is larger than {MAX_FILE_BYTES:,} bytes, which is no image")
+
+
 def read_url(url: str) -> bytes:
     """Fetch an address through fsspec."""
     fsspec = import_optional("fsspec", purpose=f"reading {url!r}", install="fsspec")
     try:
         with fsspec.open(url, "rb") as file:
-            return file.read()
-    except ImportError:
+            return read_bounded(file)
+    except (ImportError, ImageReadError):
         raise
     except Exception as error:  # every fsspec backend brings errors of its own
         raise ImageReadError(f"it cannot be fetched: {error!r}") from error

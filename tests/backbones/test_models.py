@@ -1,4 +1,5 @@
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -424,7 +426,7 @@ def test_a_file_whose_weights_are_damaged(path, model):
     kernel = model.get_layer("scores").kernel.numpy().tobytes()
     damaged(path, lambda data: data.replace(kernel, bytes(len(kernel))))
     assert FileBackbone(path).input_shape() == (8, 8, 3)
-    with pytest.raises(BackboneError, match=r"mine\.keras' cannot be loaded by Keras: .*CRC"):
+    with pytest.raises(BackboneError, match=r"mine\.keras' is no .keras file: .*CRC"):
         FileBackbone(path).build()
 
 
@@ -534,3 +536,64 @@ def test_a_custom_layer_in_a_file_counts_by_its_code(tmp_path):
     keras.saving.get_custom_objects().pop("skcnn_tests>Scaled")
     with pytest.raises(BackboneError, match=r"own\.keras' uses \['skcnn_tests>Scaled'\], which are not registered"):
         FileBackbone(path).identity()
+
+
+# Files that would do harm ---------------------------------------------------------------------------------------------
+
+
+def rewritten(path, target, **members):
+    """Copy a .keras file with some members replaced, compressed."""
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in source.namelist():
+            archive.writestr(name, members.pop(name.replace(".", "_"), source.read(name)))
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return target
+
+
+def test_an_archive_that_expands_to_many_times_its_size_is_refused(path, tmp_path):
+    bomb = rewritten(path, tmp_path / "bomb.keras", padding=bytes(200 << 20))
+    assert os.path.getsize(bomb) < 1 << 20
+    with pytest.raises(BackboneError, match=r"bomb.keras' has .* bytes and would expand to 209,.*; it is not loaded"):
+        FileBackbone(bomb).identity()
+
+
+def test_a_configuration_of_many_megabytes_is_refused_unread(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(_models, "MAX_CONFIG_BYTES", 1000)
+    with pytest.raises(BackboneError, match=r"its config\.json to .*it is not loaded"):
+        FileBackbone(path).input_shape()
+
+
+def weights_with(path, change):
+    """Return the weights of a .keras file after a change to them."""
+    with zipfile.ZipFile(path) as archive:
+        buffer = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(buffer, "r+") as file:
+        change(file)
+    return buffer.getvalue()
+
+
+def test_weights_that_expand_to_many_times_their_size_are_refused(path, tmp_path):
+    weights = weights_with(path, lambda file: file.create_dataset("large", shape=(1 << 28,), dtype="f4", chunks=True))
+    bomb = rewritten(path, tmp_path / "bomb.keras", model_weights_h5=weights)
+    with pytest.raises(BackboneError, match=r"its weights would take 1,07.*, which no network does; it is not loaded"):
+        FileBackbone(bomb).build()
+
+
+def link(file):
+    file["stolen"] = h5py.ExternalLink("/etc/secret.h5", "/data")
+
+
+def external(file):
+    file.create_dataset("stolen", shape=(4,), dtype="u1", external=[("/etc/passwd", 0, 4)])
+
+
+@pytest.mark.parametrize("change", [link, external])
+def test_weights_that_point_to_other_files_are_refused(path, tmp_path, change):
+    spy = rewritten(path, tmp_path / "spy.keras", model_weights_h5=weights_with(path, change))
+    with pytest.raises(BackboneError, match=r"the weights of .* point to other files \('stolen' does\)"):
+        FileBackbone(spy).build()
+
+
+def test_a_file_that_was_only_compressed_is_loaded(path, tmp_path):
+    FileBackbone(rewritten(path, tmp_path / "compressed.keras")).build()

@@ -517,3 +517,61 @@ def test_verify_of_pixels_and_progress(table, capsys):
 def test_verify_that_leaves_nothing_raises(table):
     with pytest.raises(ImageReadError, match=r"2 of 2 images cannot be read"):
         table("gone.png,a", "memory://gone.png,b", verify=True)
+
+
+# Tables from elsewhere ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def remote_table():
+
+    def write(*images):
+        text = "image,label\n" + "".join(f"{image},a\n" for image in images)
+        fsspec.filesystem("memory").pipe("/evil/labels.csv", text.encode())
+        return "memory://evil/labels.csv"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "FILE:///etc/passwd",
+        "local:///etc/passwd",
+        "C:\\secret.png",
+        "C:secret.png",
+        "zip://a.png::file:///home/me/a.zip",
+        "simplecache://x::/home/me/a.png",
+    ],
+)
+@pytest.mark.parametrize("root", [None, "pictures"])
+def test_a_table_from_an_address_may_not_name_files_of_this_machine(remote_table, image, root):
+    with pytest.raises(ValueError, match="may not name files of this machine") as caught:
+        load_image_csv(remote_table("1.png", image), image_column="image", label_column="label", root=root)
+    assert "1.png" not in str(caught.value)
+
+
+@pytest.mark.parametrize("root", ["pictures", "file:///home/me/pictures"])
+def test_a_table_from_an_address_may_not_climb_out_of_the_root(remote_table, root):
+    with pytest.raises(ValueError, match="may not name files of this machine"):
+        load_image_csv(remote_table("cats/../../secret.png"), image_column="image", label_column="label", root=root)
+
+
+def test_a_table_from_an_address_names_images_there_and_below_a_root_here(remote_table):
+    table = remote_table("cat/1.png", "../dogs/2.png", "https://example.org/3.png")
+    data = load_image_csv(table, image_column="image", label_column="label")
+    assert data.paths.tolist() == [
+        "memory://evil/cat/1.png",
+        "memory://evil/../dogs/2.png",
+        "https://example.org/3.png",
+    ]
+    data = load_image_csv(remote_table("cat/1.png"), image_column="image", label_column="label", root="pictures")
+    assert data.paths.tolist() == [os.path.join("pictures", "cat/1.png")]
+
+
+def test_a_table_of_this_machine_may_name_any_file(tmp_path):
+    (tmp_path / "labels.csv").write_text("image,label\n/data/1.png,a\nfile:///data/2.png,b\n")
+    data = load_image_csv(tmp_path / "labels.csv", image_column="image", label_column="label")
+    assert data.paths.tolist() == ["/data/1.png", "file:///data/2.png"]

@@ -1,5 +1,8 @@
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from contextlib import suppress
 
@@ -200,7 +203,7 @@ def test_16_bit_alpha():
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
 def test_samples_without_a_fixed_range_are_refused(dtype, encode):
     data = encode(Image.fromarray(np.ones((4, 5), dtype)), "TIFF")
-    match = rf"the TIFF holds {np.dtype(dtype)} samples, whose range is not fixed; .* pass the arrays"
+    match = "the TIFF holds samples of 32 bits, whose range is not fixed; .* pass the arrays"
     with pytest.raises(ImageReadError, match=match):
         decode_image(data)
 
@@ -516,3 +519,62 @@ def test_grey_and_cmyk_can_be_reduced(photo, encode):
 def test_other_formats_are_never_reduced(format, photo, encode):
     data = encode(photo(400, 300), format)
     np.testing.assert_array_equal(decode_image(data, at_least=(10, 10)), decode_image(data))
+
+
+# Memory ---------------------------------------------------------------------------------------------------------------
+
+PEAK = """
+import sys
+from pathlib import Path
+from skcnn.exceptions import ImageReadError
+from skcnn.images import decode_image
+
+def peak():
+    return 1024 * int(next(line for line in Path("/proc/self/status").read_text().split("\\n") if "VmHWM" in line).split()[1])
+
+small, large = (Path(path).read_bytes() for path in sys.argv[1:3])
+try:
+    decode_image(small)  # loads what decoding needs
+except ImageReadError:
+    pass
+Path("/proc/self/clear_refs").write_text("5")
+before = peak()
+try:
+    decode_image(large)
+except ImageReadError as error:
+    print(error, file=sys.stderr)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="measures memory by /proc")
+@pytest.mark.parametrize(
+    ("suffix", "dtype", "channels", "limit"),
+    [
+        (".png", np.uint8, 4, 20),
+        (".png", np.uint16, 4, 28),
+        (".jpg", np.uint8, 3, 10),
+        (".tiff", np.float32, 3, 2),
+        (".tiff", np.float64, 3, 2),
+    ],
+)
+def test_bytes_for_each_pixel_while_decoding(tmp_path, suffix, dtype, channels, limit):
+    paths = []
+    for side in (16, 2048):
+        pixels = np.ones((side, side, channels), dtype)
+        pixels[::2] = 200
+        paths.append(tmp_path / f"{side}{suffix}")
+        assert cv2.imwrite(str(paths[-1]), pixels)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *map(str, paths)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert int(done.stdout) / 2048**2 < limit
+    assert ("whose range is not fixed" in done.stderr) == np.issubdtype(dtype, np.floating)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_an_image_laid_over_white_in_strips_is_the_same(monkeypatch, dtype):
+    rgba = np.random.default_rng(0).integers(0, 256, (37, 11, 4)).astype(dtype)
+    whole = lay_over_white(rgba)
+    monkeypatch.setattr("skcnn.images._decode.BLEND_PIXELS", 50)
+    np.testing.assert_array_equal(lay_over_white(rgba), whole)

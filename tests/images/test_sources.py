@@ -7,6 +7,7 @@ import pytest
 
 from skcnn.cache._digests import DigestMemo, digest_array, digest_bytes
 from skcnn.exceptions import ImageReadError, PreprocessingError
+from skcnn.images import _sources
 from skcnn.images._sources import (
     ArraySources,
     BytesSources,
@@ -231,3 +232,37 @@ def test_infinities_do_not_cancel_out():
 def test_not_numbers(dtype):
     with pytest.raises(ImageReadError, match=r"pixels are numbers, not (complex128|<U3|datetime64\[s\])"):
         check_pixels(np.zeros((2, 2), dtype))
+
+
+# Paths that are no files ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs devices")
+def test_a_device_is_no_image():
+    with pytest.raises(ImageReadError, match="it is no regular file, but a device, a pipe or a socket"):
+        PathSources(["/dev/zero"]).read(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.timeout(20)
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ImageReadError, match="it is no regular file"):
+        PathSources([str(tmp_path / "pipe.jpg")]).read(0)
+
+
+def test_a_file_larger_than_any_image_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr(_sources, "MAX_FILE_BYTES", 1000)
+    (tmp_path / "large").write_bytes(bytes(1001))
+    (tmp_path / "fits").write_bytes(bytes(1000))
+    with pytest.raises(ImageReadError, match="it is larger than 1,000 bytes, which is no image"):
+        PathSources([str(tmp_path / "large")]).read(0)
+    assert len(PathSources([str(tmp_path / "fits")]).read(0).data) == 1000
+
+
+def test_an_address_without_end_is_given_up(monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.setattr(_sources, "MAX_FILE_BYTES", 1000)
+    fsspec.filesystem("memory").pipe("/endless.jpg", bytes(5000))
+    with pytest.raises(ImageReadError, match="larger than 1,000 bytes"):
+        PathSources(["memory://endless.jpg"]).read(0)
