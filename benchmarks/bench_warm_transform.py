@@ -79,7 +79,9 @@ def main() -> None:
                 print(line + (f" {asking:.3f} s |" if files else " |"))
         seconds = median_seconds(lambda: verify(cache), REPEATS)
         size = features.nbytes / 1e9
-        print(f"\nVerifying the checksums of all rows, once in each process: {seconds:.3f} s ({size / seconds:.1f} GB/s)")
+        print(
+            f"\nVerifying the checksums of all rows, once in each process: {seconds:.3f} s ({size / seconds:.1f} GB/s)"
+        )
 
 
 if __name__ == "__main__":
