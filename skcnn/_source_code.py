@@ -2,8 +2,8 @@
 
 The rule errs on the side of computing again: the whole text of the file that defines a class or a function counts, and
 that of every module of the user's own which that file imports, directly or not; comments and blank lines do not.
-Installed packages stand for themselves by the file a class is defined in. Code without a file, typed at a prompt or in
-a notebook, counts by its byte code.
+Installed packages stand for themselves by the file a class is defined in. The code of a script, a prompt or a notebook
+counts by its byte code: joblib's workers get it by value, and must come to the same fingerprint without its file.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ TRUSTED = sys.stdlib_module_names | {"skcnn", "keras", "tensorflow"}
 LIBRARY_FOLDERS = tuple(
     os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
+MAIN_MODULES = {"__main__", "__mp_main__"}
 LIBRARY_NAMES = {"site-packages", "dist-packages"}
-# Written by `dataclass` from the fields, which a step describes by themselves.
+# Of a dataclass these are made from its fields, which a step describes by themselves, or change no pixel.
 GENERATED = {"__init__", "__repr__", "__eq__", "__hash__", "__setattr__", "__delattr__", "__replace__"}
 DIGEST_BYTES = 16
 
@@ -98,33 +99,36 @@ class CodeWalk:
     def _visit_class(self, kind: type) -> None:
         if is_trusted(kind.__module__):
             return
-        module = sys.modules.get(kind.__module__)
-        file = getattr(module, "__file__", None)
-        # A worker process gets the classes of a script by value; its own __main__ is another file.
-        if file and kind.__module__ not in ("__main__", "__mp_main__"):
+        file = file_of_module(kind.__module__)
+        if file:
             self._add_file(file)
-        self.parts.append(kind.__qualname__)
+        self.parts.append(kind.__name__)  # a worker loses the rest of the qualified name
+        is_dataclass = "__dataclass_fields__" in vars(kind)
         for name, value in sorted(vars(kind).items()):
+            if is_dataclass and name in GENERATED:
+                continue
             function = function_of(value)
             if function is None:
                 if isinstance(value, PLAIN) and not name.startswith("__"):
                     self.parts.append(f"{name}={value!r}")
-            elif not (name in GENERATED and function.__code__.co_filename == "<string>"):
+            else:
                 self.visit(function)
 
     def _visit_function(self, function: types.FunctionType) -> None:
         wrapped = getattr(function, "__wrapped__", None)
         if wrapped is not None:
             self.visit(wrapped)
-        path = function.__code__.co_filename
-        if is_library(path):
+        if is_library(function.__code__.co_filename):
             return
-        has_file = os.path.isfile(path)
-        if has_file:
-            self._add_file(path)
+        path = source_file(function)
         # What runs may be older than the file: the module was imported before the file was edited.
         key = code_key(function.__code__)
-        place = compiled(*stamp(path)).get(key) if has_file else None
+        place = None
+        if path:
+            self._add_file(path)
+            place = compiled(*stamp(path)).get(key)
+        else:
+            self._add_imports(function)
         self.parts.append(f"{function.__qualname__} {key if place is None else place}")
         owner = function.__qualname__
         self.parts.append(repr(self._value(function.__defaults__, owner)))
@@ -140,7 +144,7 @@ class CodeWalk:
             try:
                 self.parts.append(f"{name}={self._value(value, f'{owner} ({name})')!r}")
             except UnknownCodeError:
-                if not has_file:  # else the file says how it was made
+                if not path:  # else the file says how it was made
                     raise
 
     def _value(self, value: Any, owner: str) -> Any:
@@ -161,10 +165,17 @@ class CodeWalk:
             return "module", value.__name__
         if isinstance(value, (type, types.FunctionType, types.MethodType)):
             self.visit(value)
-            return type(value).__name__, value.__qualname__
+            return type(value).__name__, value.__name__
         if isinstance(value, (types.BuiltinFunctionType, np.ufunc)):
             return "builtin", value.__name__
         raise UnknownCodeError(f"{owner} depends on a {type(value).__name__}, whose value cannot be told")
+
+    def _add_imports(self, function: types.FunctionType) -> None:
+        """Take in the modules of the user's own that are imported inside a function without a file."""
+        for name in names_used(function.__code__) - function.__globals__.keys():
+            file = module_file(name, os.getcwd())
+            if file:
+                self._add_file(file)
 
     def _add_file(self, path: str) -> None:
         """Take in a file and, if it is the user's own, every file of the user's own that it imports."""
@@ -198,6 +209,23 @@ def is_own_file(path: str | None) -> bool:
 def is_skcnn(path: str) -> bool:
     """Whether a file belongs to this package, which may be installed in editable form."""
     return os.path.realpath(path).startswith(os.path.dirname(os.path.realpath(__file__)) + os.sep)
+
+
+def file_of_module(name: str) -> str | None:
+    """Return the file of a module; None for what runs as the main program."""
+    if name in MAIN_MODULES:
+        return None
+    # A class may come to a worker process by value, whose module is not imported there.
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    return loaded or module_file(name, os.getcwd())
+
+
+def source_file(function: types.FunctionType) -> str | None:
+    """Return the file that a function is defined in; None for the main program and for what has no file."""
+    if function.__module__ in MAIN_MODULES:
+        return None
+    path = function.__code__.co_filename
+    return path if os.path.isfile(path) else file_of_module(function.__module__ or "")
 
 
 def function_of(attribute: Any) -> types.FunctionType | None:

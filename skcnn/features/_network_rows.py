@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from skcnn.backbones import Network, Runner
-from skcnn.exceptions import ImageReadError, PreprocessingError
+from skcnn.exceptions import PreprocessingError
 from skcnn.images import ToGrey
 from skcnn.images._cached_rows import RowMaker
 
@@ -32,19 +32,15 @@ class NetworkRows(RowMaker):
         self._is_first_batch = True
 
     def prepare(self, pixels: np.ndarray, name: str) -> np.ndarray:
-        """Give an image the network's channels; refuse NaN, and pixels outside [0, 255] where it normalises them.
+        """Give an image the network's channels; refuse pixels outside [0, 255] where it normalises them.
 
         Raises
         ------
-        ImageReadError
-            When a step made NaN or infinite pixels.
         PreprocessingError
             When the network normalises pixels in [0, 255], and these were centred before or are of more than 8 bits.
         """
         if pixels.dtype != np.uint8:
             pixels = pixels.astype(np.float32, copy=False)
-            if not np.isfinite(pixels.sum(dtype=np.float64)):
-                raise ImageReadError("the steps made NaN or infinite pixels of it")
             low, high = float(pixels.min()), float(pixels.max())
             # Steps that interpolate may exceed 255 by a rounding error.
             if self.network.normalises and (low < 0 or high > 256):

@@ -34,7 +34,7 @@ class RowMaker(ABC):
 
         Parameters
         ----------
-        pixels : ndarray of shape (height, width, 1 | 3), uint8 or float32
+        pixels : ndarray of shape (height, width, 1 | 3), uint8 or float, finite
         name : str
             What to call the image in messages.
 
@@ -192,8 +192,12 @@ class CachedRows:
             stored = self._find(content.digest)
             if stored is not None:
                 return Loaded(index, content.digest, stored=stored)
+            pixels = self.images.decode(content)
+            # A sum is NaN or infinite when any pixel is, and costs no array of booleans.
+            if pixels.dtype != np.uint8 and not np.isfinite(pixels.sum(dtype=np.float64)):
+                return Loaded(index, error="the steps made NaN or infinite pixels of it")
             name = f"image [{index}] {self.images.sources.name(index)}"
-            return Loaded(index, content.digest, self.maker.prepare(self.images.decode(content), name))
+            return Loaded(index, content.digest, self.maker.prepare(pixels, name))
         except ImageReadError as error:
             return Loaded(index, error=str(error))
 

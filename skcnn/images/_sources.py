@@ -42,10 +42,12 @@ class Recollection:
 
     Parameters
     ----------
-    entries : sequence of (FileState or None, bytes or None)
-        State and digest of each image when it was last read.
+    digests : sequence of bytes or None
+        Digest of each image when it was last read.
+    states : sequence of FileState or None, default=None
+        State of each file at that time; None where images are no files, and cannot change.
     paths : sequence of str, default=None
-        The files, where the images are files; what is not a file cannot change.
+        The files.
 
     Attributes
     ----------
@@ -54,19 +56,26 @@ class Recollection:
         Which rows of `digests` hold one.
     """
 
-    def __init__(self, entries: Sequence[tuple[FileState | None, bytes | None]], paths: Sequence[str] | None = None):
-        self._entries = entries
+    def __init__(
+        self,
+        digests: Sequence[bytes | None],
+        states: Sequence[FileState | None] | None = None,
+        paths: Sequence[str] | None = None,
+    ):
+        self._states = states
         self._paths = paths
-        joined = b"".join([digest or BLANK for _, digest in entries])
-        self.digests = np.frombuffer(joined, np.uint8).reshape(-1, DIGEST_BYTES)
-        self.known = np.array([digest is not None for _, digest in entries], bool)
+        self.known = np.ones(len(digests), bool)
+        if None in digests:  # in a warm run all are known, and this is most of what it does
+            self.known = np.array([digest is not None for digest in digests], bool)
+            digests = [digest or BLANK for digest in digests]
+        self.digests = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)  # type: ignore[arg-type]
 
     def holds(self, rows: np.ndarray) -> np.ndarray:
         """Return a mask of the images at `rows` (n_rows,) that still have the digests they had."""
-        if self._paths is None:
+        if self._paths is None or self._states is None:
             return self.known[rows]
-        paths, entries, indices = self._paths, self._entries, rows.tolist()
-        return unchanged_files([paths[index] for index in indices], [entries[index][0] for index in indices])
+        paths, states, indices = self._paths, self._states, rows.tolist()
+        return unchanged_files([paths[index] for index in indices], [states[index] for index in indices])
 
 
 class Sources(ABC):
@@ -95,7 +104,7 @@ class Sources(ABC):
 
     def recall(self, memo: DigestMemo | None) -> Recollection:
         """Return what is known of the digests without reading, or even looking at, any image."""
-        return Recollection([(None, None)] * len(self))
+        return Recollection([None] * len(self))
 
 
 class _ItemSources(Sources):
@@ -135,10 +144,14 @@ class BytesSources(_ItemSources):
         return Content(data, self._digests[index])
 
     def recall(self, memo: DigestMemo | None) -> Recollection:
-        for index, digest in enumerate(self._digests):
-            if digest is None:
-                self._digests[index] = known_contents.recall(self.items[index])
-        return Recollection([(None, digest) for digest in self._digests])
+        digests = self._digests.tolist()
+        if None in digests:
+            digests = [
+                known_contents.recall(data) if digest is None else digest
+                for data, digest in zip(self.items, digests, strict=True)
+            ]
+            self._digests[:] = digests
+        return Recollection(digests)
 
 
 class PathSources(_ItemSources):
@@ -163,7 +176,8 @@ class PathSources(_ItemSources):
         if memo is None:
             return super().recall(memo)
         paths = absolute(self.items)
-        return Recollection(memo.recall(paths), paths)
+        entries = memo.recall(paths)
+        return Recollection([digest for _, digest in entries], [state for state, _ in entries], paths)
 
 
 class ArraySources(Sources):
@@ -199,7 +213,7 @@ class ArraySources(Sources):
         return Content(pixels, known_contents.digest(pixels))
 
     def recall(self, memo: DigestMemo | None) -> Recollection:
-        return Recollection([(None, self._recall(array)) for array in self.arrays])
+        return Recollection([self._recall(array) for array in self.arrays])
 
     def _recall(self, array: Any) -> bytes | None:
         """Return the digest of an image that this process has digested before; an array may have been changed since."""

@@ -851,6 +851,53 @@ def test_an_edited_helper_of_a_step_brings_no_old_rows_back(tmp_path, image_path
     assert misses == str(len(image_paths))
 
 
+SCRIPT = """
+import os, sys
+from dataclasses import dataclass
+from pathlib import Path
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from skcnn import CNNFeatureExtractor
+from skcnn.images import Step, as_image_sequence
+
+DIVISOR = 2
+
+def amount(image):
+    return image // DIVISOR
+
+@dataclass(frozen=True)
+class Dim(Step):
+    def __call__(self, image):
+        return amount(image)
+
+def make_other():
+    @dataclass(frozen=True)
+    class Dim(Step):
+        def __call__(self, image):
+            return image // 4
+    return Dim()
+
+if __name__ == "__main__":
+    for step in (Dim(), make_other()):
+        images = as_image_sequence(sys.argv[1:]).with_step(step)
+        extractor = CNNFeatureExtractor(weights=None, input_size=32, engine="keras")
+        extractor.fit_transform(images)
+        labels = np.arange(len(images)) % 2
+        cross_val_score(make_pipeline(extractor, LogisticRegression()), images, labels, cv=2, n_jobs=2)
+    print(len({shard.parent for shard in Path(os.environ["SKCNN_CACHE_DIR"]).rglob("shard-*.h5")}))
+"""
+
+
+def test_workers_find_what_a_script_with_steps_of_its_own_has_stored(tmp_path, image_paths, private_cache):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, str(tmp_path / "script.py"), *image_paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
+    assert done.stdout.split() == ["2"]
+    assert stored_rows(private_cache) == 2 * len(image_paths)
+
+
 def make_step(lock):
     @dataclass(frozen=True)
     class Locked(Step):

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 
 from skcnn import AspectAwareResize, ImageSequence, MeanSubtract
 from skcnn.exceptions import ImageReadError
-from skcnn.images import Crop, SubtractMean, as_image_sequence
+from skcnn.images import SubtractMean, as_image_sequence
 from skcnn.images._mean import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -251,43 +250,3 @@ def test_two_fits_do_not_mix(image_paths):
     mean = MeanSubtract(std=True).fit(image_paths[:4])
     mean.fit(image_paths[4:])
     np.testing.assert_array_equal(mean.mean_, MeanSubtract().fit(image_paths[4:]).mean_)
-
-
-# Kept sums ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_search_decodes_each_image_once(image_paths, decodes, later):
-    folds = list(KFold(3, shuffle=True, random_state=0).split(image_paths))
-    expected = MeanSubtract(std=True, cache=None).fit([image_paths[i] for i in folds[0][0]])
-    decodes.clear()
-    for _ in range(5):
-        for train, _ in folds:
-            learned = MeanSubtract(std=True).fit([image_paths[i] for i in train])
-            if train is folds[0][0]:
-                np.testing.assert_array_equal(learned.mean_, expected.mean_)
-                np.testing.assert_array_equal(learned.std_, expected.std_)
-    assert len(decodes) == len(image_paths)
-
-
-def test_the_order_of_the_images_changes_no_bit(image_paths):
-    one, other = (MeanSubtract(std=True).fit(paths) for paths in (image_paths, image_paths[::-1]))
-    np.testing.assert_array_equal(one.mean_, other.mean_)
-    np.testing.assert_array_equal(one.std_, other.std_)
-
-
-def test_other_steps_have_other_sums(image_paths):
-    images = as_image_sequence(image_paths)
-    whole = MeanSubtract().fit(images).mean_
-    cropped = MeanSubtract().fit(images.with_step(Crop(0, 0, 10, 10))).mean_
-    np.testing.assert_array_equal(cropped, MeanSubtract(cache=None).fit(images.with_step(Crop(0, 0, 10, 10))).mean_)
-    assert (cropped != whole).any()
-
-
-def test_without_a_cache_nothing_is_written(image_paths, private_cache):
-    MeanSubtract(cache=None).fit(image_paths)
-    assert not private_cache.exists()
-
-
-def test_progress_is_shown_on_request(image_paths, capsys):
-    MeanSubtract(verbose=1).fit(image_paths)
-    assert "averaging channels" in capsys.readouterr().err

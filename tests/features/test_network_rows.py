@@ -1,0 +1,41 @@
+"""What a network accepts of an image before it runs."""
+
+import numpy as np
+import pytest
+
+from skcnn.backbones import Network, resolve_backbone
+from skcnn.exceptions import PreprocessingError
+from skcnn.features._network_rows import NetworkRows
+
+
+@pytest.fixture
+def rows():
+    network = Network(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
+    return NetworkRows(network, "keras")
+
+
+def test_grey_becomes_three_equal_channels(rows):
+    grey = np.arange(1024, dtype=np.uint8).reshape(32, 32, 1)
+    prepared = rows.prepare(grey, "image [0]")
+    assert prepared.dtype == np.uint8
+    np.testing.assert_array_equal(prepared, np.repeat(grey, 3, axis=2))
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 255), (0, 257), (-120, 130)])
+def test_pixels_outside_of_the_range_are_named(rows, low, high):
+    pixels = np.full((32, 32, 3), 100.0)
+    pixels[0, 0], pixels[1, 1] = low, high
+    with pytest.raises(PreprocessingError, match=rf"got pixel values from {low} to {high} in image \[7\] cat.jpg"):
+        rows.prepare(pixels, "image [7] cat.jpg")
+
+
+def test_a_rounding_error_above_255_is_none(rows):
+    assert rows.prepare(np.full((32, 32, 3), 255.0001), "image [0]").dtype == np.float32
+
+
+def test_only_a_first_batch_that_is_scaled_altogether_is_refused(rows):
+    dark, light = np.full((32, 32, 3), 0.5, np.float32), np.full((32, 32, 3), 200, np.float32)
+    with pytest.raises(PreprocessingError, match="no pixel value above 0.5"):
+        rows.run([dark, dark])
+    assert rows.run([dark, light]).shape == (2, 1280)
+    assert rows.run([dark]).shape == (1, 1280)
