@@ -42,9 +42,9 @@ def run_keras(folder: Path) -> tuple[float, np.ndarray]:
     """The script a user would write: a dataset from the folder, the network with its normalisation, predict."""
     import keras
 
-    from skcnn.backbones import Network, resolve_backbone
+    from skcnn.backbones import FrozenNetwork, resolve_backbone
 
-    model = Network(resolve_backbone("efficientnet_lite0")).build()
+    model = FrozenNetwork(resolve_backbone("efficientnet_lite0")).build()
 
     def dataset():
         return keras.utils.image_dataset_from_directory(
@@ -76,7 +76,7 @@ def run_limit(folder: Path, precision: str, decode: str) -> tuple[float, np.ndar
     """Decode and resize alone on all cores, then the compiled network alone on ready-made batches: times added."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from skcnn.backbones import Network, OpenVINORunner, resolve_backbone
+    from skcnn.backbones import FrozenNetwork, OpenVINORunner, resolve_backbone
     from skcnn.datasets import load_image_folder
     from skcnn.images import ResizeCrop, decode_image
 
@@ -89,7 +89,7 @@ def run_limit(folder: Path, precision: str, decode: str) -> tuple[float, np.ndar
     with ThreadPoolExecutor(os.cpu_count()) as executor:
         list(executor.map(load, paths[:64]))
         decoding, images = timed(lambda: list(executor.map(load, paths)))
-    runner = OpenVINORunner(Network(resolve_backbone("efficientnet_lite0")).build(), precision)
+    runner = OpenVINORunner(FrozenNetwork(resolve_backbone("efficientnet_lite0")).build(), precision)
     pixels = np.stack(images)
     runner.run(pixels[:64])
     batches = [pixels[start : start + 256] for start in range(0, len(pixels), 256)]

@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from skcnn import CNNFeatureExtractor
-from skcnn.backbones import Network, resolve_backbone
+from skcnn.backbones import FrozenNetwork, resolve_backbone
 from skcnn.datasets import load_image_folder
 
 GRID = {"clf__C": [0.001, 0.01, 0.1, 1, 10, 100]}
@@ -61,7 +61,7 @@ def main() -> None:
     print("### Grid search over 6 values of C, 5 folds, from paths, cold; half of Flowers-17 (680 images)\n")
     print_machine()
     # Both engines are loaded before any clock starts, as a notebook that has run once has them.
-    network = Network(resolve_backbone("efficientnet_lite0"))
+    network = FrozenNetwork(resolve_backbone("efficientnet_lite0"))
     MODEL = network.build()
     MODEL.predict_on_batch(np.zeros((32, 224, 224, 3), np.float32))
     network.load().run(np.zeros((32, 224, 224, 3), np.uint8))

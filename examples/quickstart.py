@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import Pipeline
 
 from skcnn import AspectAwareResize, CNNFeatureExtractor, make_rank_k_scorer, rank_k_accuracy_score
-from skcnn.backbones import Network, resolve_backbone
+from skcnn.backbones import FrozenNetwork, resolve_backbone
 from skcnn.datasets import load_digits_images, load_image_folder
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     data = load_image_folder(arguments.folder, verify=True) if arguments.folder else every_third(load_digits_images())
     print_summary(data)
 
-    side = Network(resolve_backbone(arguments.backbone)).input_shape[:2]
+    side = FrozenNetwork(resolve_backbone(arguments.backbone)).input_shape[:2]
     features = CNNFeatureExtractor(arguments.backbone, verbose=1)
     pipe = Pipeline(
         [("resize", AspectAwareResize(side)), ("features", features), ("clf", LogisticRegression(max_iter=1000))]

@@ -126,7 +126,7 @@ class CodeWalk:
         place = None
         if path:
             self._add_file(path)
-            place = compiled(*stamp(path)).get(key)
+            place = functions_of_file(*file_state(path)).get(key)
         else:
             self._add_imports(function)
         self.parts.append(f"{function.__qualname__} {key if place is None else place}")
@@ -184,7 +184,7 @@ class CodeWalk:
             path = pending.pop()
             if path in self.files or not path.endswith(".py") or not os.path.isfile(path):
                 continue
-            digest, imports = read_module(*stamp(path))
+            digest, imports = read_module(*file_state(path))
             self.files[path] = digest
             if is_own_file(path):
                 pending += [file for name in imports if (file := module_file(name, path))]
@@ -255,14 +255,14 @@ def stable_repr(const: Any) -> str:
     return f"({','.join(map(stable_repr, const))})" if isinstance(const, tuple) else repr(const)
 
 
-def stamp(path: str) -> tuple[str, int, int]:
+def file_state(path: str) -> tuple[str, int, int]:
     """Return what tells the state of a file from a later one."""
     stat = os.stat(path)
     return path, stat.st_mtime_ns, stat.st_size
 
 
 @functools.lru_cache(maxsize=512)
-def compiled(path: str, mtime_ns: int, size: int) -> dict[str, int]:
+def functions_of_file(path: str, mtime_ns: int, size: int) -> dict[str, int]:
     """Return, for the key of each function that a file defines, which of those of its name it is: 0, 1, ..."""
     try:
         module = compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)
@@ -270,18 +270,18 @@ def compiled(path: str, mtime_ns: int, size: int) -> dict[str, int]:
         return {}
     places: dict[str, int] = {}
     counts: Counter[str] = Counter()
-    for code in nested(module):
+    for code in code_objects_within(module):
         places.setdefault(code_key(code), counts[code.co_name])
         counts[code.co_name] += 1
     return places
 
 
-def nested(code: types.CodeType) -> Iterator[types.CodeType]:
+def code_objects_within(code: types.CodeType) -> Iterator[types.CodeType]:
     """Yield the code objects inside a code object, at any depth."""
     for const in code.co_consts:
         if isinstance(const, types.CodeType):
             yield const
-            yield from nested(const)
+            yield from code_objects_within(const)
 
 
 @functools.lru_cache(maxsize=512)

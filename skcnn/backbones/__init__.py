@@ -4,7 +4,7 @@ from skcnn.backbones._backbone import Backbone
 from skcnn.backbones._checkpoint import read_torch_checkpoint
 from skcnn.backbones._graph import LayerInfo, LayerTable, layers, separating_layers
 from skcnn.backbones._models import is_keras_model
-from skcnn.backbones._network import POOLINGS, Network, loaded_networks, unload_networks
+from skcnn.backbones._network import POOLINGS, FrozenNetwork, loaded_networks, unload_networks
 from skcnn.backbones._openvino import OpenVINORunner
 from skcnn.backbones._registry import backbone_names, resolve_backbone
 from skcnn.backbones._runner import Runner
@@ -18,7 +18,7 @@ __all__ = [
     "KerasRunner",
     "LayerInfo",
     "LayerTable",
-    "Network",
+    "FrozenNetwork",
     "OpenVINORunner",
     "Runner",
     "backbone_names",

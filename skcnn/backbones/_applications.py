@@ -81,7 +81,7 @@ class ApplicationBackbone(Backbone):
                     weights=weights, include_top=False, input_shape=(height, width, 3)
                 )
             except Exception as error:  # Keras raises a bare Exception when a download fails
-                raise BackboneError(f"{self.name} cannot be built: {error}{self._advice(error)}") from error
+                raise BackboneError(f"{self.name} cannot be built: {error}{self._download_hint(error)}") from error
         if self._file and load_weights:
             self._load_file(model)
         elif weights is None and load_weights:
@@ -107,7 +107,7 @@ class ApplicationBackbone(Backbone):
             msg = f"{self._file!r} does not hold the weights of {self.name} without its top: {reason}"
             raise BackboneError(msg) from error
 
-    def _advice(self, error: Exception) -> str:
+    def _download_hint(self, error: Exception) -> str:
         if "URL" not in str(error):
             return ""
         return ". Without a network, pass weights='<file>' or use the packaged backbone 'efficientnet_lite0'"

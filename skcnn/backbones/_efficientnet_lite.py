@@ -206,19 +206,19 @@ def load_efficientnet_lite_weights(model: keras.Model, tensors: dict[str, np.nda
     values = {}
     for name, variable in targets.items():
         if name not in tensors:
-            raise _another_architecture(model, f"it has no tensor {name!r} for the weight {variable.path!r}")
+            raise _wrong_architecture_error(model, f"it has no tensor {name!r} for the weight {variable.path!r}")
         values[name] = _to_keras_layout(tensors[name], depthwise="depthwise" in name)
         if values[name].shape != tuple(variable.shape):
             got = f"tensor {name!r} of shape {tensors[name].shape}"
-            raise _another_architecture(model, f"{got} does not fit the weight of shape {tuple(variable.shape)}")
+            raise _wrong_architecture_error(model, f"{got} does not fit the weight of shape {tuple(variable.shape)}")
     surplus = [name for name in tensors if name not in targets and not name.endswith(".num_batches_tracked")]
     if surplus:
-        raise _another_architecture(model, f"{len(surplus)} of its tensors have no place, such as {surplus[0]!r}")
+        raise _wrong_architecture_error(model, f"{len(surplus)} of its tensors have no place, such as {surplus[0]!r}")
     for name, variable in targets.items():
         variable.assign(values[name])
 
 
-def _another_architecture(model: keras.Model, reason: str) -> CheckpointError:
+def _wrong_architecture_error(model: keras.Model, reason: str) -> CheckpointError:
     return CheckpointError(
         f"the checkpoint holds the weights of another architecture than {model.name!r}: {reason}. "
         f"packaged_checkpoint({model.name!r}) finds the right file."

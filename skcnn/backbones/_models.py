@@ -197,7 +197,7 @@ def check_weights(path: str) -> None:
             if item.external or item.is_virtual:
                 foreign.append(name)
 
-    def look(name: str, link: Any) -> None:
+    def note_external_link(name: str, link: Any) -> None:
         if isinstance(link, h5py.ExternalLink):
             foreign.append(name)
 
@@ -206,7 +206,7 @@ def check_weights(path: str) -> None:
             weights = io.BytesIO(archive.read("model.weights.h5"))
         with h5py.File(weights, "r") as file:
             file.visititems(count)
-            file.visititems_links(look)
+            file.visititems_links(note_external_link)
     except Exception as error:  # a damaged archive leads to any
         raise BackboneError(f"{path!r} is no .keras file: {error!r}") from error
     if foreign:

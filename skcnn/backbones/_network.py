@@ -20,7 +20,7 @@ from skcnn.backbones._runner import Runner
 from skcnn.backbones._runners import make_runner
 from skcnn.exceptions import BackboneError
 
-__all__ = ["POOLINGS", "Cut", "Network", "loaded_networks", "unload_networks"]
+__all__ = ["POOLINGS", "Cut", "FrozenNetwork", "loaded_networks", "unload_networks"]
 
 POOLINGS = ("avg", "max", "flatten", None)
 # Part of every fingerprint: raise a version where `pool` would give other values.
@@ -41,7 +41,7 @@ class Cut(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Network:
+class FrozenNetwork:
     """Pixels in, pooled activations of one layer out.
 
     Parameters
@@ -90,7 +90,7 @@ class Network:
         """The backbone's identity when this was first asked; `load` compares it with what it loaded."""
         return self.backbone.identity()
 
-    def question(self) -> dict[str, Any]:
+    def cut_key(self) -> dict[str, Any]:
         """Return what `cut` depends on, as JSON types: its answer can be kept under that."""
         return {"backbone": self.identity, "layer": self.layer, "input_shape": list(self.input_shape)}
 
@@ -151,7 +151,7 @@ class Network:
         import keras
 
         check_choice("pooling", self.pooling, POOLINGS)
-        leave_threads_to_others()
+        limit_tensorflow_threads()
         model = self.backbone.build(self.input_size)
         output = output_of(model, find_layer(model, self.backbone, self.layer))
         with quiet_build():
@@ -176,7 +176,7 @@ def check_finite_weights(model: Any, name: str) -> None:
         raise BackboneError(msg)
 
 
-def leave_threads_to_others() -> None:
+def limit_tensorflow_threads() -> None:
     """Hold TensorFlow to the threads that are left to this process, where joblib or the user left it fewer than all."""
     import joblib
     import keras

@@ -13,7 +13,7 @@ from skcnn.backbones._runner import Runner
 __all__ = ["OpenVINORunner"]
 
 # Few images at a time, so that their activations stay in a core's cache.
-PIECE = 4
+CHUNK_IMAGES = 4
 PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
@@ -58,8 +58,8 @@ class OpenVINORunner(Runner):
             queue = self._queue(batch.dtype)
             queue.set_callback(lambda request, rows: np.copyto(out[rows], request.get_output_tensor().data))
             try:
-                for start in range(0, len(batch), PIECE):
-                    rows = slice(start, start + PIECE)
+                for start in range(0, len(batch), CHUNK_IMAGES):
+                    rows = slice(start, start + CHUNK_IMAGES)
                     queue.start_async({0: np.ascontiguousarray(batch[rows])}, rows)
             finally:
                 queue.wait_all()

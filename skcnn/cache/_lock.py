@@ -81,10 +81,12 @@ def wait_for(lock: FileLock, heartbeat: Path) -> None:
             if beat != last:
                 last, since = beat, time.monotonic()
             elif time.monotonic() - since > STALLED_SECONDS:
-                msg = f"{holder(heartbeat)} holds its writer lock, but has not moved for {STALLED_SECONDS:.0f} seconds"
+                holder = holder_name(heartbeat)
+                msg = f"{holder} holds its writer lock, but has not moved for {STALLED_SECONDS:.0f} seconds"
                 raise WriterStalledError(msg) from None
             if not announced:
-                logger.warning("waiting for %s, which is filling the store %s", holder(heartbeat), heartbeat.parent)
+                holder = holder_name(heartbeat)
+                logger.warning("waiting for %s, which is filling the store %s", holder, heartbeat.parent)
                 announced = True
 
 
@@ -117,7 +119,7 @@ def last_beat(heartbeat: Path) -> int:
         return 0
 
 
-def holder(heartbeat: Path) -> str:
+def holder_name(heartbeat: Path) -> str:
     """Name the process that holds the lock."""
     try:
         return heartbeat.read_text(encoding="utf-8") or "another process"

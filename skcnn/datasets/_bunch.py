@@ -12,7 +12,7 @@ import numpy as np
 
 from skcnn._progress import progress_bar
 from skcnn.exceptions import ImageReadError
-from skcnn.images import ImageSequence, as_image_sequence, unreadable
+from skcnn.images import ImageSequence, as_image_sequence, unreadable_error
 
 if TYPE_CHECKING:
     from sklearn.utils import Bunch
@@ -66,7 +66,7 @@ def make_bunch(
         keep = np.ones(len(images), bool)
         keep[list(failures)] = False
         lost = [] if targets is None else sorted(set(targets[~keep].tolist()) - set(targets[keep].tolist()))
-        warnings.warn(rejection(rejected, len(images), lost), UserWarning, stacklevel=3)
+        warn_rejected(rejected, len(images), lost)
         images, targets = images[keep], None if targets is None else targets[keep]
     target_names = None if targets is None else np.unique(targets)
     return Bunch(paths=images, labels=targets, target_names=target_names, rejected=rejected)
@@ -82,18 +82,20 @@ def find_failures(images: np.ndarray | ImageSequence, verbose: int | bool) -> di
                 failures[index] = str(image)
             bar.update()
     if len(failures) == len(sequence):
-        raise unreadable(sequence, failures)
+        raise unreadable_error(sequence, failures)
     return failures
 
 
-def rejection(rejected: list[tuple[str, str]], n_images: int, lost: list[str]) -> str:
-    """Return the warning that names what was left out, and the classes that have nothing left."""
+def warn_rejected(rejected: list[tuple[str, str]], n_images: int, lost: list[str]) -> None:
+    """Warn of the images that were left out, and of the classes that have none left."""
     lines = [f"{name}: {reason}" for name, reason in rejected]
     text = (
         f"{len(rejected)} of {n_images} images cannot be read and were left out, labels and all (the result's "
         f"`rejected` lists them):{listing(lines)}"
     )
-    return text + (f"\nno image is left of these classes: {', '.join(map(repr, lost))}" if lost else "")
+    if lost:
+        text += f"\nno image is left of these classes: {', '.join(map(repr, lost))}"
+    warnings.warn(text, UserWarning, stacklevel=4)
 
 
 def listing(lines: Sequence[str], limit: int = NAMED_ITEMS) -> str:

@@ -74,12 +74,12 @@ def load_digits_images(directory: str | os.PathLike | None = None) -> Bunch:
     final = Path(os.path.realpath(chosen))
     digits = load_digits()
     names = [f"{digit}/{index:04d}.png" for index, digit in enumerate(digits.target)]
-    if not holds(final, names):
+    if not holds_files(final, names):
         write_aside(final, names, np.rint(digits.images * (255 / BRIGHTEST)).astype(np.uint8))
     return load_image_folder(chosen)
 
 
-def holds(directory: Path, names: list[str]) -> bool:
+def holds_files(directory: Path, names: list[str]) -> bool:
     """Whether `directory` holds these files, True, or nothing at all, False.
 
     Raises
@@ -137,5 +137,5 @@ def move(partial: Path, final: Path, names: list[str]) -> None:
             final.rmdir()  # Windows does not move onto a folder, not even an empty one
         partial.rename(final)
     except OSError:
-        if not holds(final, names):
+        if not holds_files(final, names):
             raise

@@ -110,10 +110,10 @@ def load_image_folder(
     check_label_from(label_from)
     wanted = check_extensions(extensions)
     folder = check_root(root)
-    files = sorted(list_files(folder), key=lambda name: (composed(name), name))
+    files = sorted(list_files(folder), key=lambda name: (compose_unicode(name), name))
     names = [name for name in files if os.path.splitext(name)[1].lower() in wanted]
     if not names:
-        raise ValueError(no_images(folder, wanted, files))
+        raise no_images_error(folder, wanted, files)
     labels = read_labels(folder, names, label_from)
     paths = [os.path.join(folder, *name.split("/")) for name in names]
     return make_bunch(object_array(paths), labels, paths, verify=verify, verbose=verbose)
@@ -184,29 +184,30 @@ def list_files(root: str) -> Iterator[str]:
                 # DirEntry.is_dir raises for a link to itself.
                 if os.path.isdir(entry.path) if linked else entry.is_dir():
                     real = os.path.realpath(entry.path)
-                    if not leads_back(real, trail):
+                    if not is_cycle(real, trail):
                         pending.append((f"{prefix}{entry.name}/", entry.path, (*trail, real)))
                 elif linked or entry.is_file():  # a broken link too: reading it says so, skipping it would not
                     yield prefix + entry.name
 
 
-def leads_back(folder: str, trail: tuple[str, ...]) -> bool:
+def is_cycle(folder: str, trail: tuple[str, ...]) -> bool:
     """Whether `folder` is, or contains, one of the folders that led to it."""
     return any(seen == folder or seen.startswith(os.path.join(folder, "")) for seen in trail)
 
 
-def composed(name: str) -> str:
+def compose_unicode(name: str) -> str:
     """Return `name` in the composed form of Unicode: some file systems take accents apart, others do not."""
     return unicodedata.normalize("NFC", name)
 
 
-def no_images(root: str, wanted: tuple[str, ...], files: list[str]) -> str:
-    """Return the message for a folder without images."""
+def no_images_error(root: str, wanted: tuple[str, ...], files: list[str]) -> ValueError:
+    """Return the error for a folder without images."""
     found = f"{len(files)} other files:{listing(files, 5)}" if files else "no files at all"
-    return (
+    msg = (
         f"found no images in {root!r}: looked there and in every folder below for names ending in {', '.join(wanted)} "
         f"(hidden files and folders aside), and found {found}"
     )
+    return ValueError(msg)
 
 
 def read_labels(root: str, names: list[str], label_from: Any) -> list[str]:
@@ -217,7 +218,7 @@ def read_labels(root: str, names: list[str], label_from: Any) -> list[str]:
     labels, problems = [], []
     for name in names:
         try:
-            labels.append(composed(label_text(read(name, label_from))))
+            labels.append(compose_unicode(label_text(read(name, label_from))))
         except ValueError as error:
             problems.append((f"{name}: {error}", error))
     if problems:
@@ -236,12 +237,12 @@ def folder_labels(root: str, names: list[str], level: str) -> list[str]:
             "move them into one, or take the labels from the file names: label_from=re.compile(...) or a callable:"
         )
         raise ValueError(msg + listing(loose))
-    return [LEVELS[level](composed(name).split("/")[:-1]) for name in names]
+    return [LEVELS[level](compose_unicode(name).split("/")[:-1]) for name in names]
 
 
 def label_in_name(name: str, pattern: re.Pattern[str]) -> str | None:
     """Return what the group finds in the file name."""
-    file_name = composed(name).rpartition("/")[2]
+    file_name = compose_unicode(name).rpartition("/")[2]
     match = pattern.search(file_name)
     if match is None:
         raise ValueError(f"the file name does not match {pattern.pattern!r}")

@@ -13,23 +13,23 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcnn._source_code import UnknownCodeError
 from skcnn._validation import check_choice, check_positive_int, check_size
-from skcnn.backbones import ENGINES, POOLINGS, PRECISIONS, Network, is_keras_model, resolve_backbone
+from skcnn.backbones import ENGINES, POOLINGS, PRECISIONS, FrozenNetwork, is_keras_model, resolve_backbone
 from skcnn.backbones._network import Cut
 from skcnn.cache._digests import open_memo
 from skcnn.cache._directory import cache_directory
 from skcnn.cache._json_memo import JsonMemo
 from skcnn.cache._store import CacheInfo, open_store
 from skcnn.exceptions import BackboneError
-from skcnn.features._network_rows import NetworkRows, normalised_before
+from skcnn.features._network_rows import NetworkRows, already_normalised_error
 from skcnn.images import (
     ImageSequence,
     ResizeCrop,
     SubtractMean,
     ToGrey,
     check_images,
+    describe_failures,
     image_tags,
-    named_failures,
-    unreadable,
+    unreadable_error,
 )
 from skcnn.images._cached_rows import CachedRows
 from skcnn.images._transformer import warn_unknown
@@ -189,9 +189,9 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         features = rows.run()
         if images.on_error == "raise":
             if rows.failures:
-                raise unreadable(images, rows.failures)
+                raise unreadable_error(images, rows.failures)
             if rows.not_finite:
-                raise BackboneError(named_failures(images, rows.not_finite, "have no finite activations"))
+                raise BackboneError(describe_failures(images, rows.not_finite, "have no finite activations"))
         failures = {**rows.failures, **rows.not_finite}
         self.errors_ = [(i, images.sources.name(i), reason) for i, reason in sorted(failures.items())]
         return features
@@ -258,12 +258,12 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             verbose=self.verbose,
         )
 
-    def _network(self) -> Network:
+    def _network(self) -> FrozenNetwork:
         size = None if self.input_size is None else check_size("input_size", self.input_size)
         # A search over np.arange gives NumPy's integers, which are no JSON.
         layer = int(self.layer) if isinstance(self.layer, numbers.Integral) else self.layer
         backbone = resolve_backbone(self.backbone, self.weights)
-        return Network(backbone, layer, self.pooling, size, self.preprocess, self.precision)
+        return FrozenNetwork(backbone, layer, self.pooling, size, self.preprocess, self.precision)
 
     def _check_parameters(self) -> None:
         check_choice("pooling", self.pooling, POOLINGS)
@@ -292,10 +292,10 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return tags
 
 
-def fit_network(images: ImageSequence, network: Network) -> ImageSequence:
+def fit_network(images: ImageSequence, network: FrozenNetwork) -> ImageSequence:
     """Return images with the steps that bring them to what a network takes, unless they have them already."""
     if network.normalises and any(isinstance(step, SubtractMean) for step in images.steps):
-        raise normalised_before(network, "images whose mean was subtracted")
+        raise already_normalised_error(network, "images whose mean was subtracted")
     height, width, channels = network.input_shape
     if images.image_size != (height, width):
         images = images.with_step(ResizeCrop(height, width))
@@ -304,7 +304,7 @@ def fit_network(images: ImageSequence, network: Network) -> ImageSequence:
     return images
 
 
-def try_to_describe(images: ImageSequence, network: Network, directory: Path) -> dict[str, Any] | None:
+def try_to_describe(images: ImageSequence, network: FrozenNetwork, directory: Path) -> dict[str, Any] | None:
     """Return everything that decides the features of an image, as JSON types; None, with a warning, if that is unknown.
 
     Parameters
@@ -319,12 +319,12 @@ def try_to_describe(images: ImageSequence, network: Network, directory: Path) ->
         return None
 
 
-def find_cut(network: Network, directory: Path) -> Cut:
+def find_cut(network: FrozenNetwork, directory: Path) -> Cut:
     """Return where a network is cut, from the cache where it is known."""
     if network.backbone.in_memory:
         return network.cut()
     memo = _cut_memos.setdefault(directory, JsonMemo(directory / "layers"))
-    question = network.question()
+    question = network.cut_key()
     answer = memo.get(question)
     if isinstance(answer, list) and list(map(type, answer)) == [str, bool]:
         return Cut(*answer)

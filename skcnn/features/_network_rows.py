@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from skcnn.backbones import Network, Runner
+from skcnn.backbones import FrozenNetwork, Runner
 from skcnn.exceptions import PreprocessingError
 from skcnn.images import ToGrey
 from skcnn.images._cached_rows import RowMaker
 
-__all__ = ["NetworkRows", "normalised_before"]
+__all__ = ["NetworkRows", "already_normalised_error"]
 
 
 class NetworkRows(RowMaker):
@@ -20,12 +20,12 @@ class NetworkRows(RowMaker):
 
     Parameters
     ----------
-    network : Network
+    network : FrozenNetwork
     engine : str
         Which runner to load.
     """
 
-    def __init__(self, network: Network, engine: str):
+    def __init__(self, network: FrozenNetwork, engine: str):
         self.network = network
         self.engine = engine
         self.name = network.backbone.name
@@ -44,7 +44,7 @@ class NetworkRows(RowMaker):
             low, high = float(pixels.min()), float(pixels.max())
             # Steps that interpolate may exceed 255 by a rounding error.
             if self.network.normalises and (low < 0 or high > 256):
-                raise normalised_before(self.network, f"pixel values from {low:.4g} to {high:.4g} in {name}")
+                raise already_normalised_error(self.network, f"pixel values from {low:.4g} to {high:.4g} in {name}")
         channels = self.network.input_shape[2]
         if channels == 1:
             return ToGrey()(pixels)  # a step of the user's own may have given it colours again
@@ -61,7 +61,7 @@ class NetworkRows(RowMaker):
         """
         pixels = np.stack(prepared)
         if self._is_first_batch and pixels.dtype == np.float32 and self.network.normalises and 0 < pixels.max() <= 1:
-            raise normalised_before(self.network, f"no pixel value above {pixels.max():.3g}")
+            raise already_normalised_error(self.network, f"no pixel value above {pixels.max():.3g}")
         self._is_first_batch = False
         return self._runner.run(pixels)
 
@@ -74,7 +74,7 @@ class NetworkRows(RowMaker):
         return self.network.load(self.engine)
 
 
-def normalised_before(network: Network, found: str) -> PreprocessingError:
+def already_normalised_error(network: FrozenNetwork, found: str) -> PreprocessingError:
     """Return the error for input that was centred or scaled before, although the network does that."""
     return PreprocessingError(
         f"got {found}, but {network.backbone.name} expects RGB pixels in [0, 255] and normalises them itself. Remove "

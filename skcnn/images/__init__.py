@@ -5,7 +5,7 @@ from skcnn.images._header import FORMATS, read_header
 from skcnn.images._inputs import as_image_sequence, is_pixel_array
 from skcnn.images._mean import MeanSubtract
 from skcnn.images._resize import AspectAwareResize
-from skcnn.images._sequence import ImageSequence, named_failures, unreadable
+from skcnn.images._sequence import ImageSequence, describe_failures, unreadable_error
 from skcnn.images._sources import is_url, read_url
 from skcnn.images._steps import Crop, FlipHorizontal, ResizeCrop, Step, SubtractMean, ToGrey, describe_steps
 from skcnn.images._transformer import ImageTransformerMixin, check_images, image_tags
@@ -31,8 +31,8 @@ __all__ = [
     "image_tags",
     "is_pixel_array",
     "is_url",
-    "named_failures",
+    "describe_failures",
     "read_header",
     "read_url",
-    "unreadable",
+    "unreadable_error",
 ]

@@ -155,7 +155,7 @@ class CachedRows:
             copying = executor.submit(stored.gather, locations[hits], out, hits)
             # Neighbours in the store were read one after the other, and the file system finds neighbours faster.
             asked = hits[np.argsort(locations[hits], kind="stable")]
-            locations[asked[~recalled.holds(asked)]] = -1
+            locations[asked[~recalled.unchanged(asked)]] = -1
             try:
                 copying.result()
             except OSError:  # a shard was removed after it was found; the others are found again one by one
@@ -174,7 +174,7 @@ class CachedRows:
             loading = bounded_map(self._load, pending, n_threads=threads, window=2 * self.batch_size + threads)
             stack.enter_context(contextlib.closing(loading))
             for loaded in loading:
-                if self._is_miss(loaded, stack):
+                if self._needs_computing(loaded, stack):
                     batch.append(loaded)
                 if len(batch) == self.batch_size:
                     self._compute(batch)
@@ -201,7 +201,7 @@ class CachedRows:
         except ImageReadError as error:
             return Loaded(index, error=str(error))
 
-    def _is_miss(self, loaded: Loaded, stack: contextlib.ExitStack) -> bool:
+    def _needs_computing(self, loaded: Loaded, stack: contextlib.ExitStack) -> bool:
         """Whether the row of an image has to be computed; where not, see to it."""
         if loaded.error is not None:
             self.failures[loaded.row] = loaded.error

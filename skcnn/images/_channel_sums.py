@@ -12,7 +12,7 @@ from skcnn._source_code import UnknownCodeError
 from skcnn.cache._digests import open_memo
 from skcnn.cache._store import FeatureStore, open_store
 from skcnn.images._cached_rows import CachedRows, RowMaker
-from skcnn.images._sequence import ImageSequence, unreadable
+from skcnn.images._sequence import ImageSequence, unreadable_error
 from skcnn.images._transformer import warn_unknown
 
 __all__ = ["channel_statistics"]
@@ -79,7 +79,7 @@ def channel_statistics(
     )
     rows = sums.run()
     if sums.failures and (images.on_error == "raise" or len(sums.failures) == len(images)):
-        raise unreadable(images, sums.failures)
+        raise unreadable_error(images, sums.failures)
     read = np.flatnonzero(np.isfinite(rows[:, 0]))
     channels = rows[read, 0].astype(int)
     if len(set(channels)) > 1:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Box", "centre_box", "covering_size", "middle_box"]
+__all__ = ["Box", "centre_box", "covering_size", "limit_aspect_ratio"]
 
 # No photograph or panorama is this many times longer than what is cut out of it.
-LONG = 8
+MAX_LENGTH_RATIO = 8
 
 
 class Box(NamedTuple):
@@ -55,7 +55,7 @@ def centre_box(size: tuple[int, int], target: tuple[int, int]) -> Box:
     return Box((height - target_height) // 2, (width - target_width) // 2, target_height, target_width)
 
 
-def middle_box(size: tuple[int, int], target: tuple[int, int]) -> Box:
+def limit_aspect_ratio(size: tuple[int, int], target: tuple[int, int]) -> Box:
     """Return the middle of an image that is far too long for `target`; the whole of any other.
 
     What is cut off would be cut off after resizing as well; but a strip of 10 x 100,000 pixels, a file of a few
@@ -63,14 +63,14 @@ def middle_box(size: tuple[int, int], target: tuple[int, int]) -> Box:
 
     Examples
     --------
-    >>> middle_box((10, 100_000), (224, 224))
+    >>> limit_aspect_ratio((10, 100_000), (224, 224))
     Box(top=0, left=49960, height=10, width=80)
-    >>> middle_box((400, 600), (224, 224))
+    >>> limit_aspect_ratio((400, 600), (224, 224))
     Box(top=0, left=0, height=400, width=600)
     """
     sides = []
     for side, other, target_side, target_other in zip(size, size[::-1], target, target[::-1], strict=True):
-        longest = LONG * -(-other * target_side // target_other)
+        longest = MAX_LENGTH_RATIO * -(-other * target_side // target_other)
         # An even number of pixels goes, so that the centre stays where it is.
         sides.append(min(side, longest + (side - longest) % 2))
     return centre_box(size, (sides[0], sides[1]))

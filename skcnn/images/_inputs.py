@@ -46,7 +46,7 @@ def as_image_sequence(X: Any) -> ImageSequence:
     """
     if isinstance(X, ImageSequence):
         if not len(X):
-            raise ValueError(empty(X))
+            raise no_images_error(X)
         return X
     refuse_single(X)
     if hasattr(X, "to_numpy"):
@@ -55,7 +55,7 @@ def as_image_sequence(X: Any) -> ImageSequence:
         return ImageSequence(array_sources(X))
     items = as_list(X)
     if not items:
-        raise ValueError(empty(X))
+        raise no_images_error(X)
     return ImageSequence(item_sources(items))
 
 
@@ -76,10 +76,10 @@ def refuse_single(X: Any) -> None:
         raise ValueError(f"got {type(X).__name__} instead of images; expected {ACCEPTED}")
 
 
-def empty(X: Any) -> str:
-    """Return the message for an input without images."""
+def no_images_error(X: Any) -> ValueError:
+    """Return the error for an input without images."""
     shape = f" of shape {X.shape}" if hasattr(X, "shape") else ""
-    return f"found 0 images: the {type(X).__name__}{shape} is empty, and at least one image is required"
+    return ValueError(f"found 0 images: the {type(X).__name__}{shape} is empty, and at least one image is required")
 
 
 def as_list(X: Any) -> list[Any]:
@@ -104,7 +104,7 @@ def array_sources(X: np.ndarray) -> ArraySources:
         advice = " (NumPy's S arrays drop trailing zero bytes: pass a list of bytes)" if X.dtype.kind == "S" else ""
         raise ValueError(f"got an array of dtype {X.dtype}{advice}; expected {ACCEPTED}")
     if X.size == 0:
-        raise ValueError(empty(X))
+        raise no_images_error(X)
     if X.ndim == 3 and X.shape[2] in CHANNELS:
         raise ValueError(f"got a single image of shape {X.shape}; for one image pass X[np.newaxis]")
     if X.ndim not in (3, 4) or (X.ndim == 4 and X.shape[3] not in CHANNELS):
@@ -122,7 +122,7 @@ def item_sources(items: Sequence[Any]) -> PathSources | BytesSources | ArraySour
     counts = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
     if len(counts) > 1 or "unknown" in counts:
         usual = max((kind for kind in counts if kind != "unknown"), key=lambda kind: counts[kind], default=None)
-        raise ValueError(mixed(items, kinds, usual))
+        raise mixed_kinds_error(items, kinds, usual)
     if "path" in counts:
         # NumPy's str_ would be pickled at many times the size.
         return PathSources([str(os.fsdecode(item)) for item in items])
@@ -155,16 +155,16 @@ def as_pixels(item: Any) -> np.ndarray:
     return np.asarray(item)
 
 
-def mixed(items: Sequence[Any], kinds: Sequence[str], usual: str | None) -> str:
-    """Return the message that names every item which is not of the usual kind."""
-    odd = [f"[{index}] {short(item)}" for index, item in enumerate(items) if kinds[index] != usual]
+def mixed_kinds_error(items: Sequence[Any], kinds: Sequence[str], usual: str | None) -> ValueError:
+    """Return the error that names the items which are not of the usual kind."""
+    odd = [f"[{index}] {shorten(item)}" for index, item in enumerate(items) if kinds[index] != usual]
     named = ", ".join(odd[:NAMED_ITEMS]) + (f" and {len(odd) - NAMED_ITEMS} more" if len(odd) > NAMED_ITEMS else "")
     if usual is None:
-        return f"these items are no images: {named}; expected {ACCEPTED}"
-    return f"the images are of several kinds; most are given as {usual}, but not these: {named}"
+        return ValueError(f"these items are no images: {named}; expected {ACCEPTED}")
+    return ValueError(f"the images are of several kinds; most are given as {usual}, but not these: {named}")
 
 
-def short(item: Any) -> str:
+def shorten(item: Any) -> str:
     """Name an item of any type in a few characters."""
     text = repr(item)
     return f"{type(item).__name__} {text if len(text) <= 40 else text[:37] + '...'}"

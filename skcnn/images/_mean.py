@@ -149,7 +149,7 @@ def given_mean(mean: Any) -> tuple[float, ...] | None:
         if set(mean) != set("RGB"):
             raise ValueError(f"a mean given as a dict has the keys 'R', 'G' and 'B'. Got {sorted(map(str, mean))}.")
         mean = [mean[channel] for channel in "RGB"]
-    return numbers_of("mean", mean)
+    return as_floats("mean", mean)
 
 
 def given_std(std: Any, mean: Any) -> tuple[float, ...] | None:
@@ -158,10 +158,10 @@ def given_std(std: Any, mean: Any) -> tuple[float, ...] | None:
         return None
     if std is True:
         return IMAGENET_STD if isinstance(mean, str) and mean == "imagenet" else None
-    return numbers_of("std", std)
+    return as_floats("std", std)
 
 
-def numbers_of(name: str, values: Any) -> tuple[float, ...]:
+def as_floats(name: str, values: Any) -> tuple[float, ...]:
     """Return one or three finite numbers as floats."""
     try:
         numbers = np.asarray(values, np.float64).ravel()

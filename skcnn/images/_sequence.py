@@ -12,10 +12,10 @@ from skcnn._validation import check_choice
 from skcnn.cache._digests import DigestMemo
 from skcnn.exceptions import ImageReadError
 from skcnn.images._decode import DECODE_VERSION, MAX_PIXELS, decode_image, opencv_major_version
-from skcnn.images._sources import Content, Recollection, Sources
+from skcnn.images._sources import Content, KnownDigests, Sources
 from skcnn.images._steps import ResizeCrop, Step, ToGrey, describe_steps
 
-__all__ = ["DECODES", "ON_ERROR", "ImageSequence", "named_failures", "unreadable"]
+__all__ = ["DECODES", "ON_ERROR", "ImageSequence", "describe_failures", "unreadable_error"]
 
 DECODES = ("exact", "fast")
 ON_ERROR = ("raise", "nan")
@@ -191,7 +191,7 @@ class ImageSequence:
         """
         image = content.data
         if isinstance(image, bytes):
-            image = decode_image(image, max_pixels=self.max_pixels, at_least=self._enough())
+            image = decode_image(image, max_pixels=self.max_pixels, at_least=self._smallest_decode())
         for step in self.steps:
             try:
                 image = step(image)
@@ -210,11 +210,11 @@ class ImageSequence:
         decode = {"mode": self.decode_mode, "version": DECODE_VERSION, "opencv": opencv_major_version()}
         return {"steps": describe_steps(self.steps), "decode": decode}
 
-    def recall(self, memo: DigestMemo | None) -> Recollection:
+    def recall(self, memo: DigestMemo | None) -> KnownDigests:
         """Return what is known of the digests of the images without reading, or even looking at, any."""
         return self.sources.recall(memo)
 
-    def _enough(self) -> tuple[int, int] | None:
+    def _smallest_decode(self) -> tuple[int, int] | None:
         """Return the size a fast decode must not fall below: that of the first step, when it resizes."""
         if self.decode_mode != "fast" or not self.steps or not isinstance(self.steps[0], ResizeCrop):
             return None
@@ -229,7 +229,7 @@ class ImageSequence:
     def _blank(self, failures: dict[int, str], cause: Exception | None = None) -> np.ndarray:
         """Return what stands for an unreadable image, or raise, as `on_error` says."""
         if self.on_error == "raise" or self.image_size is None:
-            raise unreadable(self, failures) from cause
+            raise unreadable_error(self, failures) from cause
         channels = 1 if ToGrey() in self.steps else self.sources.channels
         return np.full((*self.image_size, channels), np.nan, np.float32)
 
@@ -260,7 +260,7 @@ def row_indices(key: Any, length: int) -> np.ndarray | slice:
     return rows
 
 
-def unreadable(images: ImageSequence, failures: dict[int, str]) -> ImageReadError:
+def unreadable_error(images: ImageSequence, failures: dict[int, str]) -> ImageReadError:
     """Return the error that names every unreadable image of a call.
 
     Parameters
@@ -270,10 +270,10 @@ def unreadable(images: ImageSequence, failures: dict[int, str]) -> ImageReadErro
     failures : dict of int to str
         Position and reason of each unreadable one.
     """
-    return ImageReadError(named_failures(images, failures, "cannot be read"), failures)
+    return ImageReadError(describe_failures(images, failures, "cannot be read"), failures)
 
 
-def named_failures(images: ImageSequence, failures: dict[int, str], what: str) -> str:
+def describe_failures(images: ImageSequence, failures: dict[int, str], what: str) -> str:
     """Return the message that names every failed image of a call, `what` being what is wrong with all of them."""
     lines = [f"  [{index}] {images.sources.name(index)}: {reason}" for index, reason in sorted(failures.items())]
     if len(lines) > NAMED_FAILURES:

@@ -23,11 +23,11 @@ from skcnn.cache._digests import (
 from skcnn.exceptions import ImageReadError, PreprocessingError
 from skcnn.images._decode import lay_over_white
 
-__all__ = ["ArraySources", "BytesSources", "Content", "PathSources", "Recollection", "Sources", "is_url"]
+__all__ = ["ArraySources", "BytesSources", "Content", "PathSources", "KnownDigests", "Sources", "is_url"]
 
 CHANNELS = (1, 3, 4)
 MAX_FILE_BYTES = 2 << 30
-BLANK = bytes(DIGEST_BYTES)
+NO_DIGEST = bytes(DIGEST_BYTES)
 
 
 class Content(NamedTuple):
@@ -37,7 +37,7 @@ class Content(NamedTuple):
     digest: bytes
 
 
-class Recollection:
+class KnownDigests:
     """What was known of the digests of images at one moment, before any was looked at.
 
     Parameters
@@ -67,10 +67,10 @@ class Recollection:
         self.known = np.ones(len(digests), bool)
         if None in digests:  # in a warm run all are known, and this is most of what it does
             self.known = np.array([digest is not None for digest in digests], bool)
-            digests = [digest or BLANK for digest in digests]
+            digests = [digest or NO_DIGEST for digest in digests]
         self.digests = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)  # type: ignore[arg-type]
 
-    def holds(self, rows: np.ndarray) -> np.ndarray:
+    def unchanged(self, rows: np.ndarray) -> np.ndarray:
         """Return a mask of the images at `rows` (n_rows,) that still have the digests they had."""
         if self._paths is None or self._states is None:
             return self.known[rows]
@@ -102,9 +102,9 @@ class Sources(ABC):
     def read(self, index: int, memo: DigestMemo | None = None) -> Content:
         """Read one source once; what was learned of its digest goes to `memo`. Raises ImageReadError."""
 
-    def recall(self, memo: DigestMemo | None) -> Recollection:
+    def recall(self, memo: DigestMemo | None) -> KnownDigests:
         """Return what is known of the digests without reading, or even looking at, any image."""
-        return Recollection([None] * len(self))
+        return KnownDigests([None] * len(self))
 
 
 class _ItemSources(Sources):
@@ -143,7 +143,7 @@ class BytesSources(_ItemSources):
             self._digests[index] = known_contents.digest(data)
         return Content(data, self._digests[index])
 
-    def recall(self, memo: DigestMemo | None) -> Recollection:
+    def recall(self, memo: DigestMemo | None) -> KnownDigests:
         digests = self._digests.tolist()
         if None in digests:
             digests = [
@@ -151,7 +151,7 @@ class BytesSources(_ItemSources):
                 for data, digest in zip(self.items, digests, strict=True)
             ]
             self._digests[:] = digests
-        return Recollection(digests)
+        return KnownDigests(digests)
 
 
 class PathSources(_ItemSources):
@@ -172,12 +172,12 @@ class PathSources(_ItemSources):
             memo.record(absolute([path])[0], state, digest, read_ns=read_ns)
         return Content(data, digest)
 
-    def recall(self, memo: DigestMemo | None) -> Recollection:
+    def recall(self, memo: DigestMemo | None) -> KnownDigests:
         if memo is None:
             return super().recall(memo)
         paths = absolute(self.items)
         entries = memo.recall(paths)
-        return Recollection([digest for _, digest in entries], [state for state, _ in entries], paths)
+        return KnownDigests([digest for _, digest in entries], [state for state, _ in entries], paths)
 
 
 class ArraySources(Sources):
@@ -212,8 +212,8 @@ class ArraySources(Sources):
             raise PreprocessingError(f"image [{index}] {self.name(index)}: {error}") from None
         return Content(pixels, known_contents.digest(pixels))
 
-    def recall(self, memo: DigestMemo | None) -> Recollection:
-        return Recollection([self._recall(array) for array in self.arrays])
+    def recall(self, memo: DigestMemo | None) -> KnownDigests:
+        return KnownDigests([self._recall(array) for array in self.arrays])
 
     def _recall(self, array: Any) -> bytes | None:
         """Return the digest of an image that this process has digested before; an array may have been changed since."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skcnn._source_code import describe_code
-from skcnn.images._geometry import centre_box, covering_size, middle_box
+from skcnn.images._geometry import centre_box, covering_size, limit_aspect_ratio
 
 __all__ = ["INTERPOLATIONS", "Crop", "FlipHorizontal", "ResizeCrop", "Step", "SubtractMean", "ToGrey", "describe_steps"]
 
@@ -79,7 +79,7 @@ class ResizeCrop(Step):
         size, target = image.shape[:2], (self.height, self.width)
         if size == target:
             return image
-        image = Crop(*middle_box(size, target))(image)
+        image = Crop(*limit_aspect_ratio(size, target))(image)
         size = image.shape[:2]
         covering = covering_size(size, target)
         if covering != size:

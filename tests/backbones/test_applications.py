@@ -4,7 +4,7 @@ import random
 import numpy as np
 import pytest
 
-from skcnn.backbones import Network, Runner, loaded_networks, resolve_backbone, unload_networks
+from skcnn.backbones import FrozenNetwork, Runner, loaded_networks, resolve_backbone, unload_networks
 from skcnn.backbones._applications import APPLICATIONS, MODULES, ApplicationBackbone
 from skcnn.backbones._backbone import RANDOM, randomise
 from skcnn.exceptions import BackboneError
@@ -130,8 +130,8 @@ def test_a_network_normalises_unless_told_not_to(pixels, weights_path):
     import keras
 
     backbone = resolve_backbone("MobileNet", weights_path)
-    auto = Network(backbone, input_size=(32, 32)).load("keras").run(pixels)
-    bare = Network(backbone, input_size=(32, 32), preprocess=None)
+    auto = FrozenNetwork(backbone, input_size=(32, 32)).load("keras").run(pixels)
+    bare = FrozenNetwork(backbone, input_size=(32, 32), preprocess=None)
     assert not bare.normalises
     normalised = keras.applications.mobilenet.preprocess_input(pixels.astype(np.float32))
     np.testing.assert_allclose(bare.load("keras").run(normalised), auto, rtol=1e-4, atol=1e-5)
@@ -144,7 +144,7 @@ def test_a_network_normalises_unless_told_not_to(pixels, weights_path):
 def test_weights_of_a_file_are_loaded(small, weights_path, pixels):
     import keras
 
-    network = Network(resolve_backbone("MobileNet", weights_path), pooling=None, input_size=(32, 32))
+    network = FrozenNetwork(resolve_backbone("MobileNet", weights_path), pooling=None, input_size=(32, 32))
     expected = small(keras.applications.mobilenet.preprocess_input(pixels.astype(np.float32)), training=False)
     np.testing.assert_allclose(network.load("keras").run(pixels), expected, rtol=1e-4, atol=1e-5)
     assert np.ptp(expected) > 0.1
@@ -209,8 +209,8 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch, weights_path):
 
     monkeypatch.setattr(file_utils, "get_file", get_file)
     policy, state, before = keras.config.dtype_policy(), random.getstate(), keras.layers.ReLU().name
-    network = Network(resolve_backbone("MobileNet"))
-    network.question()  # who it is can be said without the download
+    network = FrozenNetwork(resolve_backbone("MobileNet"))
+    network.cut_key()  # who it is can be said without the download
     match = r"MobileNet cannot be built: URL fetch failure .*weights='<file>' or .*'efficientnet_lite0'"
     with pytest.raises(BackboneError, match=match) as caught:
         network.load("keras")
@@ -219,7 +219,9 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch, weights_path):
     assert (keras.config.dtype_policy(), random.getstate()) == (policy, state)
     assert keras.layers.ReLU().name == f"re_lu_{int(before.partition('re_lu')[2].strip('_') or 0) + 1}"
     assert loaded_networks() == 0
-    assert isinstance(Network(resolve_backbone("MobileNet", weights_path), input_size=(32, 32)).load("keras"), Runner)
+    assert isinstance(
+        FrozenNetwork(resolve_backbone("MobileNet", weights_path), input_size=(32, 32)).load("keras"), Runner
+    )
 
 
 def test_the_layers_are_listed_without_a_download(monkeypatch):

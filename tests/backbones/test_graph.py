@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from skcnn.backbones import Network, layers, resolve_backbone, separating_layers
+from skcnn.backbones import FrozenNetwork, layers, resolve_backbone, separating_layers
 from skcnn.backbones._graph import LayerInfo, LayerTable, find_layer, output_of
 from skcnn.exceptions import BackboneError
 
@@ -245,7 +245,7 @@ def test_random_graphs(seeds):
 
 def features_of(model, layer=None, pooling=None):
     """Return the activations of one image of ones at a layer."""
-    network = Network(resolve_backbone(model), layer, pooling)
+    network = FrozenNetwork(resolve_backbone(model), layer, pooling)
     return network.build()(np.ones((1, *network.input_shape), np.float32)).numpy()
 
 

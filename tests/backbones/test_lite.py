@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from skcnn.backbones import Network, resolve_backbone, unload_networks
+from skcnn.backbones import FrozenNetwork, resolve_backbone, unload_networks
 from skcnn.backbones._efficientnet_lite import packaged_checkpoint
 from skcnn.backbones._lite import LiteBackbone
 from skcnn.exceptions import CheckpointError
@@ -59,16 +59,16 @@ def test_weights_of_another_kind(tmp_path):
 
 
 def test_pixels_are_normalised_inside():
-    network = Network(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
-    bare = Network(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32), preprocess=None)
+    network = FrozenNetwork(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
+    bare = FrozenNetwork(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32), preprocess=None)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     expected = bare.load("keras").run((pixels.astype(np.float32) - 127) / 128)
     np.testing.assert_allclose(network.load("keras").run(pixels), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_features_come_from_the_last_activation():
-    network = Network(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
-    named = Network(network.backbone, "top_activation", input_size=(32, 32))
+    network = FrozenNetwork(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
+    named = FrozenNetwork(network.backbone, "top_activation", input_size=(32, 32))
     assert network.load("keras").output_shape == (1280,)
     assert network.description == named.description
     assert network.load("keras") is named.load("keras")

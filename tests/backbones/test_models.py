@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from skcnn._source_code import UnknownCodeError
-from skcnn.backbones import Network, _models, is_keras_model, resolve_backbone, unload_networks
+from skcnn.backbones import FrozenNetwork, _models, is_keras_model, resolve_backbone, unload_networks
 from skcnn.backbones._models import FileBackbone, ModelBackbone, model_digest
 from skcnn.exceptions import BackboneError
 
@@ -281,7 +281,7 @@ def test_one_input_in_a_container_is_one_input(kind, pixels):
     outputs = keras.layers.Conv2D(2, 3)(inputs)
     model = keras.Model([inputs] if kind == "list" else {"pixels": inputs}, outputs)
     assert ModelBackbone(model).input_shape() == (8, 8, 3)
-    features = Network(ModelBackbone(model), pooling=None).load("keras").run(pixels)
+    features = FrozenNetwork(ModelBackbone(model), pooling=None).load("keras").run(pixels)
     np.testing.assert_allclose(features, keras.Model(inputs, outputs)(pixels), rtol=1e-5)
 
 
@@ -353,8 +353,8 @@ def test_a_file_of_a_model_that_is_no_backbone(tmp_path):
 
 @pytest.mark.parametrize("layer", [None, "pooled", "scores"])
 def test_a_file_gives_the_features_of_its_model(model, path, pixels, layer):
-    from_file = Network(resolve_backbone(path), layer).load("keras").run(pixels)
-    np.testing.assert_array_equal(from_file, Network(resolve_backbone(model), layer).load("keras").run(pixels))
+    from_file = FrozenNetwork(resolve_backbone(path), layer).load("keras").run(pixels)
+    np.testing.assert_array_equal(from_file, FrozenNetwork(resolve_backbone(model), layer).load("keras").run(pixels))
 
 
 def test_who_a_file_is_depends_on_its_content(path, tmp_path):
@@ -374,10 +374,10 @@ def test_an_overwritten_file_is_another(path):
 
 DESCRIBE = """
 import json, sys
-from skcnn.backbones import Network, is_keras_model, resolve_backbone
-network = Network(resolve_backbone({path!r}), layer="pooled")
+from skcnn.backbones import FrozenNetwork, is_keras_model, resolve_backbone
+network = FrozenNetwork(resolve_backbone({path!r}), layer="pooled")
 assert network.input_shape == (8, 8, 3)
-json.dumps(network.question())
+json.dumps(network.cut_key())
 assert not is_keras_model({path!r})
 assert not {{"keras", "tensorflow", "h5py"}} & set(sys.modules)
 """
@@ -419,7 +419,7 @@ def damaged(path, change):
 def test_a_damaged_file(path, change):
     damaged(path, change)
     with pytest.raises(BackboneError, match=r"mine\.keras' is no \.keras file"):
-        Network(resolve_backbone(path)).load("keras")
+        FrozenNetwork(resolve_backbone(path)).load("keras")
 
 
 def test_a_file_whose_weights_are_damaged(path, model):
@@ -485,7 +485,7 @@ def test_a_lambda_in_a_file_is_not_run(tmp_path, nested):
     if os.path.exists(marker):
         os.remove(marker)
     with pytest.raises(BackboneError, match=r"trap\.keras' cannot be loaded by Keras: .*[Ll]ambda"):
-        Network(resolve_backbone(path)).load("keras")
+        FrozenNetwork(resolve_backbone(path)).load("keras")
     assert not os.path.exists(marker)
 
 

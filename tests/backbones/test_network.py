@@ -13,7 +13,7 @@ import pytest
 
 from skcnn.backbones import (
     POOLINGS,
-    Network,
+    FrozenNetwork,
     Runner,
     _network,
     loaded_networks,
@@ -51,7 +51,7 @@ def pixels():
 
 
 def network_of(model, *args, **settings):
-    return Network(resolve_backbone(model), *args, **settings)
+    return FrozenNetwork(resolve_backbone(model), *args, **settings)
 
 
 # What comes out -------------------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_channels_first_is_refused(model, monkeypatch):
         network.load("keras")
     for name in ("VGG16", "efficientnet_lite0"):
         with pytest.raises(BackboneError, match="set_image_data_format"):
-            Network(resolve_backbone(name, None)).load("keras")
+            FrozenNetwork(resolve_backbone(name, None)).load("keras")
     assert loaded_networks() == 0
 
 
@@ -189,9 +189,13 @@ def test_every_setting_makes_another_description():
         {"preprocess": None},
         {"precision": "bfloat16"},
     ]
-    descriptions = [json.dumps(Network(resolve_backbone("MobileNetV2"), **setting).description) for setting in settings]
+    descriptions = [
+        json.dumps(FrozenNetwork(resolve_backbone("MobileNetV2"), **setting).description) for setting in settings
+    ]
     assert len(set(descriptions)) == len(settings)
-    assert Network(resolve_backbone("MobileNetV2"), input_size=(224, 224)).description == json.loads(descriptions[0])
+    assert FrozenNetwork(resolve_backbone("MobileNetV2"), input_size=(224, 224)).description == json.loads(
+        descriptions[0]
+    )
 
 
 def test_one_layer_named_in_four_ways_is_one_description(model):
@@ -203,7 +207,7 @@ def test_one_layer_named_in_four_ways_is_one_description(model):
 
 
 def test_there_is_nothing_to_pool_in_a_vector():
-    network = [Network(resolve_backbone("efficientnet_lite0", None), "logits", pooling) for pooling in POOLINGS]
+    network = [FrozenNetwork(resolve_backbone("efficientnet_lite0", None), "logits", pooling) for pooling in POOLINGS]
     descriptions = [one.description for one in network]
     assert all(description == descriptions[0] for description in descriptions)
     assert descriptions[0]["pooling"] is None
@@ -211,7 +215,7 @@ def test_there_is_nothing_to_pool_in_a_vector():
 
 @pytest.mark.parametrize("part", ["normalisation", "builder", "pooling"])
 def test_versions_count(part, monkeypatch):
-    network = lambda: Network(resolve_backbone("efficientnet_lite0", None))  # noqa: E731
+    network = lambda: FrozenNetwork(resolve_backbone("efficientnet_lite0", None))  # noqa: E731
     before = network().description
     if part == "normalisation":
         monkeypatch.setattr(LiteBackbone, "normalisation", "efficientnet_lite 2")
@@ -228,9 +232,9 @@ def test_a_network_without_a_normalisation_is_the_same_with_and_without(model):
 
 DESCRIBE = """
 import json, sys
-from skcnn.backbones import Network, resolve_backbone
+from skcnn.backbones import FrozenNetwork, resolve_backbone
 for name, weights in [("efficientnet_lite0", "imagenet"), ("efficientnet_lite0", None), ("VGG16", "imagenet")]:
-    print(json.dumps(Network(resolve_backbone(name, weights)).question()))
+    print(json.dumps(FrozenNetwork(resolve_backbone(name, weights)).cut_key()))
 assert not {"keras", "tensorflow"} & set(sys.modules)
 """
 
@@ -263,13 +267,13 @@ def test_a_file_and_its_copy_share_a_runner(model, tmp_path):
 def builds(monkeypatch):
     """The layers at which networks were built, by a builder that builds nothing."""
     built = []
-    monkeypatch.setattr(Network, "build", lambda self: built.append(self.layer))
+    monkeypatch.setattr(FrozenNetwork, "build", lambda self: built.append(self.layer))
     monkeypatch.setattr(_network, "make_runner", lambda *args: object())
     return built
 
 
 def load(layer):
-    return Network(resolve_backbone("VGG16"), layer).load("keras")
+    return FrozenNetwork(resolve_backbone("VGG16"), layer).load("keras")
 
 
 def test_only_the_latest_are_kept(builds):
@@ -296,13 +300,13 @@ def test_a_network_that_is_let_go_leaves_the_memory():
 
 
 def test_threads_that_come_at_once_load_once(builds, monkeypatch):
-    build = Network.build
+    build = FrozenNetwork.build
 
     def slow(self):
         time.sleep(0.05)
         build(self)
 
-    monkeypatch.setattr(Network, "build", slow)
+    monkeypatch.setattr(FrozenNetwork, "build", slow)
     together, runners = threading.Barrier(8), []
 
     def work():
@@ -358,8 +362,8 @@ def test_training_a_model_leaves_its_twin_alone(pixels, trained):
 
 THREADS = """
 import joblib
-from skcnn.backbones import Network, resolve_backbone
-Network(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32)).load("keras")
+from skcnn.backbones import FrozenNetwork, resolve_backbone
+FrozenNetwork(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32)).load("keras")
 import tensorflow as tf
 print(joblib.cpu_count(), tf.config.threading.get_intra_op_parallelism_threads())
 """
@@ -389,7 +393,7 @@ def test_a_file_that_changes_while_it_is_loaded_is_refused(tmp_path, monkeypatch
     one, two = save(1.0), save(2.0)
     path = tmp_path / "network.keras"
     path.write_bytes(one)
-    network = Network(resolve_backbone(str(path)))
+    network = FrozenNetwork(resolve_backbone(str(path)))
     assert network.description
     path.write_bytes(two)
     with pytest.raises(BackboneError, match=r"network\.keras' was changed while it was loaded; .*try again"):

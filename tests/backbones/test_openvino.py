@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from skcnn.backbones import KerasRunner, Network, OpenVINORunner, resolve_backbone, unload_networks
+from skcnn.backbones import FrozenNetwork, KerasRunner, OpenVINORunner, resolve_backbone, unload_networks
 from skcnn.backbones import _runners as runners
 from skcnn.backbones._runners import make_runner
 from skcnn.exceptions import BackboneError, EngineWarning
@@ -27,7 +27,7 @@ FAMILIES = [
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_gives_the_features_of_keras(name):
-    model = Network(resolve_backbone(name, None), input_size=(96, 96)).build()
+    model = FrozenNetwork(resolve_backbone(name, None), input_size=(96, 96)).build()
     batch = np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3), dtype=np.uint8)
     expected = KerasRunner(model).run(batch)
     features = OpenVINORunner(model).run(batch)
@@ -36,7 +36,7 @@ def test_every_family_gives_the_features_of_keras(name):
 
 @pytest.mark.parametrize("layer", ["block3b_add", "block2a_dwconv", "avg_pool", "logits"])
 def test_any_cut(layer):
-    network = Network(resolve_backbone("efficientnet_lite0", None), layer, None, (32, 32))
+    network = FrozenNetwork(resolve_backbone("efficientnet_lite0", None), layer, None, (32, 32))
     model = network.build()
     batch = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     expected = KerasRunner(model).run(batch)
@@ -47,11 +47,11 @@ def test_any_cut(layer):
 
 @pytest.fixture
 def small():
-    return Network(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
+    return FrozenNetwork(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
 
 
 def test_bfloat16_is_close_and_a_network_of_its_own(small):
-    fast = Network(small.backbone, input_size=(32, 32), precision="bfloat16")
+    fast = FrozenNetwork(small.backbone, input_size=(32, 32), precision="bfloat16")
     assert fast.description != small.description
     batch = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     exact, rough = small.load("openvino").run(batch), fast.load("openvino").run(batch)

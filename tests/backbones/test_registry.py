@@ -79,11 +79,11 @@ def test_a_missing_file():
 
 NAMES = """
 import json, sys
-from skcnn.backbones import Network, backbone_names, resolve_backbone
+from skcnn.backbones import FrozenNetwork, backbone_names, resolve_backbone
 for name in backbone_names():
     if name not in ("efficientnet_lite1", "efficientnet_lite2"):
-        network = Network(resolve_backbone(name))
-        json.dumps(network.question())
+        network = FrozenNetwork(resolve_backbone(name))
+        json.dumps(network.cut_key())
         network.input_shape, network.normalises
 assert not {"keras", "tensorflow"} & set(sys.modules)
 """

@@ -40,7 +40,7 @@ def known(paths, memo):
     """Return the digests that the memo gives without reading; None for the others."""
     sources = PathSources(paths)
     recalled = sources.recall(memo)
-    mask = recalled.known & recalled.holds(np.arange(len(paths)))
+    mask = recalled.known & recalled.unchanged(np.arange(len(paths)))
     return [bytes(row) if there else None for row, there in zip(recalled.digests, mask, strict=True)]
 
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from skcnn.backbones import Network, resolve_backbone
+from skcnn.backbones import FrozenNetwork, resolve_backbone
 from skcnn.exceptions import PreprocessingError
 from skcnn.features._network_rows import NetworkRows
 
 
 @pytest.fixture
 def rows():
-    network = Network(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
+    network = FrozenNetwork(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
     return NetworkRows(network, "keras")
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skcnn.images._geometry import Box, centre_box, covering_size, middle_box
+from skcnn.images._geometry import Box, centre_box, covering_size, limit_aspect_ratio
 
 sides = st.integers(1, 3000)
 sizes = st.tuples(sides, sides)
@@ -92,16 +92,16 @@ def test_centre_box_is_inside_and_central(size, target):
         ((1, 1), (224, 224), Box(0, 0, 1, 1)),
     ],
 )
-def test_middle_box_by_hand(size, target, expected):
-    assert middle_box(size, target) == expected
+def test_limited_aspect_ratio_by_hand(size, target, expected):
+    assert limit_aspect_ratio(size, target) == expected
 
 
 @given(st.tuples(st.integers(1, 10**6), st.integers(1, 10**6)), st.tuples(st.integers(1, 512), st.integers(1, 512)))
-def test_middle_box_bounds_what_resizing_makes(size, target):
-    top, left, height, width = middle_box(size, target)
+def test_limited_aspect_ratio_bounds_what_resizing_makes(size, target):
+    top, left, height, width = limit_aspect_ratio(size, target)
     assert size[0] - height - 2 * top == 0
     assert size[1] - width - 2 * left == 0
     assert height == size[0] or width == size[1]
     covering = covering_size((height, width), target)
-    assert covering[0] <= 17 * target[0] + 8 * max(target)
-    assert covering[1] <= 17 * target[1] + 8 * max(target)
+    assert covering[0] <= 8 * target[0] + 9 * max(target) + 1
+    assert covering[1] <= 8 * target[1] + 9 * max(target) + 1

@@ -19,7 +19,7 @@ from skcnn.images import (
     SubtractMean,
     ToGrey,
     as_image_sequence,
-    unreadable,
+    unreadable_error,
 )
 from skcnn.images._sequence import NAMED_FAILURES, row_indices
 
@@ -323,7 +323,7 @@ def test_digests(images, image_paths, later):
     recalled = pair.recall(memo)
     digests = recalled.digests
     assert recalled.known.all()
-    assert recalled.holds(np.arange(2)).all()
+    assert recalled.unchanged(np.arange(2)).all()
     assert [bytes(row) for row in digests] == [images.read(3).digest, images.read(4).digest]
 
 
@@ -399,9 +399,9 @@ def test_a_very_long_message_is_cut_but_failures_are_not():
 
 
 def test_unreadable_sorts_and_counts(images):
-    error = unreadable(images[:1], {0: "it is gone"})
+    error = unreadable_error(images[:1], {0: "it is gone"})
     assert str(error) == f"1 of 1 image cannot be read:\n  [0] {names(images)[0]}: it is gone"
-    assert list(str(unreadable(images, {5: "b", 2: "a"})).splitlines())[1].startswith("  [2]")
+    assert list(str(unreadable_error(images, {5: "b", 2: "a"})).splitlines())[1].startswith("  [2]")
 
 
 # Fast decoding

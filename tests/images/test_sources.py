@@ -77,7 +77,7 @@ def test_digests_of_files_are_recalled_from_a_memo_those_of_contents_in_memory_a
         assert digests.dtype == np.uint8
         assert known.dtype == bool
         assert known.all()
-        np.testing.assert_array_equal(recalled.holds(np.arange(3)), known)
+        np.testing.assert_array_equal(recalled.unchanged(np.arange(3)), known)
         assert [bytes(row) for row in digests] == read
         assert sources.recall(None).known.all() != isinstance(sources, PathSources)
         np.testing.assert_array_equal(sources.take(np.array([2, 0])).recall(memo).digests, digests[[2, 0]])
