@@ -76,7 +76,8 @@ def run_limit(folder: Path, precision: str, decode: str) -> tuple[float, np.ndar
     """Decode and resize alone on all cores, then the compiled network alone on ready-made batches: times added."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from skcnn.backbones import FrozenNetwork, OpenVINORunner, resolve_backbone
+    from skcnn.backbones import FrozenNetwork, resolve_backbone
+    from skcnn.backbones._openvino import OpenVINORunner
     from skcnn.datasets import load_image_folder
     from skcnn.images import ResizeCrop, decode_image
 

@@ -44,7 +44,7 @@ class EngineWarning(UserWarning):
 
 
 class StoreError(ValueError):
-    """A directory of stored features contradicts its own manifest."""
+    """A directory of stored features contradicts its own manifest, or rows in use were removed from it."""
 
 
 class StoreWarning(UserWarning):

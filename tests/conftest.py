@@ -105,13 +105,10 @@ def image_paths(image_folder) -> list[str]:
 def new_process(monkeypatch):
     """Stores and networks live as long as a process; each test starts as a new one would, and may call this again."""
     from skcnn.backbones import unload_networks
-    from skcnn.cache import _digests, _store
-    from skcnn.features import _extractor
+    from skcnn.cache import FeatureCache
 
     def start():
-        monkeypatch.setattr(_store, "_stores", {})
-        monkeypatch.setattr(_digests, "_memos", {})
-        monkeypatch.setattr(_extractor, "_cut_memos", {})
+        monkeypatch.setattr(FeatureCache, "_opened", {})
         unload_networks()
 
     start()
@@ -176,7 +173,7 @@ def files(pixels, tmp_path):
 @pytest.fixture
 def run_sizes(monkeypatch):
     """The number of images in each batch that any network was run on."""
-    from skcnn.backbones import KerasRunner
+    from skcnn.backbones._runners import KerasRunner
 
     sizes = []
     run = KerasRunner.run

@@ -7,8 +7,8 @@ import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -40,9 +40,19 @@ class Cut(NamedTuple):
     has_positions: bool
 
 
+class CutMemo(Protocol):
+    """Where answers are kept that take building a graph to find."""
+
+    def get(self, question: dict[str, Any]) -> Any:
+        """Return the answer to a question of JSON types, None where it is not known."""
+
+    def put(self, question: dict[str, Any], answer: Any) -> None:
+        """Remember an answer of JSON types."""
+
+
 @dataclass(frozen=True)
 class FrozenNetwork:
-    """Pixels in, pooled activations of one layer out.
+    """A trunk for `skcnn.features.extract`: pixels in, pooled activations of one layer out.
 
     Parameters
     ----------
@@ -58,7 +68,12 @@ class FrozenNetwork:
         Whether the backbone's own normalisation comes first.
     precision : {"float32", "bfloat16"}, default="float32"
         What the network computes in.
+    known_cuts : CutMemo, default=None
+        Where to look up the layer that `layer` stands for, so that the graph need not be built for it.
     """
+
+    # What its rows are kept in by default.
+    dtype: ClassVar[str] = "float32"
 
     backbone: Backbone
     layer: str | int | None = None
@@ -66,6 +81,12 @@ class FrozenNetwork:
     input_size: tuple[int, int] | None = None
     preprocess: str | None = "auto"
     precision: str = "float32"
+    known_cuts: CutMemo | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages: the name of the backbone."""
+        return self.backbone.name
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -90,24 +111,14 @@ class FrozenNetwork:
         """The backbone's identity when this was first asked; `load` compares it with what it loaded."""
         return self.backbone.identity()
 
-    def cut_key(self) -> dict[str, Any]:
-        """Return what `cut` depends on, as JSON types: its answer can be kept under that."""
-        return {"backbone": self.identity, "layer": self.layer, "input_shape": list(self.input_shape)}
-
-    def cut(self) -> Cut:
-        """Find where the network is cut; its graph is built for that, unless the backbone knows its default layer."""
-        if self.layer is None and self.backbone.default_layer is not None:
-            return Cut(self.backbone.default_layer, has_positions=True)
-        model = self.backbone.build(self.input_size, load_weights=False)
-        name = find_layer(model, self.backbone, self.layer)
-        return Cut(name, has_positions=len(output_of(model, name).shape) > 2)
-
-    def describe(self, cut: Cut) -> dict[str, Any]:
-        """Return everything that decides the activations, as JSON types; nothing is loaded for it.
+    @property
+    def description(self) -> dict[str, Any]:
+        """Everything that decides the activations, as JSON types; no weights are loaded for it.
 
         Equal activations have equal descriptions: a layer counts by its name, however it was named, and pooling only
         where there is something to pool.
         """
+        cut = self.cut()
         pooled = self.pooling is not None and cut.has_positions
         return {
             "backbone": self.identity,
@@ -118,10 +129,25 @@ class FrozenNetwork:
             "precision": self.precision,
         }
 
-    @property
-    def description(self) -> dict[str, Any]:
-        """What `describe` says of where this network is cut; for that the graph may have to be built."""
-        return self.describe(self.cut())
+    def cut(self) -> Cut:
+        """Find where the network is cut; its graph is built for that, unless the answer is known."""
+        if self.layer is None and self.backbone.default_layer is not None:
+            return Cut(self.backbone.default_layer, has_positions=True)
+        if self.known_cuts is None or self.backbone.in_memory:
+            return self._find_cut()
+        question = {"backbone": self.identity, "layer": self.layer, "input_shape": list(self.input_shape)}
+        answer = self.known_cuts.get(question)
+        if isinstance(answer, list) and list(map(type, answer)) == [str, bool]:
+            return Cut(*answer)
+        cut = self._find_cut()
+        self.known_cuts.put(question, list(cut))
+        return cut
+
+    def _find_cut(self) -> Cut:
+        """Build the graph without its weights, and find the layer in it."""
+        model = self.backbone.build(self.input_size, load_weights=False)
+        name = find_layer(model, self.backbone, self.layer)
+        return Cut(name, has_positions=len(output_of(model, name).shape) > 2)
 
     def load(self, engine: str = "auto") -> Runner:
         """Return the runner of this network: one per process, whoever asks."""

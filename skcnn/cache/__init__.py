@@ -1,6 +1,7 @@
 """What is kept on disk: rows computed from images, under the digests of the images' bytes."""
 
 from skcnn.cache._directory import default_cache_dir
+from skcnn.cache._feature_cache import FeatureCache
 from skcnn.cache._store import CacheInfo, FeatureStore
 
-__all__ = ["CacheInfo", "FeatureStore", "default_cache_dir"]
+__all__ = ["CacheInfo", "FeatureCache", "FeatureStore", "default_cache_dir"]

@@ -26,7 +26,6 @@ __all__ = [
     "digest_array",
     "digest_bytes",
     "known_contents",
-    "open_memo",
     "unchanged_files",
 ]
 
@@ -64,15 +63,6 @@ def digest_array(pixels: np.ndarray) -> bytes:
     digest.update(f"{pixels.dtype.str}{pixels.shape}".encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.digest()
-
-
-_memos: dict[Path, DigestMemo] = {}
-
-
-def open_memo(directory: Path) -> DigestMemo:
-    """Return the digest memo of this process for a cache directory."""
-    directory = directory.absolute()
-    return _memos.setdefault(directory, DigestMemo(directory / "digests.sqlite"))
 
 
 class KnownContents:

@@ -85,7 +85,12 @@ class StoredRows:
         return errors
 
     def gather(
-        self, locations: np.ndarray, out: np.ndarray | None = None, targets: np.ndarray | None = None
+        self,
+        locations: np.ndarray,
+        out: np.ndarray | None = None,
+        targets: np.ndarray | None = None,
+        *,
+        view: int | None = None,
     ) -> np.ndarray:
         """Copy rows into an array.
 
@@ -97,6 +102,8 @@ class StoredRows:
             Where to copy to; a new array by default.
         targets : ndarray of shape (n_rows,), int, default=None
             Which rows of `out` to fill; the first `n_rows` by default.
+        view : int, default=None
+            Which part of each row to copy, along its first axis; None copies all of it.
 
         Returns
         -------
@@ -108,15 +115,21 @@ class StoredRows:
         OSError
             When a shard is gone or cannot be mapped; some rows of `out` are filled then.
         """
+        row_shape = self.row_shape if view is None else self.row_shape[1:]
         if out is None:
-            out = np.empty((len(locations), *self.row_shape), self.dtype)
+            out = np.empty((len(locations), *row_shape), self.dtype)
         # In the order of the disk: then most rows of a shard are neighbours, and copied without a detour.
         order = np.argsort(locations, kind="stable")
         bounds = np.searchsorted(locations[order], self.starts)
         for owner in np.flatnonzero(np.diff(bounds)):
             mine = order[bounds[owner] : bounds[owner + 1]]
             rows = locations[mine] - self.starts[owner]
-            copy_rows(self.shards[owner].rows.view(np.ndarray), rows, out, mine if targets is None else targets[mine])
+            source = self.shards[owner].rows.view(np.ndarray)
+            if view is not None:
+                # As a table of views, so that no other view is read.
+                source = source.reshape(-1, *row_shape)
+                rows = rows * self.row_shape[0] + view
+            copy_rows(source, rows, out, mine if targets is None else targets[mine])
         return out
 
 

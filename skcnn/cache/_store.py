@@ -1,4 +1,4 @@
-"""`FeatureStore`: what a frozen network made of each image, kept on disk under the digest of the image's bytes."""
+"""`FeatureStore`: rows computed from images, kept on disk under the digests of the images' bytes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skcnn._validation import check_choice
 from skcnn.cache._lock import writer_lock
 from skcnn.cache._rows import StoredRows
 from skcnn.cache._shards import (
@@ -29,10 +30,11 @@ from skcnn.cache._shards import (
 )
 from skcnn.exceptions import StoreError, StoreWarning
 
-__all__ = ["CacheInfo", "FeatureStore", "fingerprint_of", "open_store"]
+__all__ = ["DTYPES", "CacheInfo", "FeatureStore", "fingerprint_of", "fit_dtype"]
 
 MANIFEST = "manifest.json"
 FINGERPRINT_BYTES = 16
+DTYPES = ("float32", "float16", "float64", "uint8")
 
 
 class CacheInfo(NamedTuple):
@@ -45,9 +47,10 @@ class CacheInfo(NamedTuple):
 
 
 class FeatureStore:
-    """Activations of images on disk, shared by every process that names the same directory.
+    """Rows of one kind on disk, one for each image, shared by every process that names the same directory.
 
     Rows live in immutable shards and are read through memory maps. One process at a time adds rows; readers never wait.
+    `FeatureCache.store` opens it once in a process; `FeatureCache` also says where a cache can be used.
 
     Parameters
     ----------
@@ -55,11 +58,13 @@ class FeatureStore:
         The cache directory; rows go to a sub-directory of it named by the fingerprint.
     description : dict
         Everything that decides the values of the rows, as JSON types.
-    dtype : {"float32", "float16"}, default="float32"
+    dtype : {"float32", "float16", "float64", "uint8"}, default="float32"
         What the rows are kept in; part of the fingerprint.
 
     Attributes
     ----------
+    description : dict
+        As given.
     fingerprint : str
         Digest of the description and the dtype.
     directory : Path
@@ -83,9 +88,11 @@ class FeatureStore:
     """
 
     def __init__(self, directory: str | os.PathLike, description: dict[str, Any], dtype: str = "float32"):
-        self.description = {"description": description, "dtype": dtype, "shard_version": SHARD_VERSION}
+        check_choice("dtype", dtype, DTYPES)
+        self.description = description
         self.dtype = np.dtype(dtype)
-        self.fingerprint = fingerprint_of(self.description)
+        self._identity = {"description": description, "dtype": dtype, "shard_version": SHARD_VERSION}
+        self.fingerprint = fingerprint_of(self._identity)
         self.directory = Path(directory) / self.fingerprint
         self.row_shape: tuple[int, ...] | None = None
         self.hits = self.misses = 0
@@ -97,6 +104,9 @@ class FeatureStore:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __reduce__(self):
+        return reopen, (str(self.directory.parent), self.description, str(self.dtype))
 
     def refresh(self) -> StoredRows:
         """Take in what other processes have added since the last look.
@@ -177,7 +187,7 @@ class FeatureStore:
         Parameters
         ----------
         digests : ndarray of shape (n_images, 20), uint8
-        features : ndarray of shape (n_images, ...), float32 or float16
+        features : ndarray of shape (n_images, ...)
 
         Raises
         ------
@@ -233,14 +243,14 @@ class FeatureStore:
         path, manifest = self.directory / MANIFEST, self._load_manifest()
         if manifest is None:
             return
-        if not isinstance(manifest, dict) or not self.description.items() <= manifest.items():
+        if not isinstance(manifest, dict) or not self._identity.items() <= manifest.items():
             msg = f"{path} describes other features than its directory's name stands for; remove the directory"
             raise StoreError(msg)
         self.row_shape = tuple(manifest["row_shape"])
 
     def _write_manifest(self) -> None:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        manifest = {**self.description, "row_shape": self.row_shape, "created": now}
+        manifest = {**self._identity, "row_shape": self.row_shape, "created": now}
         final = self.directory / MANIFEST
         with temporary_beside(final) as partial:
             partial.write_text(json.dumps(manifest, indent=2, sort_keys=True), encoding="utf-8")
@@ -280,20 +290,13 @@ class FeatureStore:
         self.rows = StoredRows(shards, self.row_shape or (), self.dtype)
 
 
-_stores: dict[tuple[str, str], FeatureStore] = {}
-_stores_lock = threading.Lock()
+def reopen(directory: str, description: dict[str, Any], dtype: str) -> FeatureStore:
+    """Return the store of this process that another process has sent."""
+    from skcnn.cache._feature_cache import FeatureCache
 
-
-def open_store(directory: str | os.PathLike, description: dict[str, Any], dtype: str = "float32") -> FeatureStore:
-    """Return the store of this process for a directory and a description; opened once, then only refreshed."""
-    directory = os.path.abspath(directory)
-    key = (directory, fingerprint_of({"description": description, "dtype": dtype}))
-    with _stores_lock:
-        if key not in _stores:
-            _stores[key] = FeatureStore(directory, description, dtype)
-            return _stores[key]
-    _stores[key].refresh()
-    return _stores[key]
+    cache = FeatureCache.open(directory)
+    assert cache is not None
+    return cache.store(description, dtype)
 
 
 def fingerprint_of(description: dict[str, Any]) -> str:
@@ -307,11 +310,22 @@ def is_shard(name: str) -> bool:
     return name.startswith("shard-") and name.endswith(".h5")
 
 
-def fit_dtype(features: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Convert activations to what they are kept in; refuse those that are too large for it."""
-    with np.errstate(over="ignore"):
-        fitted = features.astype(dtype, copy=False)
-    if fitted.dtype != features.dtype and not np.isfinite(fitted).all() and np.isfinite(features).all():
-        largest = float(np.abs(features).max())
-        raise ValueError(f"activations of up to {largest:.3g} do not fit {dtype}; use dtype='float32'")
+def fit_dtype(rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Convert rows to what they are kept in.
+
+    Raises
+    ------
+    ValueError
+        When finite values are too large for a floating dtype, or are not whole numbers in [0, 255] for uint8.
+    """
+    if rows.dtype == dtype:
+        return rows
+    with np.errstate(over="ignore", invalid="ignore"):
+        fitted = rows.astype(dtype)
+    if dtype == np.uint8:
+        if not (fitted == rows).all():
+            found = f"values from {rows.min():.4g} to {rows.max():.4g}"
+            raise ValueError(f"{found} are no whole numbers in [0, 255]; use dtype='float32'")
+    elif not np.isfinite(fitted).all() and np.isfinite(rows).all():
+        raise ValueError(f"values of up to {np.abs(rows).max():.3g} do not fit {dtype}; use dtype='float32'")
     return fitted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -27,10 +27,13 @@ class ShardWriter:
     ----------
     store : FeatureStore
         Whose `writing` the caller holds.
+    keep : callable of (list of bytes, ndarray)
+        Takes digests and rows that could not be written.
     """
 
-    def __init__(self, store: FeatureStore):
+    def __init__(self, store: FeatureStore, keep: Callable[[Sequence[bytes], np.ndarray], None]):
         self.store: FeatureStore | None = store
+        self._keep = keep
         self._digests: list[bytes] = []
         self._features: list[np.ndarray] = []
         self._begun = time.monotonic()
@@ -42,13 +45,14 @@ class ShardWriter:
         ----------
         digests : sequence of bytes
             20 of each image.
-        features : ndarray of shape (n_images, ...), float32 or float16
+        features : ndarray of shape (n_images, ...)
         """
         if self.store is None:
+            self._keep(digests, features)
             return
         self._digests += digests
         self._features.append(features)
-        n_bytes = len(self._digests) * features[0].nbytes
+        n_bytes = len(self._digests) * features[0].nbytes if len(features) else 0
         age = time.monotonic() - self._begun
         if len(self._digests) >= SHARD_ROWS or n_bytes >= SHARD_BYTES or age >= SHARD_SECONDS:
             self.flush()
@@ -58,14 +62,14 @@ class ShardWriter:
         self._begun = time.monotonic()
         if self.store is None or not self._digests:
             return
-        digests = np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, DIGEST_BYTES)
-        features = np.concatenate(self._features)
+        digests, features = self._digests, np.concatenate(self._features)
         self._digests, self._features = [], []
         try:
-            self.store.put(digests, features)
+            self.store.put(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES), features)
         except OSError as error:
             warn_unwritable(self.store, error)
             self.store = None
+            self._keep(digests, features)
 
 
 def warn_unwritable(store: FeatureStore, error: OSError) -> None:

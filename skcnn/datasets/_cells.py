@@ -12,7 +12,8 @@ import numpy as np
 
 from skcnn.datasets._bunch import label_text, listing, object_array
 from skcnn.datasets._open import resolve
-from skcnn.images import ImageSequence, as_image_sequence, is_url
+from skcnn.images import ImageSequence, as_image_sequence
+from skcnn.images._sources import is_url
 
 __all__ = ["Rows", "check_pixel_shape"]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from skcnn.exceptions import ImageReadError
-from skcnn.images import is_url, read_url
+from skcnn.images._sources import is_url, read_url
 
 # Of fsspec.
 LOCAL_PROTOCOLS = {"file", "local"}

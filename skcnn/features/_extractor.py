@@ -4,47 +4,32 @@ from __future__ import annotations
 
 import copy
 import numbers
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skcnn._source_code import UnknownCodeError
-from skcnn._validation import check_choice, check_positive_int, check_size
-from skcnn.backbones import ENGINES, POOLINGS, PRECISIONS, FrozenNetwork, is_keras_model, resolve_backbone
-from skcnn.backbones._network import Cut
-from skcnn.cache._digests import open_memo
-from skcnn.cache._directory import cache_directory
-from skcnn.cache._json_memo import JsonMemo
-from skcnn.cache._store import CacheInfo, open_store
-from skcnn.exceptions import BackboneError
-from skcnn.features._network_rows import NetworkRows, already_normalised_error
-from skcnn.images import (
-    ImageSequence,
-    ResizeCrop,
-    SubtractMean,
-    ToGrey,
-    check_images,
-    describe_failures,
-    image_tags,
-    unreadable_error,
-)
-from skcnn.images._cached_rows import CachedRows
-from skcnn.images._transformer import warn_unknown
+from skcnn._validation import check_choice, check_size
+from skcnn.backbones import FrozenNetwork, resolve_backbone
+from skcnn.backbones._models import is_keras_model
+from skcnn.backbones._network import POOLINGS
+from skcnn.backbones._runners import PRECISIONS
+from skcnn.cache import CacheInfo, FeatureCache
+from skcnn.features._extract import extract, plan_extraction
+from skcnn.images._sequence import DECODES, ImageSequence
+from skcnn.images._transformer import check_images, image_tags
 
 __all__ = ["CNNFeatureExtractor"]
 
 DTYPES = ("float32", "float16")
-DECODES = ("exact", "fast")
 
 
 class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Turn images into the activations of a pretrained network, each image once in its life.
+    """Turn images into the activations of a pretrained network, computed once and then read from the cache.
 
-    What the network made of an image is kept on disk under the content of the image, so cross-validation, grid searches
-    and later sessions read it back instead of computing it again.
+    What the network made of an image is kept on disk under the digest of the image's bytes, so cross-validation, grid
+    searches and later sessions read it back.
 
     Parameters
     ----------
@@ -154,7 +139,10 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         ValueError
             For parameters out of range, an unknown backbone or layer (the closest are named), or no images.
         """
-        self.feature_shape_ = self._rows(check_images(X, y, on_error=self.on_error)).row_shape()
+        images, network, settings = self._prepare(X, y)
+        rows = plan_extraction(images, network, FeatureCache.open(self.cache), **settings)
+        self.feature_shape_ = rows.row_shape()
+        self._description = None if rows.store is None else rows.store.description
         self.errors_: list[tuple[int, str, str]] = []
         return self
 
@@ -168,8 +156,8 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
         Returns
         -------
-        ndarray of shape (n_images, n_features), or (n_images, *feature_shape_) with ``pooling=None``
-            Of `dtype`.
+        ndarray of shape (n_images, *feature_shape_), which is (n_images, n_features) where positions are pooled
+            Of `dtype`. `skcnn.features.extract` gives the same without reading it into memory.
 
         Raises
         ------
@@ -183,18 +171,12 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             the message names them. It is a ValueError, too.
         """
         check_is_fitted(self, "feature_shape_")
-        images = check_images(X, on_error=self.on_error)
-        rows = self._rows(images)
+        images, network, settings = self._prepare(X)
         self.errors_ = []
-        features = rows.run()
-        if images.on_error == "raise":
-            if rows.failures:
-                raise unreadable_error(images, rows.failures)
-            if rows.not_finite:
-                raise BackboneError(describe_failures(images, rows.not_finite, "have no finite activations"))
-        failures = {**rows.failures, **rows.not_finite}
-        self.errors_ = [(i, images.sources.name(i), reason) for i, reason in sorted(failures.items())]
-        return features
+        features = extract(images, network, self.cache, in_memory=True, **settings)
+        self._description = None if features.store is None else features.store.description
+        self.errors_ = [(i, images.sources.name(i), reason) for i, reason in sorted(features.failures.items())]
+        return features[:]
 
     def cache_info(self) -> CacheInfo:
         """Return how often the store answered, and what it holds.
@@ -206,10 +188,10 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             All 0 with ``cache=None``.
         """
         check_is_fitted(self, "feature_shape_")
-        directory = cache_directory(self.cache)
-        if directory is None or self._description is None:
+        cache = FeatureCache.open(self.cache)
+        if cache is None or self._description is None:
             return CacheInfo(0, 0, 0, 0)
-        return open_store(directory, self._description, self.dtype).info()
+        return cache.store(self._description, self.dtype).info()
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the features.
@@ -238,41 +220,35 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     def _n_features_out(self) -> int:
         return self.feature_shape_[0]
 
-    def _rows(self, images: ImageSequence) -> CachedRows:
-        """Join images, network and store."""
+    def _prepare(self, X: Any, y: Any = None) -> tuple[ImageSequence, FrozenNetwork, dict[str, Any]]:
+        """Return the images, the network, and the settings of `extract`."""
+        images = check_images(X, y, on_error=self.on_error)
         self._check_parameters()
-        directory = cache_directory(self.cache)
-        network = self._network()
-        images = fit_network(images, network).with_decode(self.decode)
-        self._description = try_to_describe(images, network, directory) if directory else None
-        store = memo = None
-        if directory and self._description:
-            store, memo = open_store(directory, self._description, self.dtype), open_memo(directory)
-        return CachedRows(
-            images,
-            NetworkRows(network, self.engine),
-            store=store,
-            memo=memo,
-            dtype=np.dtype(self.dtype),
-            batch_size=self.batch_size,
-            verbose=self.verbose,
-        )
+        settings = {
+            "dtype": self.dtype,
+            "batch_size": self.batch_size,
+            "engine": self.engine,
+            "verbose": self.verbose,
+        }
+        return images.with_decode(self.decode), self._network(), settings
 
     def _network(self) -> FrozenNetwork:
         size = None if self.input_size is None else check_size("input_size", self.input_size)
         # A search over np.arange gives NumPy's integers, which are no JSON.
         layer = int(self.layer) if isinstance(self.layer, numbers.Integral) else self.layer
         backbone = resolve_backbone(self.backbone, self.weights)
-        return FrozenNetwork(backbone, layer, self.pooling, size, self.preprocess, self.precision)
+        cache = FeatureCache.open(self.cache)
+        known_cuts = None if cache is None else cache.memo("layers")
+        return FrozenNetwork(
+            backbone, layer, self.pooling, size, self.preprocess, self.precision, known_cuts=known_cuts
+        )
 
     def _check_parameters(self) -> None:
         check_choice("pooling", self.pooling, POOLINGS)
         check_choice("preprocess", self.preprocess, ("auto", None))
-        check_choice("engine", self.engine, ENGINES)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("decode", self.decode, DECODES)
         check_choice("dtype", self.dtype, DTYPES)
-        check_positive_int("batch_size", self.batch_size)
         if self.layer is not None and not isinstance(self.layer, (str, numbers.Integral)):
             raise ValueError(f"The 'layer' parameter must be a name, an index or None. Got {self.layer!r} instead.")
 
@@ -290,47 +266,3 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         tags = image_tags(super().__sklearn_tags__())
         tags.input_tags.allow_nan = False
         return tags
-
-
-def fit_network(images: ImageSequence, network: FrozenNetwork) -> ImageSequence:
-    """Return images with the steps that bring them to what a network takes, unless they have them already."""
-    if network.normalises and any(isinstance(step, SubtractMean) for step in images.steps):
-        raise already_normalised_error(network, "images whose mean was subtracted")
-    height, width, channels = network.input_shape
-    if images.image_size != (height, width):
-        images = images.with_step(ResizeCrop(height, width))
-    if channels == 1 and ToGrey() not in images.steps:
-        images = images.with_step(ToGrey())
-    return images
-
-
-def try_to_describe(images: ImageSequence, network: FrozenNetwork, directory: Path) -> dict[str, Any] | None:
-    """Return everything that decides the features of an image, as JSON types; None, with a warning, if that is unknown.
-
-    Parameters
-    ----------
-    directory : Path
-        Of the cache, where the place of a cut is looked up, so that a warm run need not build the graph.
-    """
-    try:
-        return {"network": network.describe(find_cut(network, directory)), **images.describe()}
-    except UnknownCodeError as error:
-        warn_unknown(error)
-        return None
-
-
-def find_cut(network: FrozenNetwork, directory: Path) -> Cut:
-    """Return where a network is cut, from the cache where it is known."""
-    if network.backbone.in_memory:
-        return network.cut()
-    memo = _cut_memos.setdefault(directory, JsonMemo(directory / "layers"))
-    question = network.cut_key()
-    answer = memo.get(question)
-    if isinstance(answer, list) and list(map(type, answer)) == [str, bool]:
-        return Cut(*answer)
-    cut = network.cut()
-    memo.put(question, list(cut))
-    return cut
-
-
-_cut_memos: dict[Path, JsonMemo] = {}

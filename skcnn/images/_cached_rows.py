@@ -6,19 +6,24 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from skcnn._parallel import available_threads, bounded_map
 from skcnn._progress import progress_bar
-from skcnn.cache._digests import DigestMemo
+from skcnn._source_code import UnknownCodeError
+from skcnn.cache._digests import DIGEST_BYTES, DigestMemo
+from skcnn.cache._feature_cache import FeatureCache
+from skcnn.cache._rows import StoredRows
 from skcnn.cache._store import FeatureStore, fit_dtype
+from skcnn.cache._stored_features import StoredFeatures
 from skcnn.cache._writer import ShardWriter, warn_unwritable
 from skcnn.exceptions import BackboneError, ImageReadError
 from skcnn.images._sequence import ImageSequence
+from skcnn.images._transformer import warn_unknown
 
-__all__ = ["CachedRows", "RowMaker"]
+__all__ = ["CachedRows", "RowMaker", "open_row_store"]
 
 
 class RowMaker(ABC):
@@ -27,6 +32,16 @@ class RowMaker(ABC):
     # What to call it in messages, and what its progress bar says.
     name: str
     activity = "extracting"
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the rows besides the images, as JSON types.
+
+        Raises
+        ------
+        UnknownCodeError
+            When that cannot be told; the rows are then computed, but not kept.
+        """
 
     @abstractmethod
     def prepare(self, pixels: np.ndarray, name: str) -> np.ndarray:
@@ -53,23 +68,36 @@ class RowMaker(ABC):
         """Return the shape of one row."""
 
 
+def open_row_store(
+    images: ImageSequence, maker: RowMaker, cache: FeatureCache | None, dtype: str
+) -> FeatureStore | None:
+    """Return the store of what `maker` makes of such images; None, with a warning, where it cannot be told apart."""
+    if cache is None:
+        return None
+    try:
+        return cache.store({**maker.describe(), **images.describe()}, dtype)
+    except UnknownCodeError as error:
+        warn_unknown(error)
+        return None
+
+
 class Loaded(NamedTuple):
-    """An image on its way: ready to be run, or its row where that is stored already, or why it cannot be read."""
+    """An image on its way: ready to be run, or found to be stored, or why it cannot be read."""
 
     row: int
     digest: bytes = b""
-    prepared: np.ndarray | None = None
-    stored: np.ndarray | None = None
+    prepared: list[np.ndarray] | None = None
     error: str | None = None
 
 
 class CachedRows:
-    """The way of one call's images to their rows.
+    """Takes the images of one call to their rows.
 
     Parameters
     ----------
     images : ImageSequence
-        With the steps they go through before rows are made of them.
+        With the steps they go through before rows are made of them. Where these make several views of an image, its row
+        holds one for each: (n_views, ...).
     maker : RowMaker
         Asked for nothing as long as every row is stored.
     store : FeatureStore or None
@@ -79,9 +107,11 @@ class CachedRows:
     dtype : dtype
         Of the rows.
     batch_size : int
-        Images in one `run` of the maker.
+        Images, or views of images, in one `run` of the maker.
     verbose : int
         0 shows no progress.
+    in_memory : bool, default=False
+        Whether to read all rows into memory at once.
 
     Attributes
     ----------
@@ -101,6 +131,7 @@ class CachedRows:
         dtype: np.dtype,
         batch_size: int,
         verbose: int,
+        in_memory: bool = False,
     ):
         self.images = images
         self.maker = maker
@@ -109,59 +140,90 @@ class CachedRows:
         self.dtype = dtype
         self.batch_size = batch_size
         self.verbose = verbose
+        self.in_memory = in_memory
         self.failures: dict[int, str] = {}
         self.not_finite: dict[int, str] = {}
+        self._all_views = images.with_view(None)
+        self._images_per_batch = max(1, batch_size // images.n_views)
+        self._digests = np.zeros((len(images), DIGEST_BYTES), np.uint8)
         self._writer: ShardWriter | None = None
-        self._out: np.ndarray | None = None
+        self._lookup = store
+        self._writable = store is not None
+        # Rows that are not on disk: in the order of the images, most of it never touched where most are on disk.
+        self._held: np.ndarray | None = None
+        self._is_held = np.zeros(len(images), bool)
         self._first: dict[bytes, int] = {}
         self._copies: list[tuple[int, int]] = []
         self._seen_finite = False
         self._hits = self._misses = 0
-        self._lookup = store  # also when it turns out that it cannot be written
-        if store is not None:
-            store.refresh()
 
-    def run(self) -> np.ndarray:
-        """Return the rows of all images.
-
-        Returns
-        -------
-        ndarray of shape (n_images, ...)
-            Rows of the images in `failures` and `not_finite` are NaN.
+    def run(self) -> StoredFeatures:
+        """Return the rows of all images; those of images that are not stored yet are computed.
 
         Raises
         ------
         BackboneError
             When the first batch holds no finite row.
         """
-        pending = self._copy_hits()
+        stored, locations = self._find_known()
+        pending = np.flatnonzero(locations < 0)
         if len(pending):
             self._stream(pending)
-        return self._complete()
+            stored, locations = self._find_all()
+            lost = np.flatnonzero((locations < 0) & ~self._is_held & ~self._has_failed())
+            if len(lost):  # the cache was cleared since they were found or written: now they stay in memory
+                self._first.clear()
+                self._lookup, self._writable = None, False
+                self._stream(lost)
+        features = self._join(stored, locations)
+        if self.images.view is not None:
+            features = features.view(self.images.view)
+        return features.in_memory() if self.in_memory else features
 
-    def _copy_hits(self) -> np.ndarray:
-        """Copy the rows of images whose digests are recalled and stored; return the positions of all others."""
-        if self.store is None:
-            return np.arange(len(self.images))
-        recalled = self.images.recall(self.memo)
+    def row_shape(self) -> tuple[int, ...]:
+        """Return the shape of what is returned of one image; the maker is asked only where nothing is stored."""
+        row_shape = self._stored_row_shape()
+        return row_shape if self.images.view is None else row_shape[1:]
+
+    def _find_known(self) -> tuple[StoredRows | None, np.ndarray]:
+        """Find the rows of images whose digests are known without reading them."""
         locations = np.full(len(self.images), -1, np.int64)
+        if self.store is None:
+            return None, locations
+        self.store.refresh()
+        recalled = self.images.recall(self.memo)
         stored, locations[recalled.known] = self.store.find(recalled.digests[recalled.known])
         hits = np.flatnonzero(locations >= 0)
-        if not len(hits):
-            return np.arange(len(self.images))
-        # Asking the file system what changed takes as long as copying; a row copied in vain is overwritten later.
-        with ThreadPoolExecutor(1) as executor:
-            out = self._rows_of(stored.row_shape)
-            copying = executor.submit(stored.gather, locations[hits], out, hits)
+        with contextlib.ExitStack() as stack:
+            copying = None
+            if len(hits) and self.in_memory and self.images.view is None:
+                # Asking the file system takes as long as copying; a row copied in vain is overwritten later.
+                self._held = np.empty((len(self.images), *stored.row_shape), self.dtype)
+                executor = stack.enter_context(ThreadPoolExecutor(1))
+                copying = executor.submit(stored.gather, locations[hits], self._held, hits)
             # Neighbours in the store were read one after the other, and the file system finds neighbours faster.
             asked = hits[np.argsort(locations[hits], kind="stable")]
             locations[asked[~recalled.unchanged(asked)]] = -1
-            try:
-                copying.result()
-            except OSError:  # a shard was removed after it was found; the others are found again one by one
-                return np.arange(len(self.images))
-        self._count(hits=int((locations >= 0).sum()))
-        return np.flatnonzero(locations < 0)
+            hits = np.flatnonzero(locations >= 0)
+            if copying is not None:
+                try:
+                    copying.result()
+                except OSError:  # a shard was removed after it was found; the others are found again one by one
+                    return stored, np.full(len(self.images), -1, np.int64)
+                self._is_held[hits] = True
+        self._digests[hits] = recalled.digests[hits]
+        self._count(hits=len(hits))
+        return stored, locations
+
+    def _find_all(self) -> tuple[StoredRows | None, np.ndarray]:
+        """Find the rows of all images, whose digests are known by now."""
+        locations = np.full(len(self.images), -1, np.int64)
+        if self.store is None:
+            return None, locations
+        self.store.refresh()
+        readable = ~self._has_failed()
+        stored, locations[readable] = self.store.find(self._digests[readable])
+        return stored, locations
 
     def _stream(self, pending: np.ndarray) -> None:
         """Load the pending images in threads, a few batches ahead of the maker."""
@@ -171,81 +233,104 @@ class CachedRows:
             bar = stack.enter_context(progress_bar(len(pending), description=self.maker.activity, verbose=self.verbose))
             if self.memo is not None:
                 stack.callback(self.memo.save)
-            loading = bounded_map(self._load, pending, n_threads=threads, window=2 * self.batch_size + threads)
+            window = 2 * self._images_per_batch + threads
+            loading = bounded_map(self._load, pending, n_threads=threads, window=window)
             stack.enter_context(contextlib.closing(loading))
             for loaded in loading:
                 if self._needs_computing(loaded, stack):
                     batch.append(loaded)
-                if len(batch) == self.batch_size:
+                if len(batch) == self._images_per_batch:
                     self._compute(batch)
                     batch = []
                     bar.set_postfix_str(f"{self._hits} hits, {self._misses} misses", refresh=False)
                 bar.update()
             if batch:
                 self._compute(batch)
+        self._resolve_copies()
 
     def _load(self, index: int) -> Loaded:
         """Read one image, once; decode it only where its row is not stored."""
         index = int(index)
         try:
             content = self.images.read(index, self.memo)
-            stored = self._find(content.digest)
-            if stored is not None:
-                return Loaded(index, content.digest, stored=stored)
-            pixels = self.images.decode(content)
+            if self._is_stored(content.digest):
+                return Loaded(index, content.digest)
+            name = f"image [{index}] {self.images.sources.name(index)}"
+            pixels = self._all_views.decode(content)
             # A sum is NaN or infinite when any pixel is, and costs no array of booleans.
             if pixels.dtype != np.uint8 and not np.isfinite(pixels.sum(dtype=np.float64)):
                 return Loaded(index, error="the steps made NaN or infinite pixels of it")
-            name = f"image [{index}] {self.images.sources.name(index)}"
-            return Loaded(index, content.digest, self.maker.prepare(pixels, name))
+            views = pixels if self.images.n_views > 1 else [pixels]
+            return Loaded(index, content.digest, [self.maker.prepare(view, name) for view in views])
         except ImageReadError as error:
             return Loaded(index, error=str(error))
 
     def _needs_computing(self, loaded: Loaded, stack: contextlib.ExitStack) -> bool:
-        """Whether the row of an image has to be computed; where not, see to it."""
+        """Whether the row of an image has to be computed; the first that has to takes the writer lock."""
         if loaded.error is not None:
             self.failures[loaded.row] = loaded.error
             return False
+        self._digests[loaded.row] = np.frombuffer(loaded.digest, np.uint8)
         if loaded.digest in self._first:
             self._copies.append((loaded.row, self._first[loaded.digest]))
             self._count(hits=1)
             return False
         self._first[loaded.digest] = loaded.row
-        if loaded.prepared is not None and self.store is not None and self._writer is None:
-            # Only now, at the first miss: a call of nothing but hits never waits for another process.
-            self._begin_writing(stack)
-        # What was found stays found, even where the shard has been cleared away since.
-        stored = self._find(loaded.digest) if loaded.stored is None else loaded.stored
-        if stored is None:
-            return True
-        self._rows_of(stored.shape)[loaded.row] = stored
+        if loaded.prepared is not None:
+            if self._writable and self._writer is None:
+                # Only now, at the first miss: a call of nothing but hits never waits for another process.
+                self._begin_writing(stack)
+            if not self._is_stored(loaded.digest):
+                return True
         self._count(hits=1)
         return False
 
     def _begin_writing(self, stack: contextlib.ExitStack) -> None:
-        """Become the one process that adds rows, and see what others added before."""
+        """Take the writer lock, and see what others added before."""
         assert self.store is not None
         try:
             stack.enter_context(self.store.writing())
         except OSError as error:
             warn_unwritable(self.store, error)
-            self.store = None
+            self._writable = False
             return
-        self._writer = ShardWriter(self.store)
-        # Unwound before the right to write is given back, whatever ends this call.
-        stack.callback(self._writer.flush)
+        self._writer = ShardWriter(self.store, self._hold)
+        # Unwound before the lock is released, whatever ends this call.
+        stack.callback(self._end_writing)
+
+    def _end_writing(self) -> None:
+        """Write what is left, while the lock is still held."""
+        assert self._writer is not None
+        self._writer.flush()
+        self._writer = None
 
     def _compute(self, batch: list[Loaded]) -> None:
         """Make the rows of a batch."""
-        made = self.maker.run([loaded.prepared for loaded in batch if loaded.prepared is not None])
-        finite = np.isfinite(made).all(axis=tuple(range(1, made.ndim)))
+        prepared = [view for loaded in batch for view in loaded.prepared or ()]
+        made = [
+            self.maker.run(prepared[start : start + self.batch_size])
+            for start in range(0, len(prepared), self.batch_size)
+        ]
+        rows = np.concatenate(made) if len(made) > 1 else made[0]
+        if self.images.n_views > 1:
+            rows = rows.reshape(len(batch), self.images.n_views, *rows.shape[1:])
+        finite = np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
         self._check_finite(batch, finite)
-        rows = fit_dtype(made[finite], self.dtype)
-        computed = [loaded for loaded, is_finite in zip(batch, finite, strict=True) if is_finite]
-        self._rows_of(rows.shape[1:])[[loaded.row for loaded in computed]] = rows
+        rows = fit_dtype(rows[finite], self.dtype)
+        digests = [loaded.digest for loaded, is_finite in zip(batch, finite, strict=True) if is_finite]
         self._count(misses=len(batch))
         if self._writer is not None:
-            self._writer.add([loaded.digest for loaded in computed], rows)
+            self._writer.add(digests, rows)
+        else:
+            self._hold(digests, rows)
+
+    def _hold(self, digests: Sequence[bytes], rows: np.ndarray) -> None:
+        """Keep rows in memory, where they cannot be stored."""
+        if self._held is None:
+            self._held = np.empty((len(self.images), *rows.shape[1:]), self.dtype)
+        indices = [self._first[digest] for digest in digests]
+        self._held[indices] = rows
+        self._is_held[indices] = True
 
     def _check_finite(self, batch: list[Loaded], finite: np.ndarray) -> None:
         """Note the images whose rows are NaN or infinite; give up where there was no other row so far."""
@@ -260,40 +345,59 @@ class CachedRows:
             if not is_finite:
                 self.not_finite[loaded.row] = f"{self.maker.name} gives NaN or infinite activations for it"
 
-    def _complete(self) -> np.ndarray:
-        """Fill the rows that are copies of others or have no image."""
-        if self._out is None:  # nothing could be read
-            return np.full((len(self.images), *self.row_shape()), np.nan, self.dtype)
+    def _has_failed(self) -> np.ndarray:
+        """Return a mask (n_images,) of the images that have no row."""
+        failed = np.zeros(len(self.images), bool)
+        failed[[*self.failures, *self.not_finite]] = True
+        return failed
+
+    def _resolve_copies(self) -> None:
+        """Give images that are copies of others in this call what these have, unless it is on disk."""
         for target, source in self._copies:
-            self._out[target] = self._out[source]
             if source in self.not_finite:
                 self.not_finite[target] = self.not_finite[source]
-        self._out[[*self.failures, *self.not_finite]] = np.nan
-        return self._out
+            elif self._is_held[source]:
+                assert self._held is not None
+                self._held[target] = self._held[source]
+                self._is_held[target] = True
+        self._copies.clear()
 
-    def row_shape(self) -> tuple[int, ...]:
-        """Return the shape of one row; the maker is asked only when no row of it was ever stored."""
+    def _join(self, stored: StoredRows | None, locations: np.ndarray) -> StoredFeatures:
+        """Put together the rows on disk, those in memory, and the blank ones of images that have none."""
+        failures = {**self.failures, **self.not_finite}
+        blank = np.full((1, *self._stored_row_shape()), 0 if self.dtype.kind == "u" else np.nan, self.dtype)
+        on_disk = (locations >= 0) & ~self._is_held
+        if self.in_memory and self._held is not None and on_disk.any():
+            rest = StoredFeatures(locations[on_disk], stored, blank, failures={}, store=self.store)
+            self._held[on_disk] = rest[:]
+            on_disk[:] = False
+        if not on_disk.any():
+            held = np.repeat(blank, len(self.images), axis=0) if self._held is None else self._held
+            held[[*failures]] = blank
+            return StoredFeatures(-1 - np.arange(len(held)), None, held, failures=failures, store=self.store)
+        held_rows = np.flatnonzero(self._is_held)
+        locations[~on_disk] = -1 - len(held_rows)
+        locations[held_rows] = -1 - np.arange(len(held_rows))
+        held = blank if self._held is None else np.concatenate([self._held[held_rows], blank])
+        return StoredFeatures(locations, stored, held, failures=failures, store=self.store)
+
+    def _stored_row_shape(self) -> tuple[int, ...]:
         if self.store is not None and self.store.row_shape is not None:
             return self.store.row_shape
-        return self.maker.row_shape()
+        if self._held is not None:
+            return self._held.shape[1:]
+        shape = self.maker.row_shape()
+        return (self.images.n_views, *shape) if self.images.n_views > 1 else shape
 
-    def _rows_of(self, row_shape: tuple[int, ...]) -> np.ndarray:
-        if self._out is None:
-            self._out = np.empty((len(self.images), *row_shape), self.dtype)
-        return self._out
-
-    def _find(self, digest: bytes) -> np.ndarray | None:
-        """Return the stored row of an image, None where there is none."""
+    def _is_stored(self, digest: bytes) -> bool:
+        """Whether the row of an image is in the store."""
         if self._lookup is None:
-            return None
-        stored, locations = self._lookup.find(np.frombuffer(digest, np.uint8)[np.newaxis])
-        try:
-            return None if locations[0] < 0 else stored.row(locations[0])
-        except OSError:  # removed after it was found
-            return None
+            return False
+        _, locations = self._lookup.find(np.frombuffer(digest, np.uint8)[np.newaxis])
+        return bool(locations[0] >= 0)
 
     def _count(self, *, hits: int = 0, misses: int = 0) -> None:
         self._hits += hits
         self._misses += misses
-        if self._lookup is not None:
-            self._lookup.count(hits, misses)
+        if self.store is not None:
+            self.store.count(hits, misses)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from skcnn._source_code import UnknownCodeError
-from skcnn.cache._digests import open_memo
-from skcnn.cache._store import FeatureStore, open_store
-from skcnn.images._cached_rows import CachedRows, RowMaker
+from skcnn.cache._feature_cache import FeatureCache
+from skcnn.images._cached_rows import CachedRows, RowMaker, open_row_store
 from skcnn.images._sequence import ImageSequence, unreadable_error
-from skcnn.images._transformer import warn_unknown
 
 __all__ = ["channel_statistics"]
 
@@ -27,6 +24,10 @@ class ChannelSums(RowMaker):
 
     name = "MeanSubtract"
     activity = "averaging channels"
+
+    def describe(self) -> dict[str, Any]:
+        """Return the version of the sums."""
+        return {"channel sums": VERSION}
 
     def prepare(self, pixels: np.ndarray, name: str) -> np.ndarray:
         """Return the row of one image, of shape (8,), float64."""
@@ -51,7 +52,7 @@ class ChannelSums(RowMaker):
 
 
 def channel_statistics(
-    images: ImageSequence, directory: Path | None, verbose: int = 0
+    images: ImageSequence, cache: FeatureCache | None, verbose: int = 0
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel over all pixels of all images.
 
@@ -60,8 +61,8 @@ def channel_statistics(
     Parameters
     ----------
     images : ImageSequence
-    directory : Path or None
-        Of the cache in which the sums of each image are kept.
+    cache : FeatureCache or None
+        Where the sums of each image are kept.
     verbose : int, default=0
         0 shows no progress.
 
@@ -72,32 +73,29 @@ def channel_statistics(
     ValueError
         When some images have one channel and others three.
     """
-    store = sums_store(images, directory)
-    memo = open_memo(directory) if directory is not None and store is not None else None
+    maker = ChannelSums()
+    store = open_row_store(images, maker, cache, "float64")
     sums = CachedRows(
-        images, ChannelSums(), store=store, memo=memo, dtype=np.dtype("float64"), batch_size=BATCH, verbose=verbose
+        images,
+        maker,
+        store=store,
+        memo=None if cache is None or store is None else cache.digests,
+        dtype=np.dtype("float64"),
+        batch_size=BATCH,
+        verbose=verbose,
     )
-    rows = sums.run()
+    # One row for each image, or for each of its views.
+    rows = sums.run()[:].reshape(-1, 8)
     if sums.failures and (images.on_error == "raise" or len(sums.failures) == len(images)):
         raise unreadable_error(images, sums.failures)
     read = np.flatnonzero(np.isfinite(rows[:, 0]))
     channels = rows[read, 0].astype(int)
     if len(set(channels)) > 1:
         odd = read[channels != channels[0]][0]
-        msg = f"image [{odd}] has {int(rows[odd, 0])} channels, those before it {channels[0]}; give all the same"
+        position = odd * len(images) // len(rows)
+        msg = f"image [{position}] has {int(rows[odd, 0])} channels, those before it {channels[0]}; give all the same"
         raise ValueError(msg)
     totals = [math.fsum(column) for column in rows[read, 1:].T]
     mean = np.array(totals[1 : 1 + channels[0]]) / totals[0]
     std = np.sqrt(np.maximum(np.array(totals[4 : 4 + channels[0]]) / totals[0] - mean**2, 0))
     return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def sums_store(images: ImageSequence, directory: Path | None) -> FeatureStore | None:
-    """Return the store of the sums of such images; None without a cache, or where their steps cannot be told."""
-    if directory is None:
-        return None
-    try:
-        return open_store(directory, {"channel sums": VERSION, **images.describe()}, "float64")
-    except UnknownCodeError as error:
-        warn_unknown(error)
-        return None

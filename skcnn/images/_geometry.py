@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Box", "centre_box", "covering_size", "limit_aspect_ratio"]
+__all__ = ["Box", "centre_box", "corner_boxes", "covering_size", "limit_aspect_ratio"]
 
 # No photograph or panorama is this many times longer than what is cut out of it.
 MAX_LENGTH_RATIO = 8
@@ -53,6 +53,19 @@ def centre_box(size: tuple[int, int], target: tuple[int, int]) -> Box:
     """
     (height, width), (target_height, target_width) = size, target
     return Box((height - target_height) // 2, (width - target_width) // 2, target_height, target_width)
+
+
+def corner_boxes(size: tuple[int, int], target: tuple[int, int]) -> tuple[Box, ...]:
+    """Return the boxes of `target` size in the four corners of an image of `size`: top left and right, then bottom.
+
+    Examples
+    --------
+    >>> corner_boxes((256, 300), (224, 224))[3]
+    Box(top=32, left=76, height=224, width=224)
+    """
+    (height, width), (target_height, target_width) = size, target
+    tops, lefts = (0, height - target_height), (0, width - target_width)
+    return tuple(Box(top, left, target_height, target_width) for top in tops for left in lefts)
 
 
 def limit_aspect_ratio(size: tuple[int, int], target: tuple[int, int]) -> Box:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skcnn.cache._directory import cache_directory
+from skcnn.cache._feature_cache import FeatureCache
 from skcnn.images._channel_sums import channel_statistics
 from skcnn.images._inputs import as_image_sequence, is_pixel_array
 from skcnn.images._sequence import ImageSequence
@@ -85,7 +85,7 @@ class MeanSubtract(ImageTransformerMixin, TransformerMixin, BaseEstimator, auto_
         images = check_images(X, y)
         mean, std = given_mean(self.mean), given_std(self.std, self.mean)
         if mean is None or (self.std is True and std is None):
-            learned_mean, learned_std = channel_statistics(images, cache_directory(self.cache), self.verbose)
+            learned_mean, learned_std = channel_statistics(images, FeatureCache.open(self.cache), self.verbose)
             mean = learned_mean if mean is None else mean
             std = learned_std if self.std is True and std is None else std
         if std is not None and (len(std) != len(mean) or min(std) <= 0):

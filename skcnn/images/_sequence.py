@@ -13,7 +13,7 @@ from skcnn.cache._digests import DigestMemo
 from skcnn.exceptions import ImageReadError
 from skcnn.images._decode import DECODE_VERSION, MAX_PIXELS, decode_image, opencv_major_version
 from skcnn.images._sources import Content, KnownDigests, Sources
-from skcnn.images._steps import ResizeCrop, Step, ToGrey, describe_steps
+from skcnn.images._steps import ResizeCrop, Step, ToGrey, ViewStep, describe_steps
 
 __all__ = ["DECODES", "ON_ERROR", "ImageSequence", "describe_failures", "unreadable_error"]
 
@@ -42,12 +42,16 @@ class ImageSequence:
         Images that announce more pixels are refused before they are decoded.
     on_error : {"raise", "nan"}, default="raise"
         What reading an unreadable image gives: an error, or, where the steps fix the size, an image of NaN.
+    view : int, default=None
+        Which view to read where a step makes several of each image; None reads all of them.
 
     Attributes
     ----------
     shape : tuple (n_images,)
     ndim : int
         1.
+    n_views : int
+        How many images the steps make of each.
 
     Examples
     --------
@@ -68,6 +72,7 @@ class ImageSequence:
         decode: str = "exact",
         max_pixels: int = MAX_PIXELS,
         on_error: str = "raise",
+        view: int | None = None,
     ):
         check_choice("decode", decode, DECODES)
         check_choice("on_error", on_error, ON_ERROR)
@@ -76,6 +81,15 @@ class ImageSequence:
         self.decode_mode = decode
         self.max_pixels = max_pixels
         self.on_error = on_error
+        several = [step for step in self.steps if step.n_views != 1]
+        if len(several) > 1:
+            raise ValueError(f"only one step may make several views of an image. Got {several[0]} and {several[1]}.")
+        self.n_views = several[0].n_views if several else 1
+        if self.n_views < 1:
+            raise ValueError(f"{several[0]} makes {self.n_views} views of an image; expected at least 1")
+        if view is not None and not 0 <= view < self.n_views:
+            raise IndexError(f"there is no view {view} of these images; they have {self.n_views}")
+        self.view = view if self.n_views > 1 else None
 
     @property
     def shape(self) -> tuple[int]:
@@ -110,7 +124,10 @@ class ImageSequence:
         return (self[index] for index in range(len(self)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Decode every image into one array of shape (n_images, height, width, channels)."""
+        """Decode every image into one array of shape (n_images, height, width, channels).
+
+        Where there are several views and none is chosen: (n_images, n_views, height, width, channels).
+        """
         if copy is False:
             raise ValueError("an ImageSequence holds no pixels: making an array of it always decodes")
         images = self.load()
@@ -127,7 +144,8 @@ class ImageSequence:
         count = f"{len(self)} image" + "s" * (len(self) != 1)
         first = f" ({self.sources.name(0)}{', ...' if len(self) > 1 else ''})" if len(self) else ""
         steps = ", ".join(map(repr, self.steps)) or "none"
-        return f"ImageSequence of {count}{first}, steps: {steps}"
+        view = "" if self.view is None else f", view {self.view} of {self.n_views}"
+        return f"ImageSequence of {count}{first}, steps: {steps}{view}"
 
     def with_step(self, step: Step) -> ImageSequence:
         """Return a sequence whose images go through one more step."""
@@ -135,7 +153,25 @@ class ImageSequence:
 
     def without_last_step(self) -> ImageSequence:
         """Return a sequence whose images skip the last step."""
-        return self._with(steps=self.steps[:-1])
+        view = None if self.steps and self.steps[-1].n_views != 1 else self.view
+        return self._with(steps=self.steps[:-1], view=view)
+
+    def with_view(self, view: int | None) -> ImageSequence:
+        """Return a sequence of which one view of each image is read, or all of them.
+
+        What is stored of an image holds all its views, so another choice finds it.
+
+        Parameters
+        ----------
+        view : int or None
+            In [0, n_views).
+
+        Raises
+        ------
+        IndexError
+            When there is no such view.
+        """
+        return self._with(view=None if view is None else int(view))
 
     def with_on_error(self, on_error: str) -> ImageSequence:
         """Return a sequence that treats unreadable images by another rule."""
@@ -151,6 +187,7 @@ class ImageSequence:
         Returns
         -------
         list of ndarray of shape (height, width, channels), uint8 or float32
+            (n_views, height, width, channels) where there are several and none is chosen.
 
         Raises
         ------
@@ -183,21 +220,35 @@ class ImageSequence:
         Returns
         -------
         ndarray of shape (height, width, 1 | 3), uint8 or float32
+            (n_views, height, width, 1 | 3) where there are several views and none is chosen.
 
         Raises
         ------
         ImageReadError
             When the data is damaged or a step does not fit the image.
         """
+        if self.n_views == 1 or self.view is not None:
+            return next(self._make_views(content, [self.view or 0]))
+        views = list(self._make_views(content, range(self.n_views)))
+        shapes = {view.shape for view in views}
+        if len(shapes) > 1:
+            raise ImageReadError(f"its views have different shapes, such as {min(shapes)} and {max(shapes)}")
+        return np.stack(views)
+
+    def _make_views(self, content: Content, views: Iterable[int]) -> Iterator[np.ndarray]:
+        """Yield some views of an image; what they share is done once."""
         image = content.data
         if isinstance(image, bytes):
             image = decode_image(image, max_pixels=self.max_pixels, at_least=self._smallest_decode())
-        for step in self.steps:
-            try:
-                image = step(image)
-            except Exception as error:  # a step may be the user's own, and OpenCV has errors of its own
-                raise ImageReadError(f"{type(step).__name__} cannot be applied: {error}") from error
-        return image
+        is_view_step = [isinstance(step, ViewStep) for step in self.steps]
+        n_shared = is_view_step.index(True) if any(is_view_step) else len(self.steps)
+        for step in self.steps[:n_shared]:
+            image = apply_step(step, image)
+        for view in views:
+            made = image
+            for position, step in enumerate(self.steps[n_shared:]):
+                made = apply_step(step, made, view, (position, content.digest))
+            yield made
 
     def describe(self) -> dict[str, Any]:
         """Return what decides the pixels of an image besides its source, as JSON types.
@@ -231,7 +282,8 @@ class ImageSequence:
         if self.on_error == "raise" or self.image_size is None:
             raise unreadable_error(self, failures) from cause
         channels = 1 if ToGrey() in self.steps else self.sources.channels
-        return np.full((*self.image_size, channels), np.nan, np.float32)
+        views = (self.n_views,) if self.n_views > 1 and self.view is None else ()
+        return np.full((*views, *self.image_size, channels), np.nan, np.float32)
 
     def _with(self, **changes: Any) -> ImageSequence:
         settings = {
@@ -240,8 +292,37 @@ class ImageSequence:
             "decode": self.decode_mode,
             "max_pixels": self.max_pixels,
             "on_error": self.on_error,
+            "view": self.view,
         }
         return ImageSequence(**{**settings, **changes})
+
+
+def apply_step(step: Step, image: np.ndarray, view: int = 0, origin: tuple[int, bytes] = (0, b"")) -> np.ndarray:
+    """Return what a step makes of an image.
+
+    Parameters
+    ----------
+    step : Step
+    image : ndarray of shape (height, width, channels)
+    view : int, default=0
+        Which view is being made.
+    origin : (int, bytes), default=(0, b"")
+        Position of the step behind the first one that makes views, and digest of the image: what the random numbers of
+        this step depend on besides its seed and the view.
+
+    Raises
+    ------
+    ImageReadError
+        When the step does not fit the image.
+    """
+    try:
+        if not isinstance(step, ViewStep):
+            return step(image)
+        position, digest = origin
+        random = np.random.default_rng([step.seed, position, view, int.from_bytes(digest, "big")])
+        return step.make_view(image, view if step.n_views > 1 else 0, random)
+    except Exception as error:  # a step may be the user's own, and OpenCV has errors of its own
+        raise ImageReadError(f"{type(step).__name__} cannot be applied: {error}") from error
 
 
 def row_indices(key: Any, length: int) -> np.ndarray | slice:

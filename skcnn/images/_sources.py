@@ -177,7 +177,8 @@ class PathSources(_ItemSources):
             return super().recall(memo)
         paths = absolute(self.items)
         entries = memo.recall(paths)
-        return KnownDigests([digest for _, digest in entries], [state for state, _ in entries], paths)
+        states, digests = zip(*entries, strict=True) if entries else ((), ())
+        return KnownDigests(digests, states, paths)
 
 
 class ArraySources(Sources):

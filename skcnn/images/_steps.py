@@ -1,4 +1,4 @@
-"""Deterministic things that happen to an image after decoding, as values: equal steps have equal fingerprints."""
+"""What happens to an image after decoding, as values: equal steps have equal fingerprints."""
 
 from __future__ import annotations
 
@@ -9,9 +9,20 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skcnn._source_code import describe_code
-from skcnn.images._geometry import centre_box, covering_size, limit_aspect_ratio
+from skcnn.images._geometry import centre_box, corner_boxes, covering_size, limit_aspect_ratio
 
-__all__ = ["INTERPOLATIONS", "Crop", "FlipHorizontal", "ResizeCrop", "Step", "SubtractMean", "ToGrey", "describe_steps"]
+__all__ = [
+    "INTERPOLATIONS",
+    "Crop",
+    "FlipHorizontal",
+    "ResizeCrop",
+    "Step",
+    "SubtractMean",
+    "TenCrop",
+    "ToGrey",
+    "ViewStep",
+    "describe_steps",
+]
 
 INTERPOLATIONS = ("area", "linear", "cubic", "lanczos", "nearest")
 
@@ -28,6 +39,8 @@ class Step:
 
     # Raise it when the same parameters would give other pixels: it is part of every fingerprint.
     version: ClassVar[int] = 1
+    # How many images come out for each that goes in.
+    n_views: ClassVar[int] = 1
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Return the changed image; the given one is left as it is."""
@@ -55,6 +68,36 @@ class Step:
         }
         own = {} if kind.__module__.startswith("skcnn.") else {"code": describe_code(kind)}
         return {"step": kind.__name__, "version": self.version, **fields, **own}
+
+
+@dataclass(frozen=True)
+class ViewStep(Step):
+    """A step that makes several images of one, its views, or draws random numbers.
+
+    The image is decoded once, and what is stored of it is one row that holds all views: shape (n_views, ...). A view
+    step of your own is a frozen dataclass with a `make_view` and, as a field or a property, `n_views`; with a field
+    `seed` where the numbers that `make_view` draws should depend on it. The same image gives the same views wherever it
+    lies, in every process.
+    """
+
+    seed: ClassVar[int] = 0
+
+    def make_view(self, image: np.ndarray, view: int, random: np.random.Generator) -> np.ndarray:
+        """Return one view of an image; the given one is left as it is.
+
+        Parameters
+        ----------
+        image : ndarray of shape (height, width, channels), uint8 or float32
+        view : int
+            Which one, in [0, n_views).
+        random : numpy.random.Generator
+            Seeded from `seed`, the digest of the image's bytes and `view`.
+        """
+        raise TypeError(f"{type(self).__name__} does not say how it makes a view")
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Refuse: without the digest of the image its random numbers are not known."""
+        raise TypeError(f"{type(self).__name__} makes views of an image; ImageSequence.with_step applies it")
 
 
 @dataclass(frozen=True)
@@ -130,6 +173,41 @@ class Crop(Step):
 
     def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
         """Return (height, width) of the box."""
+        return self.height, self.width
+
+
+@dataclass(frozen=True)
+class TenCrop(ViewStep):
+    """Cut out the four corners and the centre, and mirror each: ten views of (height, width).
+
+    They come in this order: top left, top right, bottom left, bottom right, centre, then the same mirrored.
+
+    Parameters
+    ----------
+    height, width : int
+        Size in pixels of each view; an image that is smaller is refused.
+    horizontal_flips : bool, default=True
+        False leaves the mirror images out: five views.
+    """
+
+    height: int
+    width: int
+    horizontal_flips: bool = True
+
+    @property
+    def n_views(self) -> int:  # type: ignore[override]
+        """10, or 5 without the mirror images."""
+        return 10 if self.horizontal_flips else 5
+
+    def make_view(self, image: np.ndarray, view: int, random: np.random.Generator) -> np.ndarray:
+        """Return a contiguous image of shape (height, width, channels)."""
+        size, target = image.shape[:2], (self.height, self.width)
+        box = (*corner_boxes(size, target), centre_box(size, target))[view % 5]
+        crop = Crop(*box)(image)
+        return crop if view < 5 else FlipHorizontal()(crop)
+
+    def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        """Return (height, width) of each view."""
         return self.height, self.width
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from skcnn._source_code import UnknownCodeError
-from skcnn.backbones import FrozenNetwork, _models, is_keras_model, resolve_backbone, unload_networks
-from skcnn.backbones._models import FileBackbone, ModelBackbone, model_digest
+from skcnn.backbones import FrozenNetwork, _models, resolve_backbone, unload_networks
+from skcnn.backbones._models import FileBackbone, ModelBackbone, is_keras_model, model_digest
 from skcnn.exceptions import BackboneError
 
 
@@ -374,7 +374,8 @@ def test_an_overwritten_file_is_another(path):
 
 DESCRIBE = """
 import json, sys
-from skcnn.backbones import FrozenNetwork, is_keras_model, resolve_backbone
+from skcnn.backbones import FrozenNetwork, resolve_backbone
+from skcnn.backbones._models import is_keras_model
 network = FrozenNetwork(resolve_backbone({path!r}), layer="pooled")
 assert network.input_shape == (8, 8, 3)
 json.dumps(network.cut_key())

@@ -11,17 +11,9 @@ import weakref
 import numpy as np
 import pytest
 
-from skcnn.backbones import (
-    POOLINGS,
-    FrozenNetwork,
-    Runner,
-    _network,
-    loaded_networks,
-    resolve_backbone,
-    unload_networks,
-)
+from skcnn.backbones import FrozenNetwork, Runner, _network, loaded_networks, resolve_backbone, unload_networks
 from skcnn.backbones._lite import LiteBackbone
-from skcnn.backbones._network import POOLING_VERSIONS
+from skcnn.backbones._network import POOLING_VERSIONS, POOLINGS
 from skcnn.exceptions import BackboneError
 
 
@@ -234,12 +226,12 @@ DESCRIBE = """
 import json, sys
 from skcnn.backbones import FrozenNetwork, resolve_backbone
 for name, weights in [("efficientnet_lite0", "imagenet"), ("efficientnet_lite0", None), ("VGG16", "imagenet")]:
-    print(json.dumps(FrozenNetwork(resolve_backbone(name, weights)).cut_key()))
+    print(json.dumps(FrozenNetwork(resolve_backbone(name, weights)).identity))
 assert not {"keras", "tensorflow"} & set(sys.modules)
 """
 
 
-def test_descriptions_are_the_same_in_every_process_and_load_nothing():
+def test_identities_are_the_same_in_every_process_and_load_nothing():
     runs = [subprocess.run([sys.executable, "-c", DESCRIBE], check=True, capture_output=True) for _ in range(2)]
     assert runs[0].stdout == runs[1].stdout
     assert len(runs[0].stdout.splitlines()) == 3

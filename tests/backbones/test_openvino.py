@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from skcnn.backbones import FrozenNetwork, KerasRunner, OpenVINORunner, resolve_backbone, unload_networks
+from skcnn.backbones import FrozenNetwork, resolve_backbone, unload_networks
 from skcnn.backbones import _runners as runners
-from skcnn.backbones._runners import make_runner
+from skcnn.backbones._openvino import OpenVINORunner
+from skcnn.backbones._runners import KerasRunner, make_runner
 from skcnn.exceptions import BackboneError, EngineWarning
 
 openvino = pytest.importorskip("openvino")

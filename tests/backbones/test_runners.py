@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from skcnn.backbones import ENGINES, KerasRunner, Runner
-from skcnn.backbones._runners import make_runner
+from skcnn.backbones import Runner
+from skcnn.backbones._runners import ENGINES, KerasRunner, make_runner
 
 
 @pytest.fixture(scope="module")

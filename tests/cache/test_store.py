@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from skcnn.cache import FeatureStore, _shards
-from skcnn.cache._store import fingerprint_of, open_store
+from skcnn.cache._store import fingerprint_of, fit_dtype
 from skcnn.exceptions import StoreError, StoreWarning
 
 DESCRIPTION = {"network": "test", "steps": [{"step": "Crop", "top": 0}]}
@@ -188,11 +188,6 @@ def test_info_counts_rows_and_bytes(store):
     assert store.info() == (0, 0, 2, 24)
 
 
-def test_open_store_is_one_per_process(tmp_path):
-    assert open_store(tmp_path, DESCRIPTION) is open_store(str(tmp_path), DESCRIPTION)
-    assert open_store(tmp_path, DESCRIPTION) is not open_store(tmp_path, DESCRIPTION, "float16")
-
-
 def fill(directory, start, barrier):
     store = FeatureStore(directory, DESCRIPTION)
     barrier.wait()
@@ -365,3 +360,40 @@ def test_values_that_are_not_finite_are_refused(store, value):
     with store.writing(), pytest.raises(ValueError, match="NaN or infinite values are never stored"):
         store.put(digests_of([1]), np.full((1, 3), value, np.float32))
     assert not list(store.directory.glob("*.h5"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "uint8"])
+@pytest.mark.parametrize("row_shape", [(), (5,), (2, 3, 4), (2, 3, 4, 1)], ids=str)
+def test_rows_of_every_dtype_and_rank(tmp_path, dtype, row_shape):
+    rows = np.random.default_rng(0).integers(0, 256, (3, *row_shape)).astype(dtype)
+    store = FeatureStore(tmp_path, DESCRIPTION, dtype)
+    keys = np.arange(60, dtype=np.uint8).reshape(3, 20)
+    with store.writing():
+        store.put(keys, rows)
+    found, locations = FeatureStore(tmp_path, DESCRIPTION, dtype).find(keys)
+    np.testing.assert_array_equal(found.gather(locations), rows, strict=True)
+
+
+def test_another_dtype_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="'dtype' parameter must be one of .*'float32'.* Got 'int8' instead"):
+        FeatureStore(tmp_path, DESCRIPTION, "int8")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "message"),
+    [
+        ([0.5, 1.0], "uint8", r"values from 0.5 to 1 are no whole numbers in \[0, 255\]; use dtype='float32'"),
+        ([-1.0, 3.0], "uint8", "values from -1 to 3 are no whole numbers"),
+        ([0.0, 256.0], "uint8", "values from 0 to 256 are no whole numbers"),
+        ([1.0, 70_000.0], "float16", "values of up to 7e[+]04 do not fit float16; use dtype='float32'"),
+    ],
+)
+def test_values_that_a_dtype_cannot_hold(values, dtype, message):
+    with pytest.raises(ValueError, match=message):
+        fit_dtype(np.array([values], np.float32), np.dtype(dtype))
+
+
+def test_values_that_a_dtype_can_hold():
+    rows = np.array([[0, 255]], np.float32)
+    np.testing.assert_array_equal(fit_dtype(rows, np.dtype("uint8")), np.array([[0, 255]], np.uint8), strict=True)
+    assert fit_dtype(rows, np.dtype("float32")) is rows

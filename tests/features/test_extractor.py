@@ -302,7 +302,7 @@ def test_a_full_disk_costs_the_cache_not_the_result(extractor, files, monkeypatc
 
 
 def test_what_was_computed_before_an_interruption_is_kept(tiny_model, files, monkeypatch, run_sizes):
-    from skcnn.backbones import KerasRunner
+    from skcnn.backbones._runners import KerasRunner
 
     run = KerasRunner.run
 

@@ -28,6 +28,9 @@ class Brightness(RowMaker):
         self.before = before
         self.sizes = []
 
+    def describe(self):
+        return DESCRIPTION
+
     def prepare(self, pixels, name):
         return pixels
 
@@ -56,7 +59,7 @@ def extraction(X, store=None, *, runner=None, memo=None, batch_size=4, verbose=0
 
 
 def features_of(X, store=None, **settings):
-    return extraction(X, store, **settings)[0].run()
+    return extraction(X, store, **settings)[0].run()[:]
 
 
 def in_thread(function):
@@ -269,13 +272,13 @@ def test_unreadable_images_do_not_wait_for_a_writer(store, tmp_path):
     assert np.isnan(features[0]).all()
 
 
-def test_hits_stay_hits_when_the_store_is_cleared_meanwhile(files, store, expected):
+def test_rows_are_computed_again_when_the_store_is_cleared_meanwhile(files, store, expected):
     features_of(files[1:], store)
-    # A miss comes first, and with it the right to write and a new look at the disk; by then the hits behind it have
-    # been found and not decoded.
+    # A miss comes first, and with it the writer lock and a new look at the disk; by then the hits behind it have been
+    # found and not decoded.
     one, runner = extraction(files, store, batch_size=12)
     found = threading.Semaphore(0)
-    find = CachedRows._find
+    find = CachedRows._is_stored
 
     def finding(self, digest):
         stored = find(self, digest)
@@ -292,10 +295,10 @@ def test_hits_stay_hits_when_the_store_is_cleared_meanwhile(files, store, expect
         return writing(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CachedRows, "_find", finding)
+        patch.setattr(CachedRows, "_is_stored", finding)
         patch.setattr(FeatureStore, "writing", clearing)
         np.testing.assert_array_equal(one.run(), expected)
-    assert runner.sizes == [1]
+    assert runner.sizes == [1, 11]
     assert len(store.refresh()) == 1
 
 
@@ -318,6 +321,8 @@ def test_failures_are_listed_by_position(files, store, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     one, runner = extraction([files[0], str(tmp_path / "bad.jpg"), files[1], str(tmp_path / "gone.png")], store)
     features = one.run()
+    assert features.failures == one.failures
+    features = features[:]
     assert sorted(one.failures) == [1, 3]
     assert "no such file" in one.failures[3]
     assert np.isnan(features).all(axis=1).tolist() == [False, True, False, True]
@@ -340,7 +345,7 @@ def test_an_error_in_a_thread_ends_the_call_and_keeps_what_was_computed(pixels, 
         one.run()
     assert runner.sizes == [4, 4]
     assert len(store.refresh()) == 8
-    with store.writing():  # the right to write was given back
+    with store.writing():  # the lock was released
         pass
 
 
@@ -444,7 +449,7 @@ def some_overflow(pixels):
 
 def test_rows_that_are_not_finite_are_named_and_never_stored(some_overflow, store):
     one, _ = extraction(some_overflow, store, runner=Overflow())
-    features = one.run()
+    features = one.run()[:]
     assert sorted(one.not_finite) == [1, 6]
     assert one.failures == {}
     assert "brightness gives NaN or infinite activations for it" in one.not_finite[1]
@@ -455,7 +460,7 @@ def test_rows_that_are_not_finite_are_named_and_never_stored(some_overflow, stor
 
 def test_copies_of_an_image_without_finite_activations_are_named_as_well(some_overflow, store):
     one, _ = extraction(some_overflow[[0, 1, 1]], store, runner=Overflow())
-    features = one.run()
+    features = one.run()[:]
     assert sorted(one.not_finite) == [1, 2]
     assert np.isnan(features[[1, 2]]).all()
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from skcnn.exceptions import ImageReadError
-from skcnn.images import MAX_PIXELS, decode_image
-from skcnn.images._decode import lay_over_white, to_8_bits, turn_upright
+from skcnn.images import decode_image
+from skcnn.images._decode import MAX_PIXELS, lay_over_white, to_8_bits, turn_upright
 from skcnn.images._header import Header
 
 # name: (Pillow's format, options, largest difference from Pillow's own pixels)

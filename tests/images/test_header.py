@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from skcnn.exceptions import ImageReadError
-from skcnn.images import FORMATS, read_header
-from skcnn.images._header import avif_transforms, check_png_chunks, tiff_tags
+from skcnn.images import read_header
+from skcnn.images._header import FORMATS, avif_transforms, check_png_chunks, tiff_tags
 
 PILLOW_NAMES = {
     "JPEG": "JPEG",

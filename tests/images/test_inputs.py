@@ -8,7 +8,8 @@ from PIL import Image
 
 from skcnn import ImageSequence
 from skcnn.exceptions import PreprocessingError
-from skcnn.images import as_image_sequence, is_pixel_array
+from skcnn.images import as_image_sequence
+from skcnn.images._inputs import is_pixel_array
 from skcnn.images._sources import ArraySources, BytesSources, PathSources
 
 PATHS = ["a.jpg", "b.jpg", "c.jpg"]

@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 
 from skcnn import AspectAwareResize, ImageSequence, MeanSubtract
 from skcnn.exceptions import ImageReadError
-from skcnn.images import SubtractMean, as_image_sequence
+from skcnn.images import SubtractMean, TenCrop, as_image_sequence
 from skcnn.images._mean import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -250,3 +250,14 @@ def test_two_fits_do_not_mix(image_paths):
     mean = MeanSubtract(std=True).fit(image_paths[:4])
     mean.fit(image_paths[4:])
     np.testing.assert_array_equal(mean.mean_, MeanSubtract().fit(image_paths[4:]).mean_)
+
+
+def test_the_mean_of_images_with_several_views_is_over_all_views():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 12, 13, 3), dtype=np.uint8)
+    crops = as_image_sequence(pixels).with_step(TenCrop(8, 9))
+    views = np.asarray(crops).reshape(-1, 3).astype(np.float64)
+    learned = MeanSubtract(std=True).fit(crops)
+    np.testing.assert_allclose(learned.mean_, views.mean(axis=0))
+    np.testing.assert_allclose(learned.std_, views.std(axis=0))
+    one = MeanSubtract().fit(crops.with_view(4))
+    np.testing.assert_allclose(one.mean_, np.asarray(crops)[:, 4].reshape(-1, 3).mean(axis=0))

@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcnn import AspectAwareResize, ImageSequence, MeanSubtract
 from skcnn.exceptions import ImageReadError
-from skcnn.images import ResizeCrop, ToGrey, as_image_sequence, describe_steps
+from skcnn.images import ResizeCrop, ToGrey, as_image_sequence
+from skcnn.images._steps import describe_steps
 
 
 def test_an_array_gives_an_array(photo):

@@ -1,6 +1,9 @@
+import multiprocessing
 import os
 import pickle
 import tracemalloc
+from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -17,11 +20,12 @@ from skcnn.images import (
     FlipHorizontal,
     ResizeCrop,
     SubtractMean,
+    TenCrop,
     ToGrey,
+    ViewStep,
     as_image_sequence,
-    unreadable_error,
 )
-from skcnn.images._sequence import NAMED_FAILURES, row_indices
+from skcnn.images._sequence import NAMED_FAILURES, row_indices, unreadable_error
 
 LABELS = np.repeat(["apple", "leaf", "sea"], 4)
 
@@ -431,3 +435,122 @@ def test_fast_decoding_only_where_a_resize_comes_first(first, photograph):
 def test_fast_decoding_without_steps(photograph):
     images = as_image_sequence([photograph]).with_decode("fast")
     assert images[0].shape == (600, 800, 3)
+
+
+# Several views --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Noise(ViewStep):
+    """Adds random numbers, a new draw for each view."""
+
+    n_views: int = 4
+    seed: int = 0
+
+    def make_view(self, image, view, random):
+        return image + random.integers(0, 100, image.shape, dtype=np.uint8)
+
+
+@pytest.fixture
+def noisy(pixels):
+    return as_image_sequence(pixels // 3).with_step(Noise())
+
+
+def test_views_are_read_together_or_one_by_one(noisy):
+    together = np.asarray(noisy)
+    assert together.shape == (12, 4, 16, 16, 3)
+    assert noisy.n_views == 4
+    for view in range(4):
+        one = noisy.with_view(view)
+        assert one[0].shape == (16, 16, 3)
+        np.testing.assert_array_equal(np.asarray(one), together[:, view])
+    assert repr(one).endswith("steps: Noise(n_views=4, seed=0), view 3 of 4")
+    np.testing.assert_array_equal(np.asarray(one.with_view(None)), together)
+
+
+def test_random_views_depend_on_the_seed_the_image_and_the_view(noisy, pixels):
+    views = np.asarray(noisy)
+    noise = views - (pixels // 3)[:, np.newaxis]
+    assert len(np.unique(noise.reshape(48, -1), axis=0)) == 48
+    again = as_image_sequence(pixels // 3).with_step(Noise())
+    np.testing.assert_array_equal(np.asarray(again[::-1])[::-1], views)
+    other = as_image_sequence(pixels // 3).with_step(Noise(seed=1))
+    assert (np.asarray(other) != views).any(axis=(1, 2, 3, 4)).all()
+
+
+def test_random_views_are_the_same_in_another_process(files):
+    images = as_image_sequence(files).with_step(ResizeCrop(8, 8)).with_step(Noise(2))
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(np.asarray, (images,)), np.asarray(images))
+
+
+def test_two_random_steps_draw_different_numbers(pixels):
+    images = as_image_sequence(np.zeros_like(pixels[:1])).with_step(Noise(1)).with_step(Noise(1))
+    once = as_image_sequence(np.zeros_like(pixels[:1])).with_step(Noise(1))
+    assert images.n_views == 1
+    assert images[0].shape == (16, 16, 3)
+    assert not np.array_equal(images[0], 2 * once[0])
+
+
+def test_steps_around_one_that_makes_views(files, monkeypatch):
+    resized = []
+    resize = ResizeCrop.__call__
+    monkeypatch.setattr(ResizeCrop, "__call__", lambda self, image: resized.append(self) or resize(self, image))
+    images = as_image_sequence(files).with_step(ResizeCrop(12, 12)).with_step(Noise()).with_step(ToGrey())
+    assert images.with_step(ResizeCrop(6, 5)).image_size == (6, 5)
+    assert images[0].shape == (4, 12, 12, 1)
+    assert len(resized) == 1
+    assert images.with_step(ResizeCrop(6, 5))[0].shape == (4, 6, 5, 1)
+    assert len(resized) == 6
+
+
+def test_the_chosen_view_decides_nothing_that_is_stored(noisy):
+    assert noisy.with_view(2).describe() == noisy.describe()
+    assert noisy.describe() != ImageSequence(noisy.sources, [Noise(seed=1)]).describe()
+    assert noisy.describe() != ImageSequence(noisy.sources, [Noise(5)]).describe()
+
+
+def test_a_choice_stays_with_what_is_taken_from_it(noisy):
+    one = noisy.with_view(2)[3:5].with_step(ToGrey()).with_on_error("nan")
+    assert one.view == 2
+    assert pickle.loads(pickle.dumps(one)).view == 2
+    assert noisy.with_view(2).without_last_step().view is None
+    assert noisy.with_view(2).with_step(ToGrey()).without_last_step().view == 2
+
+
+@pytest.mark.parametrize("view", [4, -1, 100])
+def test_a_view_that_is_not_there(noisy, view):
+    with pytest.raises(IndexError, match=f"there is no view {view} of these images; they have 4"):
+        noisy.with_view(view)
+
+
+def test_only_one_step_makes_several_views(noisy):
+    with pytest.raises(ValueError, match=r"only one step may make several views of an image. Got Noise.* and TenCrop"):
+        noisy.with_step(TenCrop(4, 4))
+    with pytest.raises(ValueError, match=r"Noise\(n_views=0, seed=0\) makes 0 views of an image; expected at least 1"):
+        noisy.without_last_step().with_step(Noise(0))
+
+
+def test_unreadable_images_have_blank_views(tmp_path):
+    images = ImageSequence(
+        as_image_sequence([str(tmp_path / "gone.png")]).sources, [ResizeCrop(4, 6), Noise()], on_error="nan"
+    )
+    assert images[0].shape == (4, 4, 6, 3)
+    assert np.isnan(images.with_view(1)[0]).all()
+    assert images.with_view(1)[0].shape == (4, 6, 3)
+
+
+@dataclass(frozen=True)
+class Uneven(ViewStep):
+    n_views: ClassVar[int] = 2
+
+    def make_view(self, image, view, random):
+        return image[view:]
+
+
+def test_views_of_different_shapes_do_not_fit_in_one_row(pixels):
+    images = as_image_sequence(pixels).with_step(Uneven())
+    assert images.with_view(1)[0].shape == (15, 16, 3)
+    with pytest.raises(ImageReadError, match=r"its views have different shapes, such as \(15, 16, 3\) and \(16, 16,"):
+        images[0]
+    assert images.with_step(ResizeCrop(8, 8))[0].shape == (2, 8, 8, 3)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skcnn.images import Crop, FlipHorizontal, ResizeCrop, Step, SubtractMean, ToGrey, describe_steps
-from skcnn.images._steps import INTERPOLATIONS
+from skcnn.images import Crop, FlipHorizontal, ResizeCrop, Step, SubtractMean, TenCrop, ToGrey, ViewStep
+from skcnn.images._steps import INTERPOLATIONS, describe_steps
 
 STEPS = [
     ResizeCrop(20, 30),
@@ -267,3 +267,41 @@ def test_resized_floats_stay_in_the_range_they_had(interpolation):
         resized = ResizeCrop(size, size, interpolation)(image)
         assert resized.min() >= 0
         assert resized.max() <= 255
+
+
+# Several views --------------------------------------------------------------------------------------------------------
+
+
+def test_ten_crop_by_hand():
+    image = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    step = TenCrop(2, 3)
+    views = [step.make_view(image, view, None) for view in range(step.n_views)]
+    assert len(views) == 10
+    expected = [image[:2, :3], image[:2, 2:], image[2:, :3], image[2:, 2:], image[1:3, 1:4]]
+    for view, box in zip(views, [*expected, *(box[:, ::-1] for box in expected)], strict=True):
+        np.testing.assert_array_equal(view, box)
+        assert view.flags.c_contiguous
+
+
+def test_ten_crop_without_mirror_images():
+    assert TenCrop(2, 3, horizontal_flips=False).n_views == 5
+    assert TenCrop(2, 3).describe() == {
+        "step": "TenCrop",
+        "version": 1,
+        "height": 2,
+        "width": 3,
+        "horizontal_flips": True,
+    }
+    assert TenCrop(2, 3).output_size((9, 9)) == (2, 3)
+
+
+def test_ten_crop_larger_than_the_image():
+    with pytest.raises(ValueError, match="reaches outside an image of 4 x 5 pixels; resize it first"):
+        TenCrop(6, 3).make_view(np.zeros((4, 5, 3), np.uint8), 0, None)
+
+
+def test_a_view_step_is_no_function_of_the_image_alone():
+    with pytest.raises(TypeError, match="TenCrop makes views of an image; ImageSequence.with_step applies it"):
+        TenCrop(2, 2)(np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(TypeError, match="ViewStep does not say how it makes a view"):
+        ViewStep().make_view(np.zeros((4, 4, 3), np.uint8), 0, None)

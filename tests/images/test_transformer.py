@@ -7,8 +7,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
 from skcnn import AspectAwareResize, ImageSequence, MeanSubtract
-from skcnn.images import ImageTransformerMixin, as_image_sequence
-from skcnn.images._transformer import check_images, like_input
+from skcnn.images import as_image_sequence
+from skcnn.images._transformer import ImageTransformerMixin, check_images, like_input
 
 TRANSFORMERS = [AspectAwareResize(4), MeanSubtract((1, 2, 3))]
 

@@ -5,13 +5,13 @@ import pytest
 
 from skcnn.backbones import FrozenNetwork, resolve_backbone
 from skcnn.exceptions import PreprocessingError
-from skcnn.features._network_rows import NetworkRows
+from skcnn.features._trunk_rows import TrunkRows
 
 
 @pytest.fixture
 def rows():
     network = FrozenNetwork(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
-    return NetworkRows(network, "keras")
+    return TrunkRows(network, "keras")
 
 
 def test_grey_becomes_three_equal_channels(rows):

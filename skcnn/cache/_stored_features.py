@@ -1,0 +1,198 @@
+"""`StoredFeatures`: the rows of one extraction, read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from skcnn.cache._rows import StoredRows
+from skcnn.cache._store import FeatureStore
+from skcnn.exceptions import StoreError
+
+__all__ = ["StoredFeatures"]
+
+
+class StoredFeatures:
+    """What was made of each image of a call, as an array whose rows are read when they are indexed.
+
+    Rows that are kept in the cache are copied from memory-mapped files: 100,000 rows of (14, 14, 112) take as much
+    memory as the rows of one batch. Rows that could not be kept, and all rows with ``cache=None``, are in memory. It
+    indexes along the first axis by an integer, a slice, a mask or row numbers, so scikit-learn's splits work on it, and
+    `numpy.asarray` reads all of it.
+
+    Parameters
+    ----------
+    locations : ndarray of shape (n_images,), int64
+        Where each row is: at that position of `stored`, or, below 0, at position ``-1 - location`` of `held`.
+    stored : StoredRows or None
+        A snapshot of the store.
+    held : ndarray of shape (n_held, ...)
+        The rows in memory; with ``stored=None`` one for each image, in the order of the images.
+    failures : mapping of int to str
+    store : FeatureStore or None, default=None
+        Where `stored` comes from.
+    view : int, default=None
+        Which one to take where a row holds several views of an image; None takes all.
+
+    Attributes
+    ----------
+    shape : tuple (n_images, ...)
+    dtype : dtype
+    ndim : int
+    nbytes : int
+        Of all rows, wherever they are.
+    failures : dict of int to str
+        Position of each image without features, and the reason. Its row is NaN, or 0 where the dtype has no NaN.
+    store : FeatureStore or None
+        Where rows are kept.
+    """
+
+    def __init__(
+        self,
+        locations: np.ndarray,
+        stored: StoredRows | None,
+        held: np.ndarray,
+        *,
+        failures: Mapping[int, str],
+        store: FeatureStore | None = None,
+        view: int | None = None,
+    ):
+        self._locations = locations
+        self._stored = stored
+        self._held = held
+        self._view = view
+        self.failures = dict(failures)
+        self.store = store
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_images, ...)."""
+        row_shape = self._held.shape[1:] if self._stored is None else self._stored.row_shape
+        return (len(self._locations), *row_shape[0 if self._view is None else 1 :])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the rows."""
+        return self._held.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, with that of the images."""
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows, wherever they are."""
+        return self.dtype.itemsize * int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return len(self._locations)
+
+    def view(self, index: int) -> StoredFeatures:
+        """Return the features of one view of each image; nothing is read or copied for it.
+
+        Parameters
+        ----------
+        index : int
+            Of the view, where the images have several.
+
+        Raises
+        ------
+        IndexError
+            When there is no such view.
+        """
+        row_shape = self._held.shape[1:] if self._stored is None else self._stored.row_shape
+        if self._view is not None or not row_shape or not 0 <= index < row_shape[0]:
+            raise IndexError(f"there is no view {index!r} in features of shape {self.shape}")
+        return StoredFeatures(
+            self._locations, self._stored, self._held, failures=self.failures, store=self.store, view=int(index)
+        )
+
+    def in_memory(self) -> StoredFeatures:
+        """Return the same features with all rows in memory.
+
+        Raises
+        ------
+        StoreError
+            As indexing does.
+        """
+        if self._stored is None and self._view is None:
+            return self
+        rows = self[:]
+        return StoredFeatures(-1 - np.arange(len(rows)), None, rows, failures=self.failures, store=self.store)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Return rows as an array of their own; a slice of rows that are all in memory is a view of them.
+
+        Raises
+        ------
+        IndexError
+            When `key` is no index of rows.
+        StoreError
+            When rows were removed from the cache after they were extracted, or cannot be read now.
+        """
+        # scikit-learn takes rows as array[indices, ...].
+        if isinstance(key, tuple) and len(key) == 2 and key[1] is Ellipsis:
+            key = key[0]
+        if isinstance(key, tuple):
+            raise IndexError(f"features are indexed by rows alone, not by {key!r}; index the array of rows further")
+        if self._stored is None:
+            return self._held[key] if self._view is None else self._held[:, self._view][key]
+        rows = np.arange(len(self))[key]
+        read = self._read(np.atleast_1d(rows))
+        return read if np.ndim(rows) else read[0]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[index] for index in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Read all rows into one array."""
+        if copy is False:
+            raise ValueError("features that are read from the cache are always copied")
+        return np.array(self[:], dtype) if copy else np.asarray(self[:], dtype)
+
+    def __repr__(self) -> str:
+        n_stored = int((self._locations >= 0).sum()) if self._stored is not None else 0
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        return f"StoredFeatures of shape {self.shape}, {self.dtype}: {n_stored} of {len(self)} in the cache{failed}"
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        """Copy rows from the disk, and those held in memory between them."""
+        assert self._stored is not None
+        locations = self._locations[rows]
+        on_disk = np.flatnonzero(locations >= 0)
+        try:
+            if len(on_disk) == len(rows):
+                return self._stored.gather(locations, view=self._view)
+            out = np.empty((len(rows), *self.shape[1:]), self.dtype)
+            self._stored.gather(locations[on_disk], out, on_disk, view=self._view)
+        except OSError as error:
+            where = "the cache" if self.store is None else f"{self.store.directory}"
+            msg = f"rows were removed from {where} since they were extracted, or cannot be read: {error}; extract again"
+            raise StoreError(msg) from error
+        in_memory = np.flatnonzero(locations < 0)
+        held = self._held[-1 - locations[in_memory]]
+        out[in_memory] = held if self._view is None else held[:, self._view]
+        return out
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs to find the same rows in the same cache: their digests, not the rows."""
+        if self._stored is None:
+            return self.__dict__.copy()
+        return {**self.__dict__, "_stored": self._stored.index.digests[self._locations[self._locations >= 0]]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._stored is None:
+            return
+        assert self.store is not None
+        self._stored, found = self.store.find(state["_stored"])
+        if (found < 0).any():
+            msg = (
+                f"{int((found < 0).sum())} of {len(found)} rows are no longer in {self.store.directory}; extract again"
+            )
+            raise StoreError(msg)
+        self._locations = self._locations.copy()
+        self._locations[self._locations >= 0] = found

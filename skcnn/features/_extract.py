@@ -1,0 +1,148 @@
+"""`extract`: the one way from images through a trunk to stored features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skcnn._validation import check_choice, check_positive_int
+from skcnn.backbones._runners import ENGINES
+from skcnn.cache._feature_cache import FeatureCache
+from skcnn.cache._store import DTYPES
+from skcnn.cache._stored_features import StoredFeatures
+from skcnn.exceptions import BackboneError
+from skcnn.features._trunk import Trunk
+from skcnn.features._trunk_rows import TrunkRows, already_normalised_error
+from skcnn.images._cached_rows import CachedRows, open_row_store
+from skcnn.images._inputs import as_image_sequence
+from skcnn.images._sequence import ImageSequence, describe_failures, unreadable_error
+from skcnn.images._steps import ResizeCrop, SubtractMean, ToGrey
+
+__all__ = ["extract", "plan_extraction"]
+
+
+def extract(
+    images: Any,
+    trunk: Trunk,
+    cache: Any = True,
+    *,
+    dtype: str | None = None,
+    batch_size: int = 32,
+    engine: str = "auto",
+    verbose: int = 0,
+    in_memory: bool = False,
+) -> StoredFeatures:
+    """Take images through a trunk; what was computed before, by anybody, is read from the cache.
+
+    Parameters
+    ----------
+    images : images
+        Anything `skcnn.images.as_image_sequence` takes. They are resized to what the trunk takes, unless their steps do
+        that already. Where steps make several views of an image, all of them are computed and stored as one row; where
+        a view is chosen (`ImageSequence.with_view`), that one is returned.
+    trunk : FrozenNetwork or RawPixels
+        Or anything else with the attributes of `skcnn.features.Trunk`.
+    cache : True, path, FeatureCache or None, default=True
+        Where rows are kept: in the user's cache directory, a directory of your own, or nowhere.
+    dtype : {"float32", "float16", "uint8"}, default=None
+        What rows are kept and returned in. None takes what suits the trunk: float32, or uint8 for pixels.
+    batch_size : int, default=32
+        Images in one pass. It changes memory and speed, not results.
+    engine : {"auto", "keras", "openvino"}, default="auto"
+        What runs a network.
+    verbose : int, default=0
+        1 shows a progress bar while images go through the trunk.
+    in_memory : bool, default=False
+        True reads all rows into memory at once, which is faster than indexing them afterwards.
+
+    Returns
+    -------
+    StoredFeatures of shape (n_images, ...)
+        (n_images, n_views, ...) where there are several views and none is chosen. Its rows are read when they are
+        indexed. Images without features are in its `failures`.
+
+    Raises
+    ------
+    ImageReadError
+        Naming every unreadable image, unless the images ask for rows of NaN (``on_error="nan"``). The features of the
+        others have been stored by then.
+    PreprocessingError
+        When the trunk normalises pixels in [0, 255] and these were centred or scaled before. It is a ValueError.
+    BackboneError
+        When activations are NaN or infinite for every image, or, unless the images ask for rows of NaN, for some. It is
+        a ValueError, too.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn.backbones import FrozenNetwork, resolve_backbone
+    >>> from skcnn.features import extract
+    >>> images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    >>> network = FrozenNetwork(
+    ...     resolve_backbone("efficientnet_lite0", None), "block6a_project_bn", pooling=None, input_size=(32, 32)
+    ... )
+    >>> features = extract(images, network, cache=None)
+    >>> features.shape, features[0].shape
+    ((2, 1, 1, 192), (1, 1, 192))
+    """
+    images = as_image_sequence(images)
+    rows = plan_extraction(
+        images,
+        trunk,
+        FeatureCache.open(cache),
+        dtype=dtype,
+        batch_size=batch_size,
+        engine=engine,
+        verbose=verbose,
+        in_memory=in_memory,
+    )
+    features = rows.run()
+    if images.on_error == "raise":
+        if rows.failures:
+            raise unreadable_error(images, rows.failures)
+        if rows.not_finite:
+            raise BackboneError(describe_failures(images, rows.not_finite, "have no finite activations"))
+    return features
+
+
+def plan_extraction(
+    images: ImageSequence,
+    trunk: Trunk,
+    cache: FeatureCache | None,
+    *,
+    dtype: str | None,
+    batch_size: int,
+    engine: str,
+    verbose: int,
+    in_memory: bool = False,
+) -> CachedRows:
+    """Check the settings and join images, trunk and store; no image is read yet."""
+    dtype = trunk.dtype if dtype is None else dtype
+    check_choice("dtype", dtype, DTYPES)
+    check_choice("engine", engine, ENGINES)
+    check_positive_int("batch_size", batch_size)
+    images, maker = fit_trunk(images, trunk), TrunkRows(trunk, engine)
+    store = open_row_store(images, maker, cache, dtype)
+    return CachedRows(
+        images,
+        maker,
+        store=store,
+        memo=None if cache is None or store is None else cache.digests,
+        dtype=np.dtype(dtype),
+        batch_size=batch_size,
+        verbose=verbose,
+        in_memory=in_memory,
+    )
+
+
+def fit_trunk(images: ImageSequence, trunk: Trunk) -> ImageSequence:
+    """Return images with the steps that bring them to what a trunk takes, unless they have them already."""
+    if trunk.normalises and any(isinstance(step, SubtractMean) for step in images.steps):
+        raise already_normalised_error(trunk, "images whose mean was subtracted")
+    height, width, channels = trunk.input_shape
+    if images.image_size != (height, width):
+        images = images.with_step(ResizeCrop(height, width))
+    if channels == 1 and ToGrey() not in images.steps:
+        images = images.with_step(ToGrey())
+    return images

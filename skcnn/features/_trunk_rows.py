@@ -1,0 +1,88 @@
+"""Rows that a trunk makes of images: the activations of a network, or pixels."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from skcnn.backbones._runner import Runner
+from skcnn.exceptions import PreprocessingError
+from skcnn.features._trunk import Trunk
+from skcnn.images._cached_rows import RowMaker
+from skcnn.images._steps import ToGrey
+
+__all__ = ["TrunkRows", "already_normalised_error"]
+
+
+class TrunkRows(RowMaker):
+    """What a trunk makes of images; it is loaded when the first image comes.
+
+    Parameters
+    ----------
+    trunk : Trunk
+    engine : str
+        Which runner to load.
+    """
+
+    def __init__(self, trunk: Trunk, engine: str):
+        self.trunk = trunk
+        self.engine = engine
+        self.name = trunk.name
+        self._is_first_batch = True
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the rows besides the images."""
+        return {"trunk": self.trunk.description}
+
+    def prepare(self, pixels: np.ndarray, name: str) -> np.ndarray:
+        """Give an image the trunk's channels; refuse pixels outside [0, 255] where it normalises them.
+
+        Raises
+        ------
+        PreprocessingError
+            When the trunk normalises pixels in [0, 255], and these were centred before or are of more than 8 bits.
+        """
+        if pixels.dtype != np.uint8:
+            pixels = pixels.astype(np.float32, copy=False)
+            low, high = float(pixels.min()), float(pixels.max())
+            # Steps that interpolate may exceed 255 by a rounding error.
+            if self.trunk.normalises and (low < 0 or high > 256):
+                raise already_normalised_error(self.trunk, f"pixel values from {low:.4g} to {high:.4g} in {name}")
+        channels = self.trunk.input_shape[2]
+        if channels == 1:
+            return ToGrey()(pixels)  # a step of the user's own may have given it colours again
+        return np.repeat(pixels, channels, axis=2) if pixels.shape[2] == 1 else pixels
+
+    def run(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the rows of a batch.
+
+        Raises
+        ------
+        PreprocessingError
+            When the trunk normalises pixels in [0, 255], and all pixels of the first batch are scaled to [0, 1]. One
+            image may be as dark as that; whoever has only such images passes them as uint8.
+        """
+        pixels = np.stack(prepared)
+        if self._is_first_batch and pixels.dtype == np.float32 and self.trunk.normalises and 0 < pixels.max() <= 1:
+            raise already_normalised_error(self.trunk, f"no pixel value above {pixels.max():.3g}")
+        self._is_first_batch = False
+        return self._runner.run(pixels)
+
+    def row_shape(self) -> tuple[int, ...]:
+        """Return the shape of one row; the trunk is loaded for that."""
+        return self._runner.output_shape
+
+    @functools.cached_property
+    def _runner(self) -> Runner:
+        return self.trunk.load(self.engine)
+
+
+def already_normalised_error(trunk: Trunk, found: str) -> PreprocessingError:
+    """Return the error for input that was centred or scaled before, although the trunk does that."""
+    return PreprocessingError(
+        f"got {found}, but {trunk.name} expects RGB pixels in [0, 255] and normalises them itself. Remove "
+        "the earlier normalisation, or pass preprocess=None to feed the network pixels as they are."
+    )
