@@ -155,14 +155,14 @@ def bench_flowers() -> None:
         assert cosine(runs[contender]["features"], limit) > 0.9999
     print("\n| work | against Keras | asked for | of the limit | asked for | accuracy (Keras) |")
     print("| --- | --- | --- | --- | --- | --- |")
-    twin = accuracy(runs["keras"]["features"], labels)
+    baseline = accuracy(runs["keras"]["features"], labels)
     for contender, asked in AGAINST_KERAS.items():
         run, limit = runs[contender], runs[contender.replace("skcnn", "limit")]
         score = accuracy(run["features"], labels)
-        assert abs(score - twin) <= 0.01, (score, twin)
+        assert abs(score - baseline) <= 0.01, (score, baseline)
         print(
             f"| {contender} | {runs['keras']['seconds'] / run['seconds']:.2f} x | {asked} x | "
-            f"{limit['seconds'] / run['seconds']:.2f} | 0.9 | {score:.4f} ({twin:.4f}) |"
+            f"{limit['seconds'] / run['seconds']:.2f} | 0.9 | {score:.4f} ({baseline:.4f}) |"
         )
 
 

@@ -83,7 +83,7 @@ class CodeWalk:
         return {"files": files, "values": digest_of("\n".join(self.parts))}
 
     def visit(self, code: Any) -> None:
-        """Take in a class or function, once."""
+        """Add a class or function, once."""
         if id(code) in self._seen:
             return
         self._seen.add(id(code))
@@ -148,7 +148,7 @@ class CodeWalk:
                     raise
 
     def _value(self, value: Any, owner: str) -> Any:
-        """Return what stands for a value; classes and functions are taken in as well."""
+        """Return a JSON description of a value; classes and functions in it are visited as well."""
         if isinstance(value, PLAIN):
             return type(value).__name__, value
         if isinstance(value, (np.ndarray, np.generic)) and value.dtype != object:
@@ -171,14 +171,14 @@ class CodeWalk:
         raise UnknownCodeError(f"{owner} depends on a {type(value).__name__}, whose value cannot be told")
 
     def _add_imports(self, function: types.FunctionType) -> None:
-        """Take in the modules of the user's own that are imported inside a function without a file."""
+        """Add the user's own modules that are imported inside a function without a file."""
         for name in names_used(function.__code__) - function.__globals__.keys():
             file = module_file(name, os.getcwd())
             if file:
                 self._add_file(file)
 
     def _add_file(self, path: str) -> None:
-        """Take in a file and, if it is the user's own, every file of the user's own that it imports."""
+        """Add a file and, if it is the user's own, every one of the user's own files that it imports."""
         pending = [os.path.realpath(path)]
         while pending:
             path = pending.pop()
@@ -242,7 +242,7 @@ def names_used(code: types.CodeType) -> set[str]:
 
 
 def code_key(code: types.CodeType) -> str:
-    """Return a digest of what byte code does, wherever it stands in its file."""
+    """Return a digest of what byte code does, whatever its line numbers."""
     consts = [code_key(const) if isinstance(const, types.CodeType) else stable_repr(const) for const in code.co_consts]
     names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
     return digest_of(repr((code.co_code, consts, names, code.co_argcount, code.co_kwonlyargcount, code.co_flags)))

@@ -150,7 +150,7 @@ class FrozenNetwork:
         return Cut(name, has_positions=len(output_of(model, name).shape) > 2)
 
     def load(self, engine: str = "auto") -> Runner:
-        """Return the runner of this network: one per process, whoever asks."""
+        """Return the runner of this network: one per process, shared by all who ask."""
         state = self.backbone.state()
         layer = self.backbone.default_layer if self.layer is None else self.layer
         settings = (layer, self.pooling, self.input_size, self.preprocess, self.precision, engine)
@@ -212,7 +212,7 @@ def limit_tensorflow_threads() -> None:
         return
     import tensorflow as tf
 
-    # TensorFlow takes no such wish once it has begun to work; then its owner has chosen.
+    # Once TensorFlow has started, these settings cannot be changed.
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)

@@ -32,15 +32,15 @@ __all__ = [
 DIGEST_BYTES = 20
 
 # The coarsest clock of a file system in use (FAT) ticks every two seconds: within one tick an overwrite of the same
-# length leaves no trace in size and times.
+# length changes neither size nor times.
 TICK_NS = 2_000_000_000
 
-# SQLite admits more variables from 3.32 on, but older ones are still about.
+# SQLite admits more variables from 3.32 on, but older ones are still in use.
 QUERY_PATHS = 900
 
 COLUMNS = "path, size, mtime_ns, ctime_ns, recorded_ns, digest"
 
-# What is known of a path that was looked for in vain: it is not looked for again.
+# Marks a path that was not found in the SQLite file, so that it is looked up only once.
 UNKNOWN = (None, None)
 
 # A path is kept as its bytes: a name that is not UTF-8 is no text to SQLite.
@@ -173,7 +173,7 @@ class DigestMemo:
             self._give_up(error)
 
     def _fetch(self, paths: list[str]) -> None:
-        """Bring the rows of paths that were never asked for into memory."""
+        """Read the entries of paths that were not looked up before."""
         for path in paths:
             self._known.setdefault(path, UNKNOWN)
         if self.file is None:

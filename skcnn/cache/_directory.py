@@ -10,7 +10,7 @@ __all__ = ["cache_directory", "default_cache_dir"]
 
 
 def cache_directory(cache: Any) -> Path | None:
-    """Return the directory that a `cache` parameter stands for; None for no cache.
+    """Return the directory that a `cache` parameter means; None for no cache.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def cache_directory(cache: Any) -> Path | None:
 
 
 def default_cache_dir() -> Path:
-    """Return the directory that ``cache=True`` stands for.
+    """Return the directory that ``cache=True`` means.
 
     ``SKCNN_CACHE_DIR`` when that is set, else the user's cache directory of this operating system. It need not exist.
     """

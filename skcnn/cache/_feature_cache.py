@@ -18,8 +18,8 @@ __all__ = ["FeatureCache"]
 class FeatureCache:
     """A directory of rows computed from images: one `FeatureStore` for each description, and a memo of file digests.
 
-    `FeatureCache.open` returns the same object to everybody in a process who names the same directory, so every clone
-    of an estimator in a grid search reads the index of a store once.
+    `FeatureCache.open` returns one object per directory and process, so the clones of an estimator in a grid search
+    read the index of a store only once.
 
     What it can be used from:
 
@@ -74,7 +74,7 @@ class FeatureCache:
 
     @classmethod
     def open(cls, cache: bool | str | os.PathLike | FeatureCache | None) -> FeatureCache | None:
-        """Return the cache that a `cache` parameter stands for.
+        """Return the cache that a `cache` parameter means.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class FeatureCache:
         return store
 
     def memo(self, name: str) -> JsonMemo:
-        """Return the memo of that name: answers that take long to find, kept in a directory of their own."""
+        """Return the memo of that name: short answers that take long to compute, in a directory of their own."""
         with self._mutex:
             return self._memos.setdefault(name, JsonMemo(self.directory / name))
 

@@ -1,4 +1,4 @@
-"""Answers that take long to find and a line to write down, each in a JSON file named by its question."""
+"""Short answers that take long to compute, each in a JSON file named by the digest of its question."""
 
 from __future__ import annotations
 

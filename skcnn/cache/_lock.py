@@ -1,4 +1,4 @@
-"""The writer lock: one process at a time fills a store, and nobody waits for one that has stopped moving."""
+"""The writer lock: one process at a time adds rows; the others do not wait for one that makes no progress."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOCKS_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP
 
 
 class WriterStalledError(OSError):
-    """The process that holds the writer lock shows no sign of life, such as one that was suspended."""
+    """The process that holds the writer lock makes no progress, for example because it was suspended."""
 
 
 @contextlib.contextmanager
@@ -92,7 +92,7 @@ def wait_for(lock: FileLock, heartbeat: Path) -> None:
 
 @contextlib.contextmanager
 def beating(heartbeat: Path) -> Iterator[None]:
-    """Touch a file every second; a thread does it, so it stops exactly when the process does not run."""
+    """Touch a file every second; a thread does it, so it stops when the process is suspended or killed."""
     with contextlib.suppress(OSError):  # the work goes on; others may take this process for stalled
         heartbeat.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
     ended = threading.Event()

@@ -16,7 +16,7 @@ COPY_BYTES = 1 << 18
 
 
 class StoredRows:
-    """The rows of some shards as one table. It never changes, so what was found stays where it was found.
+    """The rows of some shards as one table. It never changes, so locations stay valid.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class StoredRows:
         row_shape = self.row_shape if view is None else self.row_shape[1:]
         if out is None:
             out = np.empty((len(locations), *row_shape), self.dtype)
-        # In the order of the disk: then most rows of a shard are neighbours, and copied without a detour.
+        # In the order of the disk: then most rows of a shard are neighbours, and are copied as one block.
         order = np.argsort(locations, kind="stable")
         bounds = np.searchsorted(locations[order], self.starts)
         for owner in np.flatnonzero(np.diff(bounds)):
@@ -187,7 +187,7 @@ def prefixes_of(digests: np.ndarray) -> np.ndarray:
 
 
 def copy_rows(source: np.ndarray, rows: np.ndarray, out: np.ndarray, targets: np.ndarray) -> None:
-    """Set ``out[targets] = source[rows]``, passing through memory once."""
+    """Set ``out[targets] = source[rows]``, reading each row once."""
     if is_run(targets):
         target = out[targets[0] : targets[-1] + 1]
         if is_run(rows):

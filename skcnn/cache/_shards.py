@@ -1,4 +1,4 @@
-"""One shard: an HDF5 file of digests and their rows, whole or absent, never changed."""
+"""One shard: an HDF5 file of digests and their rows. It appears complete or not at all, and never changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ __all__ = [
 SHARD_VERSION = 2
 PAGE = 4096
 READ_BYTES = 1 << 20
-# Each map holds a file descriptor, of which many systems allow a process 256 or 1,024.
+# For the whole process, whatever the number of stores: each map holds a file descriptor, and many systems allow a
+# process 256 or 1,024.
 MAX_MAPS = 128
 
 
@@ -109,7 +110,7 @@ def temporary_beside(final: Path) -> Iterator[Path]:
 
 
 def write_shard(directory: Path, digests: np.ndarray, rows: np.ndarray) -> Path:
-    """Write a shard aside, bring it to the disk, then give it its name.
+    """Write a shard under a temporary name, sync it to disk, then rename it.
 
     Parameters
     ----------
@@ -190,7 +191,7 @@ def read_structure(path: Path) -> tuple[np.ndarray, tuple[int, ...], np.dtype, i
 
 
 def read_through(path: Path) -> None:
-    """Read a file from end to end; the error of one that cannot be read is an OSError of the system's own."""
+    """Read a whole file, so that a file which cannot be read raises the system's own OSError."""
     with open(path, "rb", buffering=0) as file:
         while file.read(READ_BYTES):
             pass
@@ -198,7 +199,7 @@ def read_through(path: Path) -> None:
 
 @functools.lru_cache(maxsize=MAX_MAPS)
 def map_rows(path: Path, dtype: np.dtype, offset: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Map the rows of a shard; of the maps of this process the last used stay open."""
+    """Map the rows of a shard; the most recently used maps of this process stay open."""
     try:
         return np.memmap(path, dtype, "r", offset, shape)
     except ValueError as error:  # shorter than when it was opened

@@ -38,7 +38,7 @@ DTYPES = ("float32", "float16", "float64", "uint8")
 
 
 class CacheInfo(NamedTuple):
-    """How often the store helped this process, and what it holds on disk."""
+    """Hits and misses of this process, and the rows and bytes on disk."""
 
     hits: int
     misses: int
@@ -109,7 +109,7 @@ class FeatureStore:
         return reopen, (str(self.directory.parent), self.description, str(self.dtype))
 
     def refresh(self) -> StoredRows:
-        """Take in what other processes have added since the last look.
+        """Read which rows other processes have added since the last call.
 
         Returns
         -------
@@ -129,7 +129,7 @@ class FeatureStore:
                 return self.rows
             for name in gone:
                 del self._shards[name]
-            if not self._shards:  # removed by somebody, its manifest as well
+            if not self._shards:  # another process removed them, and the manifest
                 self.row_shape = None
             self._read_manifest()
             for name in new:
@@ -167,7 +167,7 @@ class FeatureStore:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the writer lock; what others added meanwhile is taken in first.
+        """Hold the writer lock; rows that others added meanwhile are read first.
 
         Raises
         ------
@@ -233,7 +233,7 @@ class FeatureStore:
             self._write_manifest()
 
     def _load_manifest(self) -> Any:
-        """Return the manifest, None where there is none or a power cut has emptied it: the next row writes it anew."""
+        """Return the manifest; None if there is none, or a power cut left it empty: the next row writes a new one."""
         try:
             return json.loads((self.directory / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -258,7 +258,7 @@ class FeatureStore:
             os.replace(partial, final)
 
     def _open(self, path: Path) -> None:
-        """Open a shard and take it in, or remember that it cannot be used."""
+        """Open a shard and add its rows, or remember that it cannot be used."""
         try:
             shard = open_shard(path, self.row_shape, self.dtype)
         except ShardForeignError:
@@ -270,7 +270,7 @@ class FeatureStore:
             self._shards[path.name] = shard
 
     def _give_up(self, path: Path, error: Exception) -> None:
-        """Do without a shard: set it aside where it is proven damaged, else leave it for a later look."""
+        """Stop using a shard: rename it if it is proven damaged, else try again at the next refresh."""
         if isinstance(error, ShardDamagedError):
             self._shards[path.name] = None
             msg = f"{error}; it is set aside as {path.name}.damaged, and its images will be computed again"
@@ -279,7 +279,7 @@ class FeatureStore:
                 os.replace(path, path.with_name(f"{path.name}.damaged"))
             return
         self._shards.pop(path.name, None)
-        # A file that is gone was removed by somebody else since the listing.
+        # A file that is gone was removed by another process after the listing.
         if not isinstance(error, FileNotFoundError) and path.name not in self._unreadable:
             self._unreadable.add(path.name)
             msg = f"{path} cannot be read now ({error}); its images are computed without it, and the file is left alone"
@@ -291,7 +291,7 @@ class FeatureStore:
 
 
 def reopen(directory: str, description: dict[str, Any], dtype: str) -> FeatureStore:
-    """Return the store of this process that another process has sent."""
+    """Return this process's store for one that was pickled in another."""
     from skcnn.cache._feature_cache import FeatureCache
 
     cache = FeatureCache.open(directory)
@@ -311,7 +311,7 @@ def is_shard(name: str) -> bool:
 
 
 def fit_dtype(rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Convert rows to what they are kept in.
+    """Convert rows to the dtype of a store.
 
     Raises
     ------

@@ -15,7 +15,7 @@ __all__ = ["StoredFeatures"]
 
 
 class StoredFeatures:
-    """What was made of each image of a call, as an array whose rows are read when they are indexed.
+    """The features of the images of one call: an array whose rows are read when they are indexed.
 
     Rows that are kept in the cache are copied from memory-mapped files: 100,000 rows of (14, 14, 112) take as much
     memory as the rows of one batch. Rows that could not be kept, and all rows with ``cache=None``, are in memory. It

@@ -1,4 +1,4 @@
-"""Collect rows as batches come, and put them into a store a shard at a time."""
+"""Collect rows batch by batch, and write them to a store one shard at a time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from skcnn.exceptions import StoreWarning
 
 __all__ = ["ShardWriter"]
 
-# A shard is finished after so much of any of these: it is what a killed process can lose.
+# A shard is written when any of these is reached; a killed process loses at most what came after the last shard.
 SHARD_ROWS = 4096
 SHARD_BYTES = 64 << 20
 SHARD_SECONDS = 15.0
 
 
 class ShardWriter:
-    """Adds rows to a store; a store that cannot be written is given up with one warning, and the work goes on.
+    """Adds rows to a store. If writing fails, it warns once and hands the rows back through `keep`.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class ShardWriter:
         self._begun = time.monotonic()
 
     def add(self, digests: Sequence[bytes], features: np.ndarray) -> None:
-        """Take rows; every so often a shard of them is written.
+        """Add rows; they are written once there are enough for a shard.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class ShardWriter:
 
 
 def warn_unwritable(store: FeatureStore, error: OSError) -> None:
-    """Say that features are not kept, and how to mend it."""
+    """Warn that features are not kept, and say how to change that."""
     msg = (
         f"the feature store {store.directory} cannot be written ({error}); features are computed and returned, but not "
         "kept. Name a directory that can be written by cache=... or SKCNN_CACHE_DIR, or say cache=None."

@@ -33,7 +33,7 @@ def extract(
     verbose: int = 0,
     in_memory: bool = False,
 ) -> StoredFeatures:
-    """Take images through a trunk; what was computed before, by anybody, is read from the cache.
+    """Take images through a trunk; rows that were computed before are read from the cache.
 
     Parameters
     ----------

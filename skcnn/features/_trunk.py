@@ -80,7 +80,7 @@ class RawPixels:
         return {"pixels": PIXELS_VERSION, "input_shape": list(self.input_shape)}
 
     def load(self, engine: str = "auto") -> Runner:
-        """Return a runner that gives back what it takes.
+        """Return a runner that returns its input.
 
         Parameters
         ----------
@@ -93,7 +93,7 @@ class RawPixels:
 
 
 class PixelRunner(Runner):
-    """Gives back the pixels it takes, in their own dtype."""
+    """Returns the pixels it gets, in their own dtype."""
 
     def __init__(self, input_shape: tuple[int, int, int]):
         self._input_shape = input_shape

@@ -63,7 +63,7 @@ class TrunkRows(RowMaker):
         ------
         PreprocessingError
             When the trunk normalises pixels in [0, 255], and all pixels of the first batch are scaled to [0, 1]. One
-            image may be as dark as that; whoever has only such images passes them as uint8.
+            image may be as dark as that. Pass images that are all so dark as uint8.
         """
         pixels = np.stack(prepared)
         if self._is_first_batch and pixels.dtype == np.float32 and self.trunk.normalises and 0 < pixels.max() <= 1:

@@ -56,7 +56,7 @@ class RowMaker(ABC):
         Raises
         ------
         ImageReadError
-            When this image is at fault.
+            When the image cannot be used.
         """
 
     @abstractmethod
@@ -71,7 +71,7 @@ class RowMaker(ABC):
 def open_row_store(
     images: ImageSequence, maker: RowMaker, cache: FeatureCache | None, dtype: str
 ) -> FeatureStore | None:
-    """Return the store of what `maker` makes of such images; None, with a warning, where it cannot be told apart."""
+    """Return the store of such rows; None, with a warning, where the code of a step is unknown."""
     if cache is None:
         return None
     try:
@@ -82,7 +82,7 @@ def open_row_store(
 
 
 class Loaded(NamedTuple):
-    """An image on its way: ready to be run, or found to be stored, or why it cannot be read."""
+    """An image after loading: ready to be run, found in the store, or unreadable, with the reason."""
 
     row: int
     digest: bytes = b""
@@ -91,7 +91,7 @@ class Loaded(NamedTuple):
 
 
 class CachedRows:
-    """Takes the images of one call to their rows.
+    """Finds or computes the rows of the images of one call.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ class CachedRows:
         self._writer: ShardWriter | None = None
         self._lookup = store
         self._writable = store is not None
-        # Rows that are not on disk: in the order of the images, most of it never touched where most are on disk.
+        # Rows that are not on disk, in the order of the images. Pages that are never written take no memory.
         self._held: np.ndarray | None = None
         self._is_held = np.zeros(len(images), bool)
         self._first: dict[bytes, int] = {}
@@ -197,7 +197,7 @@ class CachedRows:
         with contextlib.ExitStack() as stack:
             copying = None
             if len(hits) and self.in_memory and self.images.view is None:
-                # Asking the file system takes as long as copying; a row copied in vain is overwritten later.
+                # Checking the files takes as long as copying the rows. Rows of changed files are overwritten later.
                 self._held = np.empty((len(self.images), *stored.row_shape), self.dtype)
                 executor = stack.enter_context(ThreadPoolExecutor(1))
                 copying = executor.submit(stored.gather, locations[hits], self._held, hits)
@@ -278,7 +278,7 @@ class CachedRows:
         self._first[loaded.digest] = loaded.row
         if loaded.prepared is not None:
             if self._writable and self._writer is None:
-                # Only now, at the first miss: a call of nothing but hits never waits for another process.
+                # Only at the first miss, so that a call of hits alone never waits for another process.
                 self._begin_writing(stack)
             if not self._is_stored(loaded.digest):
                 return True
@@ -295,7 +295,7 @@ class CachedRows:
             self._writable = False
             return
         self._writer = ShardWriter(self.store, self._hold)
-        # Unwound before the lock is released, whatever ends this call.
+        # Runs before the lock is released, also after an exception.
         stack.callback(self._end_writing)
 
     def _end_writing(self) -> None:

@@ -262,7 +262,7 @@ class ImageSequence:
         return {"steps": describe_steps(self.steps), "decode": decode}
 
     def recall(self, memo: DigestMemo | None) -> KnownDigests:
-        """Return what is known of the digests of the images without reading, or even looking at, any."""
+        """Return what is known of the digests of the images without reading any."""
         return self.sources.recall(memo)
 
     def _smallest_decode(self) -> tuple[int, int] | None:

@@ -38,7 +38,7 @@ class Content(NamedTuple):
 
 
 class KnownDigests:
-    """What was known of the digests of images at one moment, before any was looked at.
+    """The digests that are known of images without reading them.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class KnownDigests:
         self.digests = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)  # type: ignore[arg-type]
 
     def unchanged(self, rows: np.ndarray) -> np.ndarray:
-        """Return a mask of the images at `rows` (n_rows,) that still have the digests they had."""
+        """Return a mask (n_rows,) of the images at `rows` whose known digest is still right."""
         if self._paths is None or self._states is None:
             return self.known[rows]
         paths, states, indices = self._paths, self._states, rows.tolist()
@@ -103,7 +103,7 @@ class Sources(ABC):
         """Read one source once; what was learned of its digest goes to `memo`. Raises ImageReadError."""
 
     def recall(self, memo: DigestMemo | None) -> KnownDigests:
-        """Return what is known of the digests without reading, or even looking at, any image."""
+        """Return what is known of the digests without reading any image."""
         return KnownDigests([None] * len(self))
 
 

@@ -76,8 +76,8 @@ class ViewStep(Step):
 
     The image is decoded once, and what is stored of it is one row that holds all views: shape (n_views, ...). A view
     step of your own is a frozen dataclass with a `make_view` and, as a field or a property, `n_views`; with a field
-    `seed` where the numbers that `make_view` draws should depend on it. The same image gives the same views wherever it
-    lies, in every process.
+    `seed` where the numbers that `make_view` draws should depend on it. Equal images give equal views, whatever their
+    path or position, in every process.
     """
 
     seed: ClassVar[int] = 0
@@ -150,7 +150,7 @@ class ResizeCrop(Step):
         return resized
 
     def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
-        """Return (height, width), whatever came in."""
+        """Return (height, width), whatever the size before."""
         return self.height, self.width
 
 

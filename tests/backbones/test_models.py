@@ -378,7 +378,7 @@ from skcnn.backbones import FrozenNetwork, resolve_backbone
 from skcnn.backbones._models import is_keras_model
 network = FrozenNetwork(resolve_backbone({path!r}), layer="pooled")
 assert network.input_shape == (8, 8, 3)
-json.dumps(network.cut_key())
+json.dumps(network.identity)
 assert not is_keras_model({path!r})
 assert not {{"keras", "tensorflow", "h5py"}} & set(sys.modules)
 """
