@@ -11,7 +11,7 @@ import numpy as np
 from skcnn.backbones._runner import Runner
 from skcnn.exceptions import PreprocessingError
 from skcnn.features._trunk import Trunk
-from skcnn.images._cached_rows import RowMaker
+from skcnn.images._row_maker import RowMaker
 from skcnn.images._steps import ToGrey
 
 __all__ = ["TrunkRows", "already_normalised_error"]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,52 +19,11 @@ from skcnn.cache._store import FeatureStore, fit_dtype
 from skcnn.cache._stored_features import StoredFeatures
 from skcnn.cache._writer import ShardWriter, warn_unwritable
 from skcnn.exceptions import BackboneError, ImageReadError
+from skcnn.images._row_maker import RowMaker
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._transformer import warn_unknown
 
-__all__ = ["CachedRows", "RowMaker", "open_row_store"]
-
-
-class RowMaker(ABC):
-    """Makes one row of numbers of each image."""
-
-    # What to call it in messages, and what its progress bar says.
-    name: str
-    activity = "extracting"
-
-    @abstractmethod
-    def describe(self) -> dict[str, Any]:
-        """Return what decides the rows besides the images, as JSON types.
-
-        Raises
-        ------
-        UnknownCodeError
-            When that cannot be told; the rows are then computed, but not kept.
-        """
-
-    @abstractmethod
-    def prepare(self, pixels: np.ndarray, name: str) -> np.ndarray:
-        """Return what `run` takes of one image; called in threads.
-
-        Parameters
-        ----------
-        pixels : ndarray of shape (height, width, 1 | 3), uint8 or float, finite
-        name : str
-            What to call the image in messages.
-
-        Raises
-        ------
-        ImageReadError
-            When the image cannot be used.
-        """
-
-    @abstractmethod
-    def run(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the rows of a batch, an array of shape (n_images, ...); called by one thread at a time."""
-
-    @abstractmethod
-    def row_shape(self) -> tuple[int, ...]:
-        """Return the shape of one row."""
+__all__ = ["CachedRows", "open_row_store"]
 
 
 def open_row_store(

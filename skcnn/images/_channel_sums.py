@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from skcnn.cache._feature_cache import FeatureCache
-from skcnn.images._cached_rows import CachedRows, RowMaker, open_row_store
+from skcnn.images._cached_rows import CachedRows, open_row_store
+from skcnn.images._row_maker import RowMaker
 from skcnn.images._sequence import ImageSequence, unreadable_error
 
 __all__ = ["channel_statistics"]

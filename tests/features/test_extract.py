@@ -228,12 +228,6 @@ def test_unreadable_pixels_are_zero_and_named(files, tmp_path):
     assert not features[12].any()
 
 
-@pytest.mark.parametrize("shape", [(16, 16, 4), (16, 16), (0, 16, 3)], ids=str)
-def test_the_shape_of_pixels_is_checked(shape):
-    with pytest.raises(ValueError, match="'input_shape'"):
-        RawPixels(shape)
-
-
 # Several views --------------------------------------------------------------------------------------------------------
 
 

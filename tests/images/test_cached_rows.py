@@ -14,7 +14,8 @@ from skcnn.cache import FeatureStore, _lock
 from skcnn.cache._digests import DigestMemo
 from skcnn.exceptions import BackboneError
 from skcnn.images import ImageSequence, as_image_sequence
-from skcnn.images._cached_rows import CachedRows, RowMaker
+from skcnn.images._cached_rows import CachedRows
+from skcnn.images._row_maker import RowMaker
 
 DESCRIPTION = {"network": "brightness"}
 
