@@ -57,11 +57,6 @@ class StoredRows:
         """
         return self.index.find(digests)
 
-    def row(self, location: int) -> np.ndarray:
-        """Return one row, as a view of the shard. Raises OSError when the shard is gone."""
-        owner = int(np.searchsorted(self.starts, location, side="right")) - 1
-        return self.shards[owner].rows[location - self.starts[owner]]
-
     def unusable(self, locations: np.ndarray) -> dict[Shard, Exception]:
         """Verify the shards of these rows that were not verified yet.
 

@@ -152,7 +152,7 @@ class FeatureStore:
         rows : StoredRows
             The snapshot in which they were found.
         locations : ndarray of shape (n_images,), int64
-            Where they are in it, for its `gather` and `row`; -1 for rows that are not there.
+            Where they are in it, for its `gather`; -1 for rows that are not there.
         """
         while True:
             rows = self.rows

@@ -17,9 +17,9 @@ __all__ = ["StoredFeatures"]
 class StoredFeatures:
     """The features of the images of one call: an array whose rows are read when they are indexed.
 
-    Rows that are kept in the cache are copied from memory-mapped files: 100,000 rows of (14, 14, 112) take as much
-    memory as the rows of one batch. Rows that could not be kept, and all rows with ``cache=None``, are in memory. It
-    indexes along the first axis by an integer, a slice, a mask or row numbers, so scikit-learn's splits work on it, and
+    Rows that are kept in the cache are copied from memory-mapped files when they are indexed, so they may be many times
+    larger than memory. Rows that could not be stored, and all rows with ``cache=None``, are in memory. It indexes along
+    the first axis by an integer, a slice, a mask or row numbers, so scikit-learn's splits work on it, and
     `numpy.asarray` reads all of it.
 
     Parameters
@@ -31,6 +31,7 @@ class StoredFeatures:
     held : ndarray of shape (n_held, ...)
         The rows in memory; with ``stored=None`` one for each image, in the order of the images.
     failures : mapping of int to str
+        Position of each image without features, and the reason.
     store : FeatureStore or None, default=None
         Where `stored` comes from.
     view : int, default=None
@@ -124,7 +125,7 @@ class StoredFeatures:
         return StoredFeatures(-1 - np.arange(len(rows)), None, rows, failures=self.failures, store=self.store)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        """Return rows as an array of their own; a slice of rows that are all in memory is a view of them.
+        """Return rows as an array: a copy, unless all rows are in memory; then it shares them as NumPy does.
 
         Raises
         ------

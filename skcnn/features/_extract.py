@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from skcnn._validation import check_choice, check_positive_int
 from skcnn.backbones._runners import ENGINES
 from skcnn.cache._feature_cache import FeatureCache
@@ -14,7 +12,7 @@ from skcnn.cache._stored_features import StoredFeatures
 from skcnn.exceptions import BackboneError
 from skcnn.features._trunk import Trunk
 from skcnn.features._trunk_rows import TrunkRows, already_normalised_error
-from skcnn.images._cached_rows import CachedRows, open_row_store
+from skcnn.images._cached_rows import CachedRows
 from skcnn.images._inputs import as_image_sequence
 from skcnn.images._sequence import ImageSequence, describe_failures, unreadable_error
 from skcnn.images._steps import ResizeCrop, SubtractMean, ToGrey
@@ -122,14 +120,11 @@ def plan_extraction(
     check_choice("dtype", dtype, DTYPES)
     check_choice("engine", engine, ENGINES)
     check_positive_int("batch_size", batch_size)
-    images, maker = fit_trunk(images, trunk), TrunkRows(trunk, engine)
-    store = open_row_store(images, maker, cache, dtype)
-    return CachedRows(
-        images,
-        maker,
-        store=store,
-        memo=None if cache is None or store is None else cache.digests,
-        dtype=np.dtype(dtype),
+    return CachedRows.open(
+        fit_trunk(images, trunk),
+        TrunkRows(trunk, engine),
+        cache,
+        dtype=dtype,
         batch_size=batch_size,
         verbose=verbose,
         in_memory=in_memory,

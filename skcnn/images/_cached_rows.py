@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,20 +23,7 @@ from skcnn.images._row_maker import RowMaker
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._transformer import warn_unknown
 
-__all__ = ["CachedRows", "open_row_store"]
-
-
-def open_row_store(
-    images: ImageSequence, maker: RowMaker, cache: FeatureCache | None, dtype: str
-) -> FeatureStore | None:
-    """Return the store of such rows; None, with a warning, where the code of a step is unknown."""
-    if cache is None:
-        return None
-    try:
-        return cache.store({**maker.describe(), **images.describe()}, dtype)
-    except UnknownCodeError as error:
-        warn_unknown(error)
-        return None
+__all__ = ["CachedRows"]
 
 
 class Loaded(NamedTuple):
@@ -114,6 +101,23 @@ class CachedRows:
         self._copies: list[tuple[int, int]] = []
         self._seen_finite = False
         self._hits = self._misses = 0
+
+    @classmethod
+    def open(
+        cls, images: ImageSequence, maker: RowMaker, cache: FeatureCache | None, *, dtype: str, **settings: Any
+    ) -> CachedRows:
+        """Return the rows that `maker` makes of such images, with the store and the memo of a cache.
+
+        Nothing is stored without a cache, nor, with a warning, where the code of a step or layer is unknown.
+        """
+        store = None
+        if cache is not None:
+            try:
+                store = cache.store({**maker.describe(), **images.describe()}, dtype)
+            except UnknownCodeError as error:
+                warn_unknown(error)
+        memo = None if cache is None or store is None else cache.digests
+        return cls(images, maker, store=store, memo=memo, dtype=np.dtype(dtype), **settings)
 
     def run(self) -> StoredFeatures:
         """Return the rows of all images; those of images that are not stored yet are computed.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skcnn.cache._feature_cache import FeatureCache
-from skcnn.images._cached_rows import CachedRows, open_row_store
+from skcnn.images._cached_rows import CachedRows
 from skcnn.images._row_maker import RowMaker
 from skcnn.images._sequence import ImageSequence, unreadable_error
 
@@ -74,17 +74,7 @@ def channel_statistics(
     ValueError
         When some images have one channel and others three.
     """
-    maker = ChannelSums()
-    store = open_row_store(images, maker, cache, "float64")
-    sums = CachedRows(
-        images,
-        maker,
-        store=store,
-        memo=None if cache is None or store is None else cache.digests,
-        dtype=np.dtype("float64"),
-        batch_size=BATCH,
-        verbose=verbose,
-    )
+    sums = CachedRows.open(images, ChannelSums(), cache, dtype="float64", batch_size=BATCH, verbose=verbose)
     # One row for each image, or for each of its views.
     rows = sums.run()[:].reshape(-1, 8)
     if sums.failures and (images.on_error == "raise" or len(sums.failures) == len(images)):

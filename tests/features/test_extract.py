@@ -6,7 +6,7 @@ import pytest
 from skcnn import CNNFeatureExtractor
 from skcnn.backbones import FrozenNetwork, resolve_backbone
 from skcnn.cache import FeatureCache
-from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError, StoreWarning
+from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError, StoreError, StoreWarning
 from skcnn.features import RawPixels, StoredFeatures, extract
 from skcnn.images import ImageSequence, ResizeCrop, SubtractMean, TenCrop, as_image_sequence
 
@@ -178,6 +178,29 @@ def test_a_disk_that_fills_up_costs_the_cache_not_the_result(
     np.testing.assert_allclose(features[2:], expected, atol=1e-5)
     np.testing.assert_array_equal(features[0], features[5])
     assert np.isnan(features[1]).all()
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_shards_that_are_removed_while_they_are_read(network, files, expected, settled, monkeypatch, in_memory):
+    from skcnn.cache._rows import StoredRows
+
+    store = extract(files, network).store
+    gather = StoredRows.gather
+
+    def removing(self, *args, **kwargs):
+        monkeypatch.setattr(StoredRows, "gather", gather)
+        for shard in store.directory.glob("shard-*.h5"):
+            shard.unlink()
+        raise OSError("the file is gone")
+
+    monkeypatch.setattr(StoredRows, "gather", removing)
+    features = extract(files, network, in_memory=in_memory)
+    if in_memory:  # noticed in time: the rows are computed again
+        np.testing.assert_allclose(features[:], expected, atol=1e-5)
+    else:
+        with pytest.raises(StoreError, match="rows were removed from .*the file is gone; extract again"):
+            features[:]
+    np.testing.assert_allclose(extract(files, network)[:], expected, atol=1e-5)
 
 
 # Pixels ---------------------------------------------------------------------------------------------------------------
