@@ -9,16 +9,21 @@ import numpy as np
 
 from skcnn._parallel import available_threads
 from skcnn.backbones._runner import Runner
+from skcnn.exceptions import BackboneError
 
 __all__ = ["OpenVINORunner"]
 
 # Few images at a time, so that their activations stay in a core's cache.
 CHUNK_IMAGES = 4
 PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+# How far activations may be from TensorFlow's, of the largest of them: rounding adds up over a hundred layers.
+TOLERANCES = {"float32": 1e-3, "bfloat16": 0.25}
 
 
 class OpenVINORunner(Runner):
     """Runs a Keras model that was converted in memory, one stream of small pieces on each core.
+
+    A converted network is not trusted unseen: it runs a few images of noise first, and must give what TensorFlow gives.
 
     Parameters
     ----------
@@ -30,12 +35,14 @@ class OpenVINORunner(Runner):
     Raises
     ------
     Exception
-        Whatever TensorFlow or OpenVINO raises for a graph that cannot be converted.
+        Whatever TensorFlow or OpenVINO raises for a graph that cannot be converted, and BackboneError for one that
+        gives other activations once it is.
     """
 
     def __init__(self, model: Any, precision: str = "float32"):
         self._shape = tuple(model.output_shape[1:])
-        self._network = convert(model)
+        function = trace(model)
+        self._network = convert(function)
         self._hints = {
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
             "NUM_STREAMS": str(available_threads()),
@@ -43,7 +50,7 @@ class OpenVINORunner(Runner):
         }
         self._queues: dict[str, Any] = {}
         self._lock = threading.Lock()
-        self._queue(np.dtype(np.uint8))  # now, so that a graph that cannot be compiled is refused here
+        self._check(function, model.input_shape[1:], TOLERANCES[precision])
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -53,17 +60,45 @@ class OpenVINORunner(Runner):
     def run(self, batch: np.ndarray) -> np.ndarray:
         """Return the activations of a batch; uint8 travels as it is and is converted inside the network."""
         out = np.empty((len(batch), *self._shape), np.float32)
+        errors: list[Exception] = []
+
+        def keep(request: Any, rows: slice) -> None:
+            # An error that leaves a callback ends the process.
+            try:
+                activations = request.get_output_tensor().data
+                if activations.shape != out[rows].shape:  # which copying might broadcast
+                    msg = f"the network gives activations of shape {activations.shape}, not {out[rows].shape}"
+                    raise BackboneError(msg)
+                out[rows] = activations
+            except Exception as error:  # raised again below
+                errors.append(error)
+
         # One batch at a time: the queue's callback knows one array to fill.
         with self._lock:
             queue = self._queue(batch.dtype)
-            queue.set_callback(lambda request, rows: np.copyto(out[rows], request.get_output_tensor().data))
+            queue.set_callback(keep)
             try:
                 for start in range(0, len(batch), CHUNK_IMAGES):
                     rows = slice(start, start + CHUNK_IMAGES)
                     queue.start_async({0: np.ascontiguousarray(batch[rows])}, rows)
             finally:
                 queue.wait_all()
+        if errors:
+            raise errors[0]
         return out
+
+    def _check(self, function: Any, input_shape: tuple[int, int, int], tolerance: float) -> None:
+        """Compare activations with those of the function the network was made from, for a whole and a rest chunk."""
+        noise = np.random.default_rng(0).integers(0, 256, (CHUNK_IMAGES + 1, *input_shape), dtype=np.uint8)
+        expected = function(noise.astype(np.float32)).numpy()
+        activations = self.run(noise)
+        scale = np.abs(expected, where=np.isfinite(expected), out=np.zeros_like(expected)).max(initial=0)
+        # NaN and infinity, which a diverged network gives, are the same on both sides or a difference.
+        if not np.allclose(activations, expected, rtol=0, atol=tolerance * scale, equal_nan=True):
+            with np.errstate(invalid="ignore"):
+                difference = np.nan_to_num(np.abs(activations - expected)).max()
+            msg = f"its activations are off by {difference:.3g}, where the largest is {scale:.3g}"
+            raise BackboneError(msg)
 
     def _queue(self, dtype: np.dtype) -> Any:
         """Return the queue of requests that takes pixels of a dtype."""
@@ -81,18 +116,28 @@ class OpenVINORunner(Runner):
         return self._queues[dtype.name]
 
 
-def convert(model: Any) -> Any:
-    """Return a Keras model as an OpenVINO network of float32 pixels, by way of a traced function and no file.
-
-    OpenVINO's own `convert_model` is one call, but it sets the level of the root logger and reports usage.
-    """
+def trace(model: Any) -> Any:
+    """Return a Keras model as a TensorFlow function of float32 pixels."""
     import tensorflow as tf
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.tensorflow.graph_iterator import GraphIteratorTFGraph
 
     signature = [tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)]
     function = tf.function(lambda pixels: model(pixels, training=False), input_signature=signature, autograph=False)
+    return function.get_concrete_function()
+
+
+def convert(function: Any) -> Any:
+    """Return a traced function as an OpenVINO network, without a file in between.
+
+    OpenVINO's own `convert_model` is one call, but it sets the level of the root logger and reports usage.
+    """
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.tensorflow.graph_iterator import GraphIteratorTFGraph
+
     # Weights are copied: a model in memory may be trained on.
-    graph = GraphIteratorTFGraph(function.get_concrete_function().graph, share_weights=False)
+    graph = GraphIteratorTFGraph(function.graph, share_weights=False)
     frontend = FrontEndManager().load_by_framework("tf")
-    return frontend.convert(frontend.load(graph))
+    traced = frontend.load(graph)
+    # Tracing leaves operations whose results nothing reads; OpenVINO would give each as an output.
+    (output,) = function.outputs
+    traced.override_all_outputs([traced.get_place_by_tensor_name(output.name)])
+    return frontend.convert(traced)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,11 +21,21 @@ ENGINES = ("auto", "keras", "openvino")
 PRECISIONS = ("float32", "bfloat16")
 
 
+_tf32_lock = threading.Lock()
+
+
 class KerasRunner(Runner):
-    """Runs a model on whatever backend and device Keras uses."""
+    """Runs a model on whatever backend and device Keras uses, in float32 as exact on a GPU as on a processor.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From raw pixels to activations. It belongs to the runner: XLA, which computes in another order, is turned off.
+    """
 
     def __init__(self, model: Any):
         self.model = model
+        model.jit_compile = False
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -31,8 +44,35 @@ class KerasRunner(Runner):
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """Return the activations of a batch."""
+        with exact_float32():
+            activations = self.model.predict_on_batch(batch.astype(np.float32, copy=False))
         # A model of mixed precision gives float16 or bfloat16.
-        return np.asarray(self.model.predict_on_batch(batch.astype(np.float32, copy=False)), np.float32)
+        return np.asarray(activations, np.float32)
+
+
+@contextlib.contextmanager
+def exact_float32() -> Iterator[None]:
+    """Keep TensorFlow from rounding float32 to TF32 (10 bits) on a GPU: rows of both devices share one place on disk.
+
+    It is a setting of the process, and so it is changed by one thread at a time, and put back.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        yield
+        return
+    with _tf32_lock:
+        allowed = tf.config.experimental.tensor_float_32_execution_enabled()
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        try:
+            yield
+        finally:
+            tf.config.experimental.enable_tensor_float_32_execution(allowed)
 
 
 def make_runner(model: Any, engine: str, precision: str = "float32") -> Runner:

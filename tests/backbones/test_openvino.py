@@ -7,31 +7,49 @@ import numpy as np
 import pytest
 
 from skcnn.backbones import FrozenNetwork, resolve_backbone, unload_networks
+from skcnn.backbones import _openvino as openvino_runner
 from skcnn.backbones import _runners as runners
-from skcnn.backbones._openvino import OpenVINORunner
+from skcnn.backbones._applications import APPLICATIONS, MODULES
+from skcnn.backbones._openvino import OpenVINORunner, convert, trace
 from skcnn.backbones._runners import KerasRunner, make_runner
 from skcnn.exceptions import BackboneError, EngineWarning
 
 openvino = pytest.importorskip("openvino")
 
-FAMILIES = [
+# The smallest network of each module of keras.applications.
+NETWORKS = [
     "efficientnet_lite0",
-    "VGG16",
-    "ResNet50",
-    "DenseNet121",
-    "MobileNetV2",
-    "InceptionV3",
     "ConvNeXtTiny",
+    "DenseNet121",
+    "EfficientNetB0",
+    "EfficientNetV2B0",
+    "InceptionResNetV2",
+    "InceptionV3",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Small",
+    "NASNetMobile",
+    "ResNet50",
+    "ResNet50V2",
+    "VGG16",
+    "VGG19",
+    "Xception",
 ]
 
 
+def test_every_module_of_applications_is_tried():
+    assert {APPLICATIONS[name][0] for name in NETWORKS if name in APPLICATIONS} == set(MODULES)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
-def test_every_family_gives_the_features_of_keras(name):
-    model = FrozenNetwork(resolve_backbone(name, None), input_size=(96, 96)).build()
-    batch = np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3), dtype=np.uint8)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_gives_the_features_of_keras(name):
+    # Random weights let activations grow or fade from layer to layer; at this size they stay of use in all networks.
+    model = FrozenNetwork(resolve_backbone(name, None), input_size=(80, 80)).build()
+    batch = np.random.default_rng(0).integers(0, 256, (5, 80, 80, 3), dtype=np.uint8)
     expected = KerasRunner(model).run(batch)
     features = OpenVINORunner(model).run(batch)
+    assert np.abs(expected).max() > 0
     assert np.abs(features - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
@@ -114,3 +132,40 @@ def test_openvino_that_is_not_installed_says_how_to_get_it(small, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ImportError, match=r"engine='openvino' .*pip install 'skcnn\[fast\]'"):
         make_runner(small.build(), "openvino")
+
+
+def test_operations_that_nothing_reads_are_no_outputs():
+    import keras
+
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Resizing(4, 4)(keras.layers.RandomRotation(0.1)(inputs))
+    model = keras.Model(inputs, keras.layers.GroupNormalization(3)(x))
+    assert len(convert(trace(model)).outputs) == 1
+
+
+def test_a_network_that_gives_other_activations_is_refused(monkeypatch, small):
+    model = small.build()
+
+    def convert_another(function):
+        import keras
+
+        inputs = keras.Input(model.input_shape[1:])
+        return convert(trace(keras.Model(inputs, 1.01 * model(inputs))))
+
+    monkeypatch.setattr(openvino_runner, "convert", convert_another)
+    with pytest.raises(BackboneError, match=r"its activations are off by .*, where the largest is"):
+        OpenVINORunner(model)
+    with pytest.warns(EngineWarning, match="off by .* Keras runs it") as caught:
+        assert isinstance(make_runner(model, "openvino"), KerasRunner)
+    assert len(caught) == 1
+
+
+def test_an_error_in_the_callback_is_an_error_of_run(small):
+    runner = OpenVINORunner(small.build())
+    batch = np.zeros((9, 32, 32, 3), np.uint8)
+    right = runner.run(batch)
+    runner._shape = (1, 1280)  # broadcasting would hide it
+    with pytest.raises(BackboneError, match=r"activations of shape \(4, 1280\), not \(4, 1, 1280\)"):
+        runner.run(batch)
+    runner._shape = (1280,)
+    np.testing.assert_array_equal(runner.run(batch), right)

@@ -121,3 +121,23 @@ def test_models_of_low_precision_give_float32_too(engine, policy):
 def test_the_keras_runner_shows_no_progress(model, capsys):
     KerasRunner(model).run(batch_of(3))
     assert capsys.readouterr().out == ""
+
+
+def test_a_gpu_computes_in_float32_and_not_in_tf32(model, monkeypatch):
+    import tensorflow as tf
+
+    precise, seen = tf.config.experimental, []
+    runner = KerasRunner(model)
+    run = model.predict_on_batch
+
+    def run_and_look(batch):
+        seen.append(precise.tensor_float_32_execution_enabled())
+        return run(batch)
+
+    monkeypatch.setattr(model, "predict_on_batch", run_and_look)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["a GPU"])
+    before = precise.tensor_float_32_execution_enabled()
+    runner.run(batch_of(2))
+    assert seen == [False]
+    assert precise.tensor_float_32_execution_enabled() == before
+    assert model.jit_compile is False
