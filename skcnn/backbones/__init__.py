@@ -1,7 +1,8 @@
 """Backbones: where networks come from, their layers and cuts, and the runners that execute them."""
 
 from skcnn.backbones._backbone import Backbone
-from skcnn.backbones._graph import LayerInfo, LayerTable, layers, separating_layers
+from skcnn.backbones._graph import separating_layers
+from skcnn.backbones._layers import LayerInfo, LayerTable, layers
 from skcnn.backbones._network import FrozenNetwork, loaded_networks, unload_networks
 from skcnn.backbones._registry import backbone_names, resolve_backbone
 from skcnn.backbones._runner import Runner

@@ -24,7 +24,7 @@ RANDOM_SEED = 0
 # What stands for random weights in a fingerprint; to be changed with `randomise`.
 RANDOM = "random 1"
 
-_build_lock = threading.Lock()
+_build_lock = threading.RLock()
 
 
 class Backbone(ABC):
@@ -48,7 +48,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
-        """Return the network as a Keras functional model of already normalised pixels.
+        """Return the network as a Keras functional model of already normalised pixels, without inner models.
 
         Parameters
         ----------
@@ -88,6 +88,9 @@ class Backbone(ABC):
 @contextlib.contextmanager
 def quiet_build() -> Iterator[None]:
     """Build a Keras graph in float32 and leave no trace in the state of the process.
+
+    It may be entered again by the thread that is inside; other threads wait, for Python's generator is one for all.
+    A thread that draws from that generator meanwhile may draw the same numbers again.
 
     Keras draws the seeds of its initialisers from Python's global generator; it numbers unnamed layers through the life
     of a process, while a fingerprint needs names that are the same in each; and a global mixed-precision policy would

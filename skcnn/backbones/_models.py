@@ -18,6 +18,7 @@ import xxhash
 
 from skcnn._source_code import UnknownCodeError, describe_code, is_trusted
 from skcnn.backbones._backbone import DIGEST_BYTES, Backbone, file_digest, quiet_build
+from skcnn.backbones._nested import has_nested, inline_nested
 from skcnn.exceptions import BackboneError
 
 __all__ = ["FileBackbone", "ModelBackbone", "is_keras_model"]
@@ -68,17 +69,17 @@ class ModelBackbone(Backbone):
 
     @property
     def in_memory(self) -> bool:
-        """The model is at hand."""
-        return True
+        """The model is at hand, unless inner models have to be opened first."""
+        return not has_nested(self.model)
 
     def input_shape(self) -> tuple[int | None, int | None, int]:
         """Return the shape of the model's input."""
         return check_graph(self.model).input_shape[1:]
 
     def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
-        """Return the model itself; it cannot be built for another size."""
+        """Return the model itself, its inner models opened; it cannot be built for another size."""
         check_fixed_size(self.name, self.input_shape(), input_size)
-        return check_graph(self.model)
+        return inline_nested(check_graph(self.model))
 
 
 class FileBackbone(Backbone):
@@ -158,7 +159,7 @@ class FileBackbone(Backbone):
                 model = keras.saving.load_model(self.path, compile=False, safe_mode=True)
             except Exception as error:  # zip, h5py and deserialisation errors alike
                 raise BackboneError(f"{self.path!r} cannot be loaded by Keras: {error}") from error
-        return check_graph(model)
+        return inline_nested(check_graph(model))
 
 
 def check_archive(archive: zipfile.ZipFile, size: int) -> None:

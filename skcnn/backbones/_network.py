@@ -15,7 +15,9 @@ import numpy as np
 from skcnn._parallel import available_threads
 from skcnn._validation import check_choice
 from skcnn.backbones._backbone import Backbone, quiet_build
-from skcnn.backbones._graph import find_layer, output_of
+from skcnn.backbones._graph import output_of
+from skcnn.backbones._head import RULE_VERSION
+from skcnn.backbones._layers import find_layer
 from skcnn.backbones._runner import Runner
 from skcnn.backbones._runners import make_runner
 from skcnn.exceptions import BackboneError
@@ -135,7 +137,12 @@ class FrozenNetwork:
             return Cut(self.backbone.default_layer, has_positions=True)
         if self.known_cuts is None or self.backbone.in_memory:
             return self._find_cut()
-        question = {"backbone": self.identity, "layer": self.layer, "input_shape": list(self.input_shape)}
+        question = {
+            "backbone": self.identity,
+            "layer": self.layer,
+            "input_shape": list(self.input_shape),
+            "rule": RULE_VERSION,
+        }
         answer = self.known_cuts.get(question)
         if isinstance(answer, list) and list(map(type, answer)) == [str, bool]:
             return Cut(*answer)

@@ -40,7 +40,8 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         For names: the published weights, seeded random values, or a file.
     layer : str or int, default=None
         Whose output to take, by name or index (`skcnn.backbones.layers` lists them). None takes the last one before
-        the classification head.
+        the classification head whose output is an image, or, where there are none, the last one before the head. Of a
+        Keras model or file in which that cannot be told, an error asks for it.
     pooling : {"avg", "max", "flatten", None}, default="avg"
         How the positions of a layer whose output is an image become one row. None keeps them: rows of shape (height,
         width, channels).

@@ -114,7 +114,7 @@ def test_a_network_of_one_channel_sees_grey():
     inputs = keras.Input((8, 8, 1))
     model = keras.Model(inputs, keras.layers.Flatten()(inputs))
     pixels = np.zeros((1, 8, 8, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
-    np.testing.assert_array_equal(CNNFeatureExtractor(model).fit_transform(pixels), np.full((1, 64), 76))
+    np.testing.assert_array_equal(CNNFeatureExtractor(model, layer=-1).fit_transform(pixels), np.full((1, 64), 76))
 
 
 def test_nothing_global_changes(tiny_model, files):

@@ -1,0 +1,127 @@
+"""The layers of a network, and the one that a user names."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from skcnn._validation import closest
+from skcnn.backbones._backbone import Backbone
+from skcnn.backbones._graph import layer_outputs, separating_layers
+from skcnn.backbones._head import layer_before_head
+from skcnn.backbones._registry import resolve_backbone
+from skcnn.exceptions import BackboneError
+
+__all__ = ["LayerInfo", "LayerTable", "find_layer", "layers"]
+
+LISTS_ALL = "skcnn.backbones.layers(backbone) lists all."
+
+
+class LayerInfo(NamedTuple):
+    """One row of `layers`."""
+
+    index: int  # type: ignore[assignment]
+    name: str
+    output_shape: tuple
+    parameters: int
+    cuttable: bool
+
+
+class LayerTable(list):
+    """A list of `LayerInfo` that shows as a table."""
+
+    def __repr__(self) -> str:
+        rows = [("index", "name", "output shape", "parameters", "cut here")]
+        rows += [
+            (str(row.index), row.name, str(row.output_shape), f"{row.parameters:,}", "yes" if row.cuttable else "")
+            for row in self
+        ]
+        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        template = "  ".join(f"{{:{side}{width}}}" for side, width in zip("><<><", widths, strict=True))
+        return "\n".join(template.format(*row).rstrip() for row in rows)
+
+
+def layers(backbone: Any) -> LayerTable:
+    """List the layers of a backbone.
+
+    Parameters
+    ----------
+    backbone : str, path or keras.Model
+        As for `CNNFeatureExtractor`.
+
+    Returns
+    -------
+    LayerTable
+        A list of (index, name, output_shape, parameters, cuttable), which shows as a table. `output_shape` leaves the
+        batch out. The layers of an inner model are listed under its name, such as ``resnet50.conv1_conv``; for `layer`
+        parameters ``conv1_conv`` will do where it is the only one. Features can be taken from any layer; the graph can
+        be *cut* where a layer's output alone separates input from output, so that everything after it can be trained
+        without what is before.
+
+    Examples
+    --------
+    >>> from skcnn.backbones import layers
+    >>> layers("efficientnet_lite0")[-1]
+    LayerInfo(index=142, name='logits', output_shape=(1000,), parameters=1281000, cuttable=True)
+    """
+    model = resolve_backbone(backbone, weights=None).build(load_weights=False)
+    cuts, outputs = separating_layers(model), layer_outputs(model)
+    return LayerTable(
+        LayerInfo(index, layer.name, tuple(outputs[layer.name][0].shape[1:]), layer.count_params(), layer.name in cuts)
+        for index, layer in enumerate(model.layers)
+    )
+
+
+def find_layer(model: Any, backbone: Backbone, layer: str | int | None) -> str:
+    """Return the name of the layer that the user named in one of several ways.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The built backbone.
+    backbone : Backbone
+        Where it comes from, for its default layer and for messages.
+    layer : str, int or None
+        A name, an index (negative from the end), or None for the backbone's default.
+
+    Raises
+    ------
+    BackboneError
+        When there is no such layer, naming the closest, or several of that name, or no layer is named and it cannot be
+        told where the classification head begins.
+    """
+    names = [each.name for each in model.layers]
+    if layer is None:
+        return backbone.default_layer or default_layer(model, backbone)
+    if isinstance(layer, str):
+        return layer_named(layer, names, backbone)
+    if not -len(names) <= layer < len(names):
+        msg = f"backbone {backbone.name!r} has {len(names)} layers, 0 to {len(names) - 1}; there is no layer {layer}"
+        raise BackboneError(f"{msg}. {LISTS_ALL}")
+    return names[layer]
+
+
+def default_layer(model: Any, backbone: Backbone) -> str:
+    """Return the layer before the classification head, or refuse."""
+    name = layer_before_head(model)
+    if name is None:
+        msg = f"it cannot be told where the classification head of {backbone.name!r} begins, if it has one; name the "
+        raise BackboneError(f"{msg}layer to take features from: layer='...'. {LISTS_ALL}")
+    return name
+
+
+def layer_named(asked: str, names: list[str], backbone: Backbone) -> str:
+    """Return the full name of a layer: of one in an inner model the last part will do, of an inner model its name."""
+    if asked in names:
+        return asked
+    inner = [name for name in names if name.endswith(f".{asked}")]
+    if len(inner) == 1:
+        return inner[0]
+    if inner:
+        msg = f"backbone {backbone.name!r} has several layers {asked!r}: {', '.join(map(repr, inner))}; say which"
+        raise BackboneError(msg)
+    # All that an inner model computes leads to its output, so its last layer gives it.
+    within = [name for name in names if name.startswith(f"{asked}.") or f".{asked}." in name]
+    if within:
+        return within[-1]
+    msg = f"backbone {backbone.name!r} has no layer {asked!r}; the closest are {closest(asked, names)}"
+    raise BackboneError(f"{msg}. {LISTS_ALL}")

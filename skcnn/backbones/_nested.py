@@ -1,0 +1,108 @@
+"""Models inside models: one graph of all layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skcnn.backbones._backbone import quiet_build
+from skcnn.backbones._graph import functional, graph_nodes
+
+__all__ = ["has_nested", "inline_nested"]
+
+
+def inline_nested(model: Any) -> Any:
+    """Return a model of the same graph whose layers are no models of their own.
+
+    The layers of an inner model ``base`` are named ``base.conv1``. They share weights and everything else with the
+    layers given, which stay as they are. An inner model stays one layer where it has no graph, or more than one input
+    or output, or a ``call`` of its own.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With one input and one output and a graph.
+
+    Returns
+    -------
+    keras.Model
+        `model` itself where nothing is nested.
+    """
+    import keras
+
+    if not has_nested(model):
+        return model
+    (given,) = model.inputs
+    (output,) = model.outputs
+    with quiet_build():
+        pixels = keras.Input(batch_shape=given.shape, dtype=given.dtype, name=given._keras_history.operation.name)
+        tensors = {id(given): pixels}
+        call_again(model, tensors, prefix="", twins={})
+        return keras.Model(pixels, tensors[id(output)], name=model.name)
+
+
+def has_nested(model: Any) -> bool:
+    """Whether `inline_nested` has something to do."""
+    return any(is_graph(layer) for layer in model.layers)
+
+
+def call_again(model: Any, tensors: dict[int, Any], prefix: str, twins: dict[tuple[str, int], Any]) -> None:
+    """Call twins of a model's operations on other tensors.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Whose graph to follow.
+    tensors : dict of int to KerasTensor
+        From the ids of the model's own tensors to those of the new graph; the inputs are there, the others are added.
+    prefix : str
+        What the names begin with.
+    twins : dict
+        The twins made so far, by prefix and id of the operation: one that is called twice has one twin.
+    """
+    import keras
+
+    for node in graph_nodes(model):
+        if node.is_input:
+            continue
+        operation = node.operation
+        given = node.arguments.keras_tensors
+        if is_graph(operation) and len(given) == 1 and takes(operation, tensors[id(given[0])]):
+            inner = functional(operation)
+            # A dictionary of its own: the inner tensors are others where a model is called twice.
+            inside = {id(inner.inputs[0]): tensors[id(given[0])]}
+            call_again(operation, inside, f"{prefix}{operation.name}.", twins)
+            outputs = [inside[id(inner.outputs[0])]]
+        else:
+            args, kwargs = node.arguments.fill_in(tensors)
+            twin = twins.setdefault((prefix, id(operation)), twin_of(operation, f"{prefix}{operation.name}"))
+            outputs = keras.tree.flatten(twin(*args, **kwargs))
+        tensors.update(zip(map(id, node.outputs), outputs, strict=True))
+
+
+def is_graph(operation: Any) -> bool:
+    """Whether an operation is a model that does what its graph says, with one input and one output."""
+    import keras
+    from keras.src.models.functional import Functional  # it has no public name
+
+    return (
+        isinstance(operation, keras.Model)
+        and type(operation).call in (keras.Sequential.call, Functional.call)
+        and operation.built
+        and len(operation.inputs) == len(operation.outputs) == 1
+    )
+
+
+def takes(model: Any, tensor: Any) -> bool:
+    """Whether an inner model takes a tensor as it is: others it casts, or gives another rank."""
+    (expected,) = model.inputs
+    return expected.dtype == tensor.dtype and len(expected.shape) == len(tensor.shape)
+
+
+def twin_of(operation: Any, name: str) -> Any:
+    """Return an operation that shares everything with another but its name and its places in graphs.
+
+    `copy.copy` would save and load it.
+    """
+    twin = object.__new__(type(operation))
+    twin.__dict__.update(operation.__dict__, name=name, _inbound_nodes=[], _outbound_nodes=[])
+    return twin
