@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from skcnn.backbones._fork import check_not_forked
 from skcnn.exceptions import BackboneError
 
 __all__ = ["DIGEST_BYTES", "Backbone", "file_digest", "quiet_build", "randomise", "weights_file"]
@@ -96,6 +97,7 @@ def quiet_build() -> Iterator[None]:
     of a process, while a fingerprint needs names that are the same in each; and a global mixed-precision policy would
     change the activations.
     """
+    check_not_forked()
     import keras
     from keras.src.backend.common import global_state
 

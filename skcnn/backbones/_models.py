@@ -103,21 +103,19 @@ class FileBackbone(Backbone):
 
     def identity(self) -> dict[str, Any]:
         """Return the digest of the file, and of the code it names but does not hold."""
-        found = self._registered()
+        found = self._required()
         return {"file": file_digest(self.path), **({"code": describe_code(*found)} if found else {})}
 
     def state(self) -> Hashable:
         """Return the digest of the file, and which classes are registered under the names it uses."""
-        return file_digest(self.path), *map(id, self._registered())
+        return file_digest(self.path), *map(id, self._required())
 
-    def _registered(self) -> list[Any]:
-        """Return the classes and functions that the file names but does not hold."""
-        names = sorted(custom_objects(self._config()))
-        if not names:
-            return []
-        from keras.saving import get_registered_object
+    def registered(self) -> dict[str, Any]:
+        """Return the classes and functions that the file names but does not hold; None for those not registered."""
+        return registered_code(self._config())
 
-        found = {name: get_registered_object(name) for name in names}
+    def _required(self) -> list[Any]:
+        found = self.registered()
         missing = [name for name, code in found.items() if code is None]
         if missing:
             msg = f"{self.path!r} uses {missing}, which are not registered; import the module that registers them first"
@@ -142,11 +140,15 @@ class FileBackbone(Backbone):
         try:
             with zipfile.ZipFile(self.path) as archive:
                 check_archive(archive, os.path.getsize(self.path))
-                return json.loads(archive.read("config.json"))
+                config = json.loads(archive.read("config.json"))
         except BackboneError:
             raise
         except Exception as error:  # a damaged archive leads to any
             raise BackboneError(f"{self.path!r} is no .keras file: {error!r}") from error
+        if isinstance(config, dict):
+            # How it was trained does not matter, and may name functions that are not there.
+            config.pop("compile_config", None)
+        return config
 
     def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
         """Load the file."""
@@ -294,6 +296,16 @@ def plain_attributes(layer: Any) -> dict[str, Any]:
     return dict(sorted(found.items()))
 
 
+def registered_code(config: Any) -> dict[str, Any]:
+    """Return what is registered under the names that a configuration refers to; Keras is imported only for names."""
+    names = sorted(custom_objects(config))
+    if not names:
+        return {}
+    from keras.saving import get_registered_object
+
+    return {name: get_registered_object(name) for name in names}
+
+
 def custom_objects(config: Any) -> set[str]:
     """Return the names under which a configuration refers to classes and functions that are not Keras's."""
     if isinstance(config, list):
@@ -301,5 +313,7 @@ def custom_objects(config: Any) -> set[str]:
     if not isinstance(config, dict):
         return set()
     own = "class_name" in config and not str(config.get("module") or "keras").startswith("keras")
+    if own and config["class_name"] == "function":
+        return {str(config["config"])}
     named = {str(config.get("registered_name") or config["class_name"])} if own else set()
     return named.union(*map(custom_objects, config.values()))

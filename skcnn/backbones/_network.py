@@ -15,6 +15,7 @@ import numpy as np
 from skcnn._parallel import available_threads
 from skcnn._validation import check_choice
 from skcnn.backbones._backbone import Backbone, quiet_build
+from skcnn.backbones._fork import check_not_forked
 from skcnn.backbones._graph import output_of
 from skcnn.backbones._head import RULE_VERSION
 from skcnn.backbones._layers import find_layer
@@ -157,7 +158,14 @@ class FrozenNetwork:
         return Cut(name, has_positions=len(output_of(model, name).shape) > 2)
 
     def load(self, engine: str = "auto") -> Runner:
-        """Return the runner of this network: one per process, shared by all who ask."""
+        """Return the runner of this network: one per process, shared by all who ask.
+
+        Raises
+        ------
+        BackboneError
+            In a process that was forked after TensorFlow had started, and where the network cannot be built.
+        """
+        check_not_forked()
         state = self.backbone.state()
         layer = self.backbone.default_layer if self.layer is None else self.layer
         settings = (layer, self.pooling, self.input_size, self.preprocess, self.precision, engine)

@@ -11,6 +11,7 @@ from skcnn.backbones._backbone import Backbone
 from skcnn.backbones._efficientnet_lite import VARIANTS
 from skcnn.backbones._lite import LiteBackbone
 from skcnn.backbones._models import FileBackbone, ModelBackbone, is_keras_model
+from skcnn.backbones._portable import LostBackbone
 from skcnn.exceptions import BackboneError
 
 __all__ = ["backbone_names", "resolve_backbone"]
@@ -45,6 +46,8 @@ def resolve_backbone(backbone: Any, weights: Any = "imagenet") -> Backbone:
     """
     if is_keras_model(backbone):
         return ModelBackbone(backbone)
+    if isinstance(backbone, LostBackbone):
+        raise BackboneError(backbone.reason)
     if not isinstance(backbone, (str, os.PathLike)):
         msg = f"backbone must be a name, the path of a .keras file or a Keras model. Got {type(backbone).__name__}."
         raise BackboneError(msg)

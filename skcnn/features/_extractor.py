@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import numbers
 from typing import Any
 
@@ -14,6 +13,7 @@ from skcnn._validation import check_choice, check_size
 from skcnn.backbones import FrozenNetwork, resolve_backbone
 from skcnn.backbones._models import is_keras_model
 from skcnn.backbones._network import POOLINGS
+from skcnn.backbones._portable import PortableBackbone
 from skcnn.backbones._runners import PRECISIONS
 from skcnn.cache import CacheInfo, FeatureCache
 from skcnn.features._extract import extract, plan_extraction
@@ -257,11 +257,21 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         if not is_keras_model(self.backbone):
             return super().__sklearn_clone__()
         # A network is read, never written: clones share it, where a copy each would fill the memory.
-        light = copy.copy(self)
-        light.backbone = None
+        light = object.__new__(type(self))
+        light.__dict__.update(self.__dict__, backbone=None)
         clone = super(CNNFeatureExtractor, light).__sklearn_clone__()
         clone.backbone = self.backbone
         return clone
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {**state, "backbone": PortableBackbone(state["backbone"])}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        backbone = state["backbone"]
+        if isinstance(backbone, PortableBackbone):  # a copy in this process: it shares the network
+            backbone = backbone.backbone
+        super().__setstate__({**state, "backbone": backbone})
 
     def __sklearn_tags__(self):
         tags = image_tags(super().__sklearn_tags__())

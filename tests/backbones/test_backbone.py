@@ -106,6 +106,27 @@ def test_an_error_leaves_no_trace_either():
         pass
 
 
+def test_a_build_within_a_build():
+    import keras
+
+    policy, state = keras.config.dtype_policy(), random.getstate()
+    layer_names(3)
+    before = int(layer_names(1)[0].rsplit("_", 1)[1])
+
+    def build():
+        with quiet_build():
+            first = layer_names(2)
+            with quiet_build():
+                inner = layer_names(2)
+            names.extend([first, inner, layer_names(1)])
+
+    names = []
+    build()
+    assert names == [["re_lu", "re_lu_1"], ["re_lu", "re_lu_1"], ["re_lu_2"]]
+    assert layer_names(1) == [f"re_lu_{before + 1}"]
+    assert (keras.config.dtype_policy(), random.getstate()) == (policy, state)
+
+
 def test_channels_first_is_refused(monkeypatch):
     import keras
 

@@ -1,0 +1,46 @@
+"""Forked processes: a child has TensorFlow's memory but not its threads, and would wait for them for ever."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from skcnn.exceptions import BackboneError
+
+__all__ = ["check_not_forked"]
+
+# Whether TensorFlow was running in the process that this one was forked from.
+_started_before_fork = False
+
+
+def check_not_forked() -> None:
+    """Refuse to run or build networks in a child that was forked after TensorFlow had started.
+
+    Raises
+    ------
+    BackboneError
+        Naming the ways out.
+    """
+    if _started_before_fork:
+        msg = (
+            "this process was forked after TensorFlow had started in its parent, so a network would hang here. Either "
+            "start processes another way: multiprocessing.get_context('spawn'), or joblib's default backend 'loky'; or "
+            "extract the features before the fork: those that are stored are read without the network"
+        )
+        raise BackboneError(msg)
+
+
+def tensorflow_has_started() -> bool:
+    """Whether TensorFlow, in this process, has begun to compute; it is not imported to find out."""
+    context = getattr(sys.modules.get("tensorflow.python.eager.context"), "_context", None)
+    return bool(getattr(context, "_initialized", False))
+
+
+def note_fork() -> None:
+    """Remember, in a child that was just forked, whether TensorFlow had started."""
+    global _started_before_fork
+    _started_before_fork = _started_before_fork or tensorflow_has_started()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=note_fork)
