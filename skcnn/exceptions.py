@@ -7,6 +7,7 @@ __all__ = [
     "CheckpointError",
     "EngineWarning",
     "ImageReadError",
+    "PixelRangeWarning",
     "PreprocessingError",
     "StoreError",
     "StoreWarning",
@@ -41,6 +42,10 @@ class CheckpointError(ValueError):
 
 class EngineWarning(UserWarning):
     """A network runs on another engine than the fastest."""
+
+
+class PixelRangeWarning(UserWarning):
+    """It is not known what range of pixels a network expects."""
 
 
 class StoreError(ValueError):

@@ -9,7 +9,7 @@ from typing import Any
 from skcnn.backbones._backbone import RANDOM, Backbone, file_digest, quiet_build, randomise, weights_file
 from skcnn.exceptions import BackboneError
 
-__all__ = ["APPLICATIONS", "ApplicationBackbone"]
+__all__ = ["APPLICATIONS", "ApplicationBackbone", "preprocess_input"]
 
 # Module of keras.applications -> network -> side in pixels of its training images. A table, because importing Keras
 # only to learn a size would cost a warm run more than all the rest of it.
@@ -95,8 +95,7 @@ class ApplicationBackbone(Backbone):
 
     def normalise(self, pixels: Any) -> Any:
         """Apply the `preprocess_input` that belongs to the network."""
-        module = importlib.import_module(f"keras.applications.{APPLICATIONS[self.name][0]}")
-        return module.preprocess_input(pixels, data_format="channels_last")
+        return preprocess_input(APPLICATIONS[self.name][0], pixels)
 
     def _load_file(self, model: Any) -> None:
         try:
@@ -111,3 +110,9 @@ class ApplicationBackbone(Backbone):
         if "URL" not in str(error):
             return ""
         return ". Without a network, pass weights='<file>' or use the packaged backbone 'efficientnet_lite0'"
+
+
+def preprocess_input(module: str, pixels: Any) -> Any:
+    """Apply the `preprocess_input` of a module of `keras.applications` to symbolic pixels."""
+    application = importlib.import_module(f"keras.applications.{module}")
+    return application.preprocess_input(pixels, data_format="channels_last")

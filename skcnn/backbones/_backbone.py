@@ -81,6 +81,11 @@ class Backbone(ABC):
         """
         return None
 
+    @property
+    def range_is_known(self) -> bool:
+        """Whether it is known what range of pixels the network expects."""
+        return True
+
     def normalise(self, pixels: Any) -> Any:
         """Apply the backbone's own normalisation to symbolic RGB pixels in [0, 255]."""
         return pixels

@@ -10,15 +10,18 @@ import sys
 import types
 import weakref
 import zipfile
-from collections.abc import Hashable
+from abc import abstractmethod
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import numpy as np
 import xxhash
 
 from skcnn._source_code import UnknownCodeError, describe_code, is_trusted
+from skcnn.backbones._applications import preprocess_input
 from skcnn.backbones._backbone import DIGEST_BYTES, Backbone, file_digest, quiet_build
 from skcnn.backbones._nested import has_nested, inline_nested
+from skcnn.backbones._pixel_range import Part, application_of, expects_raw_pixels, parts_of_config, parts_of_model
 from skcnn.exceptions import BackboneError
 
 __all__ = ["FileBackbone", "ModelBackbone", "is_keras_model"]
@@ -39,7 +42,31 @@ def is_keras_model(thing: Any) -> bool:
     return keras is not None and isinstance(thing, keras.Model)
 
 
-class ModelBackbone(Backbone):
+class OwnBackbone(Backbone):
+    """A network of the user's own: what its pixels should be is told by its layers, or not at all."""
+
+    @abstractmethod
+    def parts(self) -> Iterable[Part]:
+        """Return the layers and operations, those of inner models in their place, without loading weights."""
+
+    @property
+    def normalisation(self) -> str | None:
+        """Networks of `keras.applications` get what they get by name."""
+        module = application_of(self.parts())
+        return module and f"{module}.preprocess_input 1"
+
+    def normalise(self, pixels: Any) -> Any:
+        """Apply the `preprocess_input` of the module the network is from."""
+        module = application_of(self.parts())
+        return pixels if module is None else preprocess_input(module, pixels)
+
+    @property
+    def range_is_known(self) -> bool:
+        """Whether the layers tell what range the pixels should have."""
+        return expects_raw_pixels(self.parts()) or application_of(self.parts()) is not None
+
+
+class ModelBackbone(OwnBackbone):
     """A Keras model in memory. It is read, never changed.
 
     Parameters
@@ -67,6 +94,10 @@ class ModelBackbone(Backbone):
         """
         return id(self.model), model_checksum(check_graph(self.model))
 
+    def parts(self) -> Iterable[Part]:
+        """Walk through the graph."""
+        return parts_of_model(check_graph(self.model))
+
     @property
     def in_memory(self) -> bool:
         """The model is at hand, unless inner models have to be opened first."""
@@ -82,7 +113,7 @@ class ModelBackbone(Backbone):
         return inline_nested(check_graph(self.model))
 
 
-class FileBackbone(Backbone):
+class FileBackbone(OwnBackbone):
     """A ``.keras`` file, loaded in Keras's safe mode.
 
     Archives that expand to many times their size, or whose weights point to other files, are refused. Beyond that a
@@ -121,6 +152,10 @@ class FileBackbone(Backbone):
             msg = f"{self.path!r} uses {missing}, which are not registered; import the module that registers them first"
             raise BackboneError(msg)
         return list(found.values())
+
+    def parts(self) -> Iterable[Part]:
+        """Read them from the archive's configuration, without Keras."""
+        return parts_of_config(self._config())
 
     def input_shape(self) -> tuple[int | None, int | None, int]:
         """Read the shape of the input layer from the archive's configuration, without Keras."""

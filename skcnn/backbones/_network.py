@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from skcnn.backbones._head import RULE_VERSION
 from skcnn.backbones._layers import find_layer
 from skcnn.backbones._runner import Runner
 from skcnn.backbones._runners import make_runner
-from skcnn.exceptions import BackboneError
+from skcnn.exceptions import BackboneError, PixelRangeWarning
 
 __all__ = ["POOLINGS", "Cut", "FrozenNetwork", "loaded_networks", "unload_networks"]
 
@@ -192,6 +193,8 @@ class FrozenNetwork:
         import keras
 
         check_choice("pooling", self.pooling, POOLINGS)
+        if self.preprocess == "auto" and not self.backbone.range_is_known:
+            warnings.warn(unknown_range_warning(self.backbone.name), stacklevel=2)
         limit_tensorflow_threads()
         model = self.backbone.build(self.input_size)
         output = output_of(model, find_layer(model, self.backbone, self.layer))
@@ -201,6 +204,17 @@ class FrozenNetwork:
             pixels = keras.Input(self.input_shape, dtype="float32")
             activations = trunk(self.backbone.normalise(pixels) if self.normalises else pixels, training=False)
             return keras.Model(pixels, pool(activations, self.pooling))
+
+
+def unknown_range_warning(name: str) -> PixelRangeWarning:
+    """Return the warning of a network that may have been trained on other pixels than it is given."""
+    msg = (
+        f"nothing tells what range of pixels the network {name!r} was trained on: it has no Rescaling or Normalization "
+        "layer, and is not a network of keras.applications as published. It is given RGB in [0, 255]. If that is "
+        "wrong, put the scaling inside: keras.Sequential([keras.Input(shape), keras.layers.Rescaling(1 / 255), "
+        "model]). If it is right, preprocess=None says so"
+    )
+    return PixelRangeWarning(msg)
 
 
 def check_finite_weights(model: Any, name: str) -> None:
