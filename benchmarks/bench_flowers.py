@@ -22,7 +22,7 @@ from skcnn.datasets import load_image_folder
 
 def make_search(cache: Path, n_jobs: int | None = None) -> GridSearchCV:
     features = CNNFeatureExtractor(cache=cache)
-    clf = LogisticRegression(max_iter=1000)
+    clf = LogisticRegression(solver="newton-cg")
     pipe = Pipeline([("resize", AspectAwareResize((224, 224))), ("features", features), ("clf", clf)])
     scoring = {"rank1": make_rank_k_scorer(1), "rank5": make_rank_k_scorer(5)}
     return GridSearchCV(pipe, {"clf__C": [0.01, 0.1, 1, 10, 100]}, cv=5, scoring=scoring, refit="rank1", n_jobs=n_jobs)

@@ -29,8 +29,10 @@ def main() -> None:
 
     side = FrozenNetwork(resolve_backbone(arguments.backbone)).input_shape[:2]
     features = CNNFeatureExtractor(arguments.backbone, verbose=1)
+    # On stored features, fitting the classifier is what a search costs. They are not scaled, where the default solver
+    # lbfgs needs hundreds of iterations; newton-cg fits the same model in a tenth of the time.
     pipe = Pipeline(
-        [("resize", AspectAwareResize(side)), ("features", features), ("clf", LogisticRegression(max_iter=1000))]
+        [("resize", AspectAwareResize(side)), ("features", features), ("clf", LogisticRegression(solver="newton-cg"))]
     )
     time_features(pipe[:-1], data.paths)
 
@@ -49,7 +51,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def every_third(data):
-    """Return a third of the images: what takes a minute shows the way as well as what takes five."""
+    """Return a third of the images, which show the way as well as all of them."""
     data.paths, data.labels = data.paths[::3], data.labels[::3]
     return data
 

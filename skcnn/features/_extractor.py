@@ -49,7 +49,9 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Height and width in pixels the images are resized to. None takes the size the backbone was trained on.
     preprocess : {"auto", None}, default="auto"
         "auto" applies the backbone's own normalisation to RGB pixels in [0, 255], and refuses pixels that were centred
-        before. None feeds pixels as they are. A model of your own is fed pixels as they are in either case.
+        before. A model of `keras.applications` is recognised by its layers; any other model of your own is fed pixels
+        as they are, with a `PixelRangeWarning` where no layer of it tells that it takes [0, 255]. None feeds pixels as
+        they are, without a warning.
     cache : True, path or None, default=True
         Where activations are kept: in the user's cache directory (`SKCNN_CACHE_DIR` names another), in a directory of
         your own, or nowhere.

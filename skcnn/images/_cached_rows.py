@@ -208,6 +208,7 @@ class CachedRows:
                 bar.update()
             if batch:
                 self._compute(batch)
+            bar.set_postfix_str(f"{self._hits} hits, {self._misses} misses")
         self._resolve_copies()
 
     def _load(self, index: int) -> Loaded:
