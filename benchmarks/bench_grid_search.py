@@ -80,7 +80,7 @@ def main() -> None:
     print(f"| plain Keras transformer | {plain:.1f} s | {scores[2]:.4f} | {plain / ours:.1f} x faster | 30 x |")
     ratio = remembered / ours
     print(f"| the same, Pipeline(memory=...) | {remembered:.1f} s | {scores[1]:.4f} | {ratio:.1f} x faster | 8 x |")
-    assert abs(newton_score - lbfgs_score) <= 0.005
+    assert abs(newton_score - lbfgs_score) <= 0.01
     print(f"\nOf skcnn's time, the 30 fits take {newton:.1f} s on ready-made features.")
     print(f"With the default solver lbfgs they take {lbfgs:.1f} s ({lbfgs / newton:.1f} x), for a best accuracy of")
     print(f"{lbfgs_score:.4f} against {newton_score:.4f}.")
