@@ -155,6 +155,7 @@ class FileBackbone(OwnBackbone):
 
     def parts(self) -> Iterable[Part]:
         """Read them from the archive's configuration, without Keras."""
+        self.input_shape()  # refuses a file that is no network of images
         return parts_of_config(self._config())
 
     def input_shape(self) -> tuple[int | None, int | None, int]:

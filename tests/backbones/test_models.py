@@ -338,10 +338,10 @@ def test_a_file_of_a_model_that_is_no_backbone(tmp_path):
     }
     for name, model in models.items():
         model.save(tmp_path / f"{name}.keras")
-        with pytest.raises(
-            BackboneError, match=rf"{name}\.keras' is no \.keras file of a network that takes one batch"
-        ):
-            FileBackbone(tmp_path / f"{name}.keras").input_shape()
+        backbone = FileBackbone(tmp_path / f"{name}.keras")
+        for method in (backbone.input_shape, backbone.parts):
+            with pytest.raises(BackboneError, match=rf"{name}\.keras' is no \.keras file of a network that takes one"):
+                method()
     fork = keras.Model(first, [keras.layers.ReLU()(first), first])
     fork.save(tmp_path / "fork.keras")
     with pytest.raises(BackboneError, match=r"and 2 output\(s\)"):
