@@ -70,7 +70,7 @@ def test_size(value, expected):
 
 
 @pytest.mark.parametrize(
-    "value", [0, -3, (8,), (8, 9, 3), (8, 0), (8.0, 8), "88", "8", None, True, (True, 8), {}, iter("ab")], ids=repr
+    "value", [0, -3, (8,), (8, 9, 3), (8, 0), (8.0, 8), "88", "8", None, True, (True, 8), {}, iter("ab")]
 )
 def test_no_size(value):
     match = r"^The 'size' parameter must be \(height, width\) in pixels, two ints of at least 1. Got .* instead.$"
