@@ -9,8 +9,7 @@ import sys
 from _machine import print_machine
 
 REPEATS = 15
-# CPython keeps frames in blocks, and is a third slower where calls go back and forth over the edge of one, which is a
-# matter of how deep an import stands; so each repetition stands at another depth.
+# The time of an import depends on how deep in calls it stands, so each repetition stands at another depth.
 CODE = """
 import sys, time
 def run(depth):
@@ -39,16 +38,17 @@ def import_seconds(statement: str, depth: int) -> float:
 def main() -> None:
     print("### Time of an import\n")
     print_machine()
-    print(f"\n| statement | median of {REPEATS} |\n| --- | --- |")
+    print(f"\n| statement | median of {REPEATS} | range |\n| --- | --- | --- |")
     times: dict[str, list[float]] = {title: [] for title in STATEMENTS}
     for depth in range(REPEATS):  # in turn, so that a slow moment hits all
         for title, statement in STATEMENTS.items():
             times[title].append(import_seconds(statement, depth))
     medians = {title: statistics.median(seconds) for title, seconds in times.items()}
-    for title, median in medians.items():
-        print(f"| `{title}` | {median:.3f} s |" if "import" in title else f"| {title} | {median:.3f} s |")
+    for title, seconds in times.items():
+        shown = f"`{title}`" if "import" in title else title
+        print(f"| {shown} | {medians[title]:.3f} s | {min(seconds):.2f} to {max(seconds):.2f} s |")
     sklearn, _, skcnn, _ = medians.values()
-    print(f"| CNNFeatureExtractor / sklearn | {skcnn / sklearn:.2f} |")
+    print(f"| CNNFeatureExtractor / sklearn | {skcnn / sklearn:.2f} | |")
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ def main() -> None:
 
     side = FrozenNetwork(resolve_backbone(arguments.backbone)).input_shape[:2]
     features = CNNFeatureExtractor(arguments.backbone, verbose=1)
-    # On stored features, fitting the classifier is what a search costs. They are not scaled, where the default solver
-    # lbfgs needs hundreds of iterations; newton-cg fits the same model in a tenth of the time.
+    # On stored features, fitting the classifier is what a search costs. They are not scaled, which slows the
+    # default solver lbfgs down; newton-cg fits the same model many times faster.
     pipe = Pipeline(
         [("resize", AspectAwareResize(side)), ("features", features), ("clf", LogisticRegression(solver="newton-cg"))]
     )

@@ -6,7 +6,10 @@ from typing import Any
 
 from skcnn.exceptions import BackboneError
 
-__all__ = ["functional", "graph_nodes", "layer_outputs", "output_of", "separating_layers"]
+__all__ = ["LISTS_ALL", "functional", "graph_nodes", "layer_outputs", "output_of", "separating_layers"]
+
+# The end of every message about a layer.
+LISTS_ALL = "skcnn.backbones.layers(backbone) lists all."
 
 
 def graph_nodes(model: Any) -> list[Any]:
@@ -30,12 +33,11 @@ def layer_outputs(model: Any) -> dict[str, list[Any]]:
 
 def output_of(model: Any, name: str) -> Any:
     """Return the symbolic output of a layer. Raises BackboneError when the layer is used more than once."""
-    # Not `layer.output`: that is the first place a layer was ever used at, be it in another graph, and of a model
-    # among the layers it is a tensor inside.
+    # Not `layer.output`: that is the first place a layer was ever used at, be it in another graph.
     outputs = layer_outputs(model)[name]
     if len(outputs) > 1:
         msg = f"layer {name!r} has {len(outputs)} outputs, or is used that often: it is no single place in the graph"
-        raise BackboneError(f"{msg}. skcnn.backbones.layers(backbone) lists all.")
+        raise BackboneError(f"{msg}. {LISTS_ALL}")
     return outputs[0]
 
 

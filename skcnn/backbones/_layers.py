@@ -6,14 +6,12 @@ from typing import Any, NamedTuple
 
 from skcnn._validation import closest
 from skcnn.backbones._backbone import Backbone
-from skcnn.backbones._graph import layer_outputs, separating_layers
+from skcnn.backbones._graph import LISTS_ALL, layer_outputs, separating_layers
 from skcnn.backbones._head import layer_before_head
 from skcnn.backbones._registry import resolve_backbone
 from skcnn.exceptions import BackboneError
 
 __all__ = ["LayerInfo", "LayerTable", "find_layer", "layers"]
-
-LISTS_ALL = "skcnn.backbones.layers(backbone) lists all."
 
 
 class LayerInfo(NamedTuple):
@@ -113,15 +111,16 @@ def layer_named(asked: str, names: list[str], backbone: Backbone) -> str:
     """Return the full name of a layer: of one in an inner model the last part will do, of an inner model its name."""
     if asked in names:
         return asked
-    inner = [name for name in names if name.endswith(f".{asked}")]
-    if len(inner) == 1:
-        return inner[0]
-    if inner:
+    inner = {name: name for name in names if name.endswith(f".{asked}")}
+    for name in names:
+        outside, found, _ = f".{name}".partition(f".{asked}.")
+        if found:
+            # All that an inner model computes leads to its output, so its last layer gives it.
+            inner[f"{outside}.{asked}"[1:]] = name
+    if len(inner) > 1:
         msg = f"backbone {backbone.name!r} has several layers {asked!r}: {', '.join(map(repr, inner))}; say which"
         raise BackboneError(msg)
-    # All that an inner model computes leads to its output, so its last layer gives it.
-    within = [name for name in names if name.startswith(f"{asked}.") or f".{asked}." in name]
-    if within:
-        return within[-1]
+    if inner:
+        return next(iter(inner.values()))
     msg = f"backbone {backbone.name!r} has no layer {asked!r}; the closest are {closest(asked, names)}"
     raise BackboneError(f"{msg}. {LISTS_ALL}")

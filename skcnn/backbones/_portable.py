@@ -8,14 +8,11 @@ import pickle
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from skcnn._source_code import is_trusted
+from skcnn._source_code import MAIN_MODULES, is_trusted
 from skcnn.backbones._models import FileBackbone, is_keras_model, own_code, registered_code
 from skcnn.exceptions import BackboneError
 
 __all__ = ["LostBackbone", "PortableBackbone"]
-
-# What these define is defined again, or not at all, in another process.
-MAIN_MODULES = {"__main__", "__mp_main__"}
 
 
 class Code(NamedTuple):

@@ -25,7 +25,7 @@ _tf32_lock = threading.Lock()
 
 
 class KerasRunner(Runner):
-    """Runs a model on whatever backend and device Keras uses, in float32 as exact on a GPU as on a processor.
+    """Runs a model on whatever backend and device Keras uses; TensorFlow on a GPU without XLA and TF32.
 
     Parameters
     ----------

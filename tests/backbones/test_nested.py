@@ -83,6 +83,20 @@ def test_models_in_models_in_models():
     np.testing.assert_array_equal(features_of(model, "inner"), features_of(model, "middle.inner.last"))
 
 
+def test_inner_models_of_one_name_at_two_places_are_asked_for():
+    import keras
+
+    def around(name):
+        inner = convolutions("inner", filters=3)
+        return keras.Sequential([keras.Input((None, None, 3)), inner, keras.layers.ReLU(name="relu")], name=name)
+
+    model = keras.Sequential([keras.Input((16, 16, 3)), around("one"), around("two")], name="both")
+    with pytest.raises(BackboneError, match="several layers 'inner': 'one.inner', 'two.inner'; say which"):
+        features_of(model, "inner")
+    assert features_of(model, "one.inner").shape == (1, 12, 12, 3)
+    assert features_of(model, "two").shape == (1, 8, 8, 3)
+
+
 def test_a_model_that_is_used_twice():
     import keras
 
