@@ -51,9 +51,9 @@ class MeanSubtract(ImageTransformerMixin, TransformerMixin, BaseEstimator, auto_
     >>> import numpy as np
     >>> from skcnn import MeanSubtract
     >>> images = np.stack([np.full((2, 2, 3), value, np.uint8) for value in (10, 30)])
-    >>> MeanSubtract().fit(images).mean_
+    >>> MeanSubtract(cache=None).fit(images).mean_
     array([20., 20., 20.])
-    >>> MeanSubtract().fit_transform(images)[:, 0, 0, 0]
+    >>> MeanSubtract(cache=None).fit_transform(images)[:, 0, 0, 0]
     array([-10.,  10.], dtype=float32)
     """
 
