@@ -1,6 +1,7 @@
 """Backbones: where networks come from, their layers and cuts, and the runners that execute them."""
 
 from skcnn.backbones._backbone import Backbone
+from skcnn.backbones._cut import TrainingCut, cut_for, split
 from skcnn.backbones._graph import separating_layers
 from skcnn.backbones._layers import LayerInfo, LayerTable, layers
 from skcnn.backbones._network import FrozenNetwork, loaded_networks, unload_networks
@@ -13,10 +14,13 @@ __all__ = [
     "LayerInfo",
     "LayerTable",
     "Runner",
+    "TrainingCut",
     "backbone_names",
+    "cut_for",
     "layers",
     "loaded_networks",
     "resolve_backbone",
     "separating_layers",
+    "split",
     "unload_networks",
 ]

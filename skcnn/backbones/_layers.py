@@ -91,7 +91,7 @@ def find_layer(model: Any, backbone: Backbone, layer: str | int | None) -> str:
     if layer is None:
         return backbone.default_layer or default_layer(model, backbone)
     if isinstance(layer, str):
-        return layer_named(layer, names, backbone)
+        return layer_named(layer, names, backbone.name)
     if not -len(names) <= layer < len(names):
         msg = f"backbone {backbone.name!r} has {len(names)} layers, 0 to {len(names) - 1}; there is no layer {layer}"
         raise BackboneError(f"{msg}. {LISTS_ALL}")
@@ -107,7 +107,7 @@ def default_layer(model: Any, backbone: Backbone) -> str:
     return name
 
 
-def layer_named(asked: str, names: list[str], backbone: Backbone) -> str:
+def layer_named(asked: str, names: list[str], network: str) -> str:
     """Return the full name of a layer: of one in an inner model the last part will do, of an inner model its name."""
     if asked in names:
         return asked
@@ -118,9 +118,9 @@ def layer_named(asked: str, names: list[str], backbone: Backbone) -> str:
             # All that an inner model computes leads to its output, so its last layer gives it.
             inner[f"{outside}.{asked}"[1:]] = name
     if len(inner) > 1:
-        msg = f"backbone {backbone.name!r} has several layers {asked!r}: {', '.join(map(repr, inner))}; say which"
+        msg = f"backbone {network!r} has several layers {asked!r}: {', '.join(map(repr, inner))}; say which"
         raise BackboneError(msg)
     if inner:
         return next(iter(inner.values()))
-    msg = f"backbone {backbone.name!r} has no layer {asked!r}; the closest are {closest(asked, names)}"
+    msg = f"backbone {network!r} has no layer {asked!r}; the closest are {closest(asked, names)}"
     raise BackboneError(f"{msg}. {LISTS_ALL}")
