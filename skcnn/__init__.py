@@ -14,10 +14,12 @@ PUBLIC = {
     "AspectAwareResize": "images",
     "CNNFeatureExtractor": "features",
     "FeatureStore": "cache",
+    "FineTunedCNNClassifier": "classifiers",
     "ImageSequence": "images",
     "MeanSubtract": "images",
     "backbones": "",
     "cache": "",
+    "classifiers": "",
     "datasets": "",
     "exceptions": "",
     "features": "",
@@ -27,6 +29,7 @@ PUBLIC = {
     "rank1": "metrics",
     "rank5": "metrics",
     "rank_k_accuracy_score": "metrics",
+    "training": "",
 }
 
 __all__ = [*sorted(PUBLIC), "__version__"]
@@ -34,12 +37,15 @@ __all__ = [*sorted(PUBLIC), "__version__"]
 if TYPE_CHECKING:
     from skcnn import backbones as backbones
     from skcnn import cache as cache
+    from skcnn import classifiers as classifiers
     from skcnn import datasets as datasets
     from skcnn import exceptions as exceptions
     from skcnn import features as features
     from skcnn import images as images
     from skcnn import metrics as metrics
+    from skcnn import training as training
     from skcnn.cache import FeatureStore as FeatureStore
+    from skcnn.classifiers import FineTunedCNNClassifier as FineTunedCNNClassifier
     from skcnn.features import CNNFeatureExtractor as CNNFeatureExtractor
     from skcnn.images import AspectAwareResize as AspectAwareResize
     from skcnn.images import ImageSequence as ImageSequence

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 import numbers
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["check_choice", "check_positive_int", "check_size", "closest"]
+__all__ = ["check_choice", "check_int", "check_real", "check_size", "closest"]
 
 
 def closest(name: Any, options: Iterable[str], n: int = 3) -> str:
@@ -29,10 +30,19 @@ def check_choice(name: str, value: Any, options: Iterable[Any]) -> None:
         raise ValueError(f"The {name!r} parameter must be one of {allowed}. Got {value!r} instead.")
 
 
-def check_positive_int(name: str, value: Any) -> None:
-    """Raise ValueError unless `value` is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"The {name!r} parameter must be an int of at least 1. Got {value!r} instead.")
+def check_int(name: str, value: Any, *, least: int = 1) -> None:
+    """Raise ValueError unless `value` is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"The {name!r} parameter must be an int of at least {least}. Got {value!r} instead.")
+
+
+def check_real(name: str, value: Any, *, least: float = 0.0, below: float = math.inf, open_left: bool = False) -> None:
+    """Raise ValueError unless `value` is a number in [least, below), or in (least, below) with `open_left`."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or not least <= value < below or (open_left and value == least):
+        low = f"above {least:g}" if open_left else f"of at least {least:g}"
+        high = "" if below == math.inf else f" and below {below:g}"
+        raise ValueError(f"The {name!r} parameter must be a number {low}{high}. Got {value!r} instead.")
 
 
 def check_size(name: str, value: Any) -> tuple[int, int]:

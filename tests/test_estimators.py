@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import skcnn
-from skcnn import AspectAwareResize, CNNFeatureExtractor, MeanSubtract
+from skcnn import AspectAwareResize, CNNFeatureExtractor, FineTunedCNNClassifier, MeanSubtract
 
 # The methods that were given a table; a check that leaves no trace here has checked nothing.
 fed = []
@@ -35,7 +35,8 @@ def take_table(estimator, X, method):
 def table_tags(tags):
     tags.no_validation = False
     tags.input_tags.two_d_array, tags.input_tags.three_d_array, tags.input_tags.string = True, False, False
-    tags.transformer_tags.preserves_dtype = ["float32"]
+    if tags.transformer_tags is not None:
+        tags.transformer_tags.preserves_dtype = ["float32"]
     return tags
 
 
@@ -80,13 +81,37 @@ class RowFedMean(RowFedImages, MeanSubtract):
         return super().inverse_transform(np.reshape(X, (-1, 8, 8, 3))).reshape(len(X), -1)
 
 
+class RowFedFineTuned(FineTunedCNNClassifier):
+    def fit(self, X, y=None, sample_weight=None):
+        return super().fit(take_table(self, X, "fit"), y, sample_weight)
+
+    def predict_proba(self, X):
+        check_is_fitted(self)
+        return super().predict_proba(take_table(self, X, "predict_proba"))
+
+    def __sklearn_tags__(self):
+        return table_tags(super().__sklearn_tags__())
+
+
 ROW_FED = [
     RowFedExtractor("tiny.keras", batch_size=7),
     RowFedExtractor("tiny.keras", layer=-1, pooling="flatten", cache=None),
     RowFedResize((4, 6)),
     RowFedMean(std=True),
+    RowFedFineTuned("tiny.keras", pooling="flatten", unfreeze=0),
+    RowFedFineTuned("tiny.keras", pooling="flatten", unfreeze="all", epochs=3),
+    RowFedFineTuned("tiny.keras", pooling="flatten", unfreeze=0, hidden_units=16, head_learning_rate=0.01, cache=None),
 ]
-EXPECTED_FAILED_CHECKS = {}
+
+
+def expected_failed_checks(estimator):
+    """Return what cannot hold, with the reason."""
+    if isinstance(estimator, FineTunedCNNClassifier) and (estimator.unfreeze or estimator.hidden_units):
+        reason = "another number of images is another order of batches; the probe alone does pass"
+        return {"check_sample_weight_equivalence_on_dense_data": reason}
+    return {}
+
+
 # Not in the suite that scikit-learn gives to others, but run on its own transformers.
 EXTRA_CHECKS = [
     "check_dataframe_column_names_consistency",
@@ -112,8 +137,14 @@ DATA_FREE_CHECKS = [
     "check_set_params",
     "check_valid_tag_types",
 ]
-# They look for methods or parameters that transformers do not have.
-IDLE_CHECKS = ["check_estimators_unfitted", "check_transformer_n_iter"]
+# They look for methods or parameters that these estimators do not have.
+IDLE_CHECKS = [
+    "check_decision_proba_consistency",
+    "check_estimators_partial_fit_n_features",
+    "check_estimators_unfitted",
+    "check_non_transformer_estimators_n_iter",
+    "check_transformer_n_iter",
+]
 # They run only under SCIPY_ARRAY_API=1, set before SciPy is imported.
 ENVIRONMENT_CHECKS = ["check_array_api_input"]
 
@@ -132,19 +163,21 @@ def short_name(value):
 SUITE = [
     case
     for estimator in ROW_FED
-    for case in estimator_checks_generator(estimator, expected_failed_checks=EXPECTED_FAILED_CHECKS, mark="xfail")
+    for case in estimator_checks_generator(
+        estimator, expected_failed_checks=expected_failed_checks(estimator), mark="xfail"
+    )
 ]
 
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory):
-    """A folder with tiny.keras, of whole-numbered weights: float32 is nearly exact, so the batch changes no result."""
+    """A folder with tiny.keras, of weights that are whole numbers or 1/64: float32 is nearly exact, so the batch changes no result."""
     import keras
 
     rng = np.random.default_rng(0)
     inputs = keras.Input((8, 8, 3))
     conv = keras.layers.Conv2D(6, 3, strides=2, padding="same", activation="relu")
-    model = keras.Model(inputs, conv(inputs))
+    model = keras.Model(inputs, conv(keras.layers.Rescaling(1 / 64)(inputs)))
     conv.set_weights([rng.integers(-2, 3, (3, 3, 3, 6)).astype(np.float32), np.arange(6, dtype=np.float32)])
     folder = tmp_path_factory.mktemp("model")
     model.save(folder / "tiny.keras")
@@ -175,6 +208,11 @@ def test_scikit_learns_suite(estimator, check):
 def test_the_suite_is_a_whole_one(estimator):
     names = [check.func.__name__ for _, check in estimator_checks_generator(estimator)]
     assert len(names) >= 40
+    of_its_kind = (
+        {"check_transformer_general", "check_transformer_preserve_dtypes"}
+        if hasattr(estimator, "transform")
+        else {"check_classifiers_train", "check_classifiers_classes", "check_class_weight_classifiers"}
+    )
     assert {
         "check_dict_unchanged",
         "check_estimators_nan_inf",
@@ -182,15 +220,14 @@ def test_the_suite_is_a_whole_one(estimator):
         "check_fit_idempotent",
         "check_methods_subset_invariance",
         "check_n_features_in",
-        "check_transformer_general",
-        "check_transformer_preserve_dtypes",
+        *of_its_kind,
     } <= set(names)
 
 
 @pytest.mark.usefixtures("beside_tiny")
 @pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning")
 @pytest.mark.parametrize("check", named(EXTRA_CHECKS), ids=short_name)
-@pytest.mark.parametrize("estimator", ROW_FED, ids=short_name)
+@pytest.mark.parametrize("estimator", [each for each in ROW_FED if hasattr(each, "transform")], ids=short_name)
 def test_names_and_containers(estimator, check):
     fed.clear()
     check(type(estimator).__name__, estimator)
@@ -208,8 +245,12 @@ ESTIMATORS = [
 SMALL = {
     "AspectAwareResize": {"size": (8, 9)},
     "CNNFeatureExtractor": {"weights": None, "input_size": 32},
+    "FineTunedCNNClassifier": {"weights": None, "input_size": 32, "unfreeze": 1, "epochs": 1},
     "MeanSubtract": {"std": True},
 }
+
+
+LABELS = np.repeat(["apple", "leaf", "sea"], 4)
 
 
 def made(estimator_class, **settings):
@@ -287,7 +328,7 @@ def test_html_shows_the_estimator_and_whether_it_is_fitted(small, image_paths):
     needs_fit = small.__sklearn_tags__().requires_fit
     assert name in estimator_html_repr(small)
     assert ("Not fitted" in estimator_html_repr(small)) is needs_fit
-    fitted = small.fit(image_paths)
+    fitted = small.fit(image_paths, LABELS)
     assert "Not fitted" not in estimator_html_repr(fitted)
     assert name in fitted._repr_mimebundle_()["text/html"]
 
@@ -297,26 +338,28 @@ def test_fitting_changes_no_parameter_and_says_it_is_done(small, image_paths):
     if small.__sklearn_tags__().requires_fit:
         with pytest.raises(NotFittedError):
             check_is_fitted(small)
-    assert small.fit(image_paths, np.repeat(["apple", "leaf", "sea"], 4)) is small
+    assert small.fit(image_paths, LABELS) is small
     check_is_fitted(small)
     after = small.get_params()
     assert all(after[name] is value for name, value in before.items())
 
 
 def test_pickles_of_fitted_ones_do_the_same(small, image_paths):
-    expected = small.fit(image_paths).transform(image_paths)
+    method = "transform" if hasattr(small, "transform") else "predict_proba"
+    expected = getattr(small.fit(image_paths, LABELS), method)(image_paths)
     data = pickle.dumps(small)
-    assert len(data) < 5000
+    trained = sum(array.nbytes for name in vars(small) if name.endswith("_weights_") for array in vars(small)[name])
+    assert len(data) < 5000 + 1.01 * trained
     other = pickle.loads(data)
     check_is_fitted(other)
     assert other.get_params() == small.get_params()
-    result = other.transform(image_paths)
+    result = getattr(other, method)(image_paths)
     for one, twin in zip(result, expected, strict=True):
         np.testing.assert_array_equal(one, twin)
 
 
 def test_clones_of_fitted_ones_are_not_fitted(small, image_paths):
-    other = clone(small.fit(image_paths))
+    other = clone(small.fit(image_paths, LABELS))
     assert not [name for name in vars(other) if name.endswith("_") and not name.startswith("_")]
     assert other.get_params() == small.get_params()
 

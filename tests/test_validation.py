@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from skcnn._validation import check_choice, check_positive_int, check_size, closest
+from skcnn._validation import check_choice, check_int, check_real, check_size, closest
 
 BACKBONES = ["efficientnet_lite0", "efficientnet_lite1", "VGG16", "VGG19", "ResNet50", "MobileNetV2", "Xception"]
 
@@ -43,13 +43,38 @@ def test_no_choice(value):
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(3), np.uint8(255)])
 def test_positive_int(value):
-    check_positive_int("batch_size", value)
+    check_int("batch_size", value)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, "1", None, True, np.bool_(True), np.int64(0), [1]], ids=repr)
 def test_no_positive_int(value):
     with pytest.raises(ValueError, match=r"^The 'batch_size' parameter must be an int of at least 1. Got .* instead.$"):
-        check_positive_int("batch_size", value)
+        check_int("batch_size", value)
+
+
+def test_an_int_from_zero_on():
+    check_int("epochs", 0, least=0)
+    with pytest.raises(ValueError, match="'epochs' parameter must be an int of at least 0. Got -1 instead"):
+        check_int("epochs", -1, least=0)
+
+
+def test_numbers():
+    for value in (0, 0.5, np.float32(0.25), np.int64(0)):
+        check_real("dropout", value, below=1)
+    check_real("C", 1e9, open_left=True)
+
+
+@pytest.mark.parametrize("value", [1, 1.5, -0.1, float("nan"), float("inf"), "0.5", None, True, [0.5]], ids=repr)
+def test_no_fraction(value):
+    message = r"^The 'dropout' parameter must be a number of at least 0 and below 1. Got .* instead.$"
+    with pytest.raises(ValueError, match=message):
+        check_real("dropout", value, below=1)
+
+
+@pytest.mark.parametrize("value", [0, 0.0, -1, float("nan"), float("inf")])
+def test_no_positive_number(value):
+    with pytest.raises(ValueError, match=r"^The 'C' parameter must be a number above 0. Got .* instead.$"):
+        check_real("C", value, open_left=True)
 
 
 @pytest.mark.parametrize(

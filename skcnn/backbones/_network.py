@@ -195,15 +195,34 @@ class FrozenNetwork:
         check_choice("pooling", self.pooling, POOLINGS)
         if self.preprocess == "auto" and not self.backbone.range_is_known:
             warnings.warn(unknown_range_warning(self.backbone.name), stacklevel=2)
+        trunk = self.truncated()
+        with quiet_build():
+            pixels = keras.Input(self.input_shape, dtype="float32")
+            activations = trunk(self.normalise(pixels), training=False)
+            return keras.Model(pixels, pool(activations, self.pooling))
+
+    def truncated(self, *, load_weights: bool = True) -> Any:
+        """Return the backbone up to the layer: a Keras model from normalised pixels to activations before pooling.
+
+        Parameters
+        ----------
+        load_weights : bool, default=True
+            False where only the graph matters.
+        """
+        import keras
+
         limit_tensorflow_threads()
-        model = self.backbone.build(self.input_size)
+        model = self.backbone.build(self.input_size, load_weights=load_weights)
         output = output_of(model, find_layer(model, self.backbone, self.layer))
         with quiet_build():
-            trunk = keras.Model(model.inputs, output)
+            trunk = keras.Model(model.inputs, output, name=model.name)
+        if load_weights:
             check_finite_weights(trunk, self.backbone.name)
-            pixels = keras.Input(self.input_shape, dtype="float32")
-            activations = trunk(self.backbone.normalise(pixels) if self.normalises else pixels, training=False)
-            return keras.Model(pixels, pool(activations, self.pooling))
+        return trunk
+
+    def normalise(self, pixels: Any) -> Any:
+        """Apply the backbone's own normalisation to symbolic pixels, if that was asked for."""
+        return self.backbone.normalise(pixels) if self.normalises else pixels
 
 
 def unknown_range_warning(name: str) -> PixelRangeWarning:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skcnn._validation import check_choice, check_positive_int
+from skcnn._validation import check_choice, check_int
 from skcnn.backbones._runners import ENGINES
 from skcnn.cache._feature_cache import FeatureCache
 from skcnn.cache._store import DTYPES
@@ -119,7 +119,7 @@ def plan_extraction(
     dtype = trunk.dtype if dtype is None else dtype
     check_choice("dtype", dtype, DTYPES)
     check_choice("engine", engine, ENGINES)
-    check_positive_int("batch_size", batch_size)
+    check_int("batch_size", batch_size)
     return CachedRows.open(
         fit_trunk(images, trunk),
         TrunkRows(trunk, engine),

@@ -11,9 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcnn._validation import check_choice, check_size
 from skcnn.backbones import FrozenNetwork, resolve_backbone
-from skcnn.backbones._models import is_keras_model
 from skcnn.backbones._network import POOLINGS
-from skcnn.backbones._portable import PortableBackbone
+from skcnn.backbones._parameter import BackboneParameter
 from skcnn.backbones._runners import PRECISIONS
 from skcnn.cache import CacheInfo, FeatureCache
 from skcnn.features._extract import extract, plan_extraction
@@ -25,7 +24,7 @@ __all__ = ["CNNFeatureExtractor"]
 DTYPES = ("float32", "float16")
 
 
-class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class CNNFeatureExtractor(BackboneParameter, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Turn images into the activations of a pretrained network, computed once and then read from the cache.
 
     What the network made of an image is kept on disk under the digest of the image's bytes, so cross-validation, grid
@@ -254,26 +253,6 @@ class CNNFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         check_choice("dtype", self.dtype, DTYPES)
         if self.layer is not None and not isinstance(self.layer, (str, numbers.Integral)):
             raise ValueError(f"The 'layer' parameter must be a name, an index or None. Got {self.layer!r} instead.")
-
-    def __sklearn_clone__(self) -> CNNFeatureExtractor:
-        if not is_keras_model(self.backbone):
-            return super().__sklearn_clone__()
-        # A network is read, never written: clones share it, where a copy each would fill the memory.
-        light = object.__new__(type(self))
-        light.__dict__.update(self.__dict__, backbone=None)
-        clone = super(CNNFeatureExtractor, light).__sklearn_clone__()
-        clone.backbone = self.backbone
-        return clone
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {**state, "backbone": PortableBackbone(state["backbone"])}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        backbone = state["backbone"]
-        if isinstance(backbone, PortableBackbone):  # a copy in this process: it shares the network
-            backbone = backbone.backbone
-        super().__setstate__({**state, "backbone": backbone})
 
     def __sklearn_tags__(self):
         tags = image_tags(super().__sklearn_tags__())

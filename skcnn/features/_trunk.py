@@ -54,6 +54,10 @@ class RawPixels:
     ----------
     input_shape : (int, int, int), default=(64, 64, 3)
         Height and width in pixels, and channels: 3 for RGB, 1 for grey.
+    normalises : bool, default=False
+        Whether pixels outside [0, 255] are refused, because what takes the rows normalises them.
+    dtype : {"uint8", "float32"}, default="uint8"
+        What rows are kept in. Steps that subtract a mean, or images of your own, may make pixels that are not uint8.
 
     Examples
     --------
@@ -65,14 +69,16 @@ class RawPixels:
     """
 
     name = "RawPixels"
-    normalises = False
-    dtype = "uint8"
 
-    def __init__(self, input_shape: tuple[int, int, int] = (64, 64, 3)):
+    def __init__(
+        self, input_shape: tuple[int, int, int] = (64, 64, 3), *, normalises: bool = False, dtype: str = "uint8"
+    ):
         *size, channels = input_shape
         if channels not in (1, 3):
             raise ValueError(f"The 'input_shape' parameter must end in 1 or 3 channels. Got {input_shape!r} instead.")
         self.input_shape = (*check_size("input_shape", tuple(size)), int(channels))
+        self.normalises = normalises
+        self.dtype = dtype
 
     @property
     def description(self) -> dict[str, Any]:

@@ -82,7 +82,8 @@ def image_tags(tags: Any) -> Any:
     tags.input_tags.two_d_array = False
     tags.input_tags.three_d_array = True
     tags.input_tags.string = True
-    tags.transformer_tags.preserves_dtype = []
+    if tags.transformer_tags is not None:
+        tags.transformer_tags.preserves_dtype = []
     return tags
 
 

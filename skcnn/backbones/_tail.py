@@ -1,0 +1,101 @@
+"""A network whose upper layers can be trained, on what its frozen part makes of images."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+from skcnn._source_code import UnknownCodeError
+from skcnn.backbones._backbone import quiet_build
+from skcnn.backbones._cut import TrainingCut, cut_for, split
+from skcnn.backbones._network import FrozenNetwork, pool
+from skcnn.exceptions import BackboneError
+
+__all__ = ["TunableNetwork"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TunableNetwork:
+    """A network up to the features that a head is put on, of which the upper layers can be trained.
+
+    Parameters
+    ----------
+    features : FrozenNetwork
+        As it was before training, up to pooled features.
+    unfreeze : int, str or "all", default=0
+        What is trained, as in `cut_for`.
+    """
+
+    features: FrozenNetwork
+    unfreeze: int | str = 0
+
+    @functools.cached_property
+    def cut(self) -> TrainingCut:
+        """Where the trunk ends, and what is trained after it. The graph is built for that, without its weights."""
+        return cut_for(self.features.truncated(load_weights=False), self.unfreeze)
+
+    @property
+    def has_tail(self) -> bool:
+        """Whether anything but the head is trained."""
+        return bool(self.cut.trained)
+
+    @property
+    def trunk(self) -> FrozenNetwork | None:
+        """What stays frozen: up to the cut, or to the pooled features where no tail is trained; None for nothing."""
+        if not self.has_tail:
+            return self.features
+        if self.cut.at_input:
+            return None
+        return dataclasses.replace(self.features, layer=self.cut.layer, pooling=None)
+
+    @functools.cached_property
+    def description(self) -> dict[str, Any] | None:
+        """What decides the graph and the weights before training, as JSON types; None where that cannot be told."""
+        try:
+            features = self.features.description
+        except UnknownCodeError:
+            return None
+        # What a newer Keras builds is the same network.
+        identity = {name: value for name, value in features["backbone"].items() if name != "keras"}
+        return {**features, "backbone": identity, "unfreeze": list(self.cut.trained)}
+
+    def check_same(self, before: dict[str, Any] | None) -> None:
+        """Refuse to go on where the network is not the one it was when `description` said what it said before.
+
+        Raises
+        ------
+        BackboneError
+            Naming what has changed.
+        """
+        now = self.description
+        if before is None or now is None or now == before:
+            return
+        if now["backbone"] != before["backbone"]:
+            given, had = (" ".join(map(str, each["backbone"].values())) for each in (now, before))
+            msg = f"the backbone {self.features.name!r} is not the one this was fitted on: it is {given}, and was {had}"
+            raise BackboneError(f"{msg}. Give it the weights of then, or fit again")
+        changed = [name for name in now if now[name] != before[name]]
+        raise BackboneError(f"{', '.join(changed)} changed since this was fitted; set that back, or fit again")
+
+    def build_tail(self) -> Any:
+        """Return the tail with the weights of the backbone, its own copy of them.
+
+        Returns
+        -------
+        keras.Model
+            From rows of the trunk, or raw pixels where there is none, to pooled features of shape (n_images,
+            n_features). The layers that are trained are trainable, and no others.
+        """
+        import keras
+
+        model = self.features.truncated()
+        if self.features.backbone.identity() != self.features.identity:
+            raise BackboneError(f"{self.features.name!r} was changed since its activations were taken; fit again")
+        _, tail = split(model, self.cut.layer)
+        for layer in tail.layers:
+            layer.trainable = layer.name in self.cut.trained
+        with quiet_build():
+            rows = keras.Input(tail.input_shape[1:], dtype="float32")
+            activations = tail(self.features.normalise(rows) if self.cut.at_input else rows)
+            return keras.Model(rows, pool(activations, self.features.pooling), name="tail")

@@ -1,0 +1,373 @@
+"""`FineTunedCNNClassifier`: a pretrained network whose head and upper layers are trained on the user's images."""
+
+from __future__ import annotations
+
+import numbers
+import time
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.metrics import accuracy_score, log_loss
+from sklearn.utils import check_random_state
+
+from skcnn._validation import check_choice, check_int, check_real, check_size
+from skcnn.backbones import FrozenNetwork, resolve_backbone
+from skcnn.backbones._parameter import BackboneParameter
+from skcnn.backbones._tail import TunableNetwork
+from skcnn.cache import FeatureCache
+from skcnn.classifiers._labels import encode_labels, join_weights
+from skcnn.classifiers._trained import TrainedClassifier
+from skcnn.exceptions import ImageReadError
+from skcnn.features import RawPixels, StoredFeatures, Trunk, extract
+from skcnn.images._sequence import DECODES, ImageSequence
+from skcnn.images._transformer import check_images
+from skcnn.training import Batches, build_head, fit_probe, make_optimizer
+
+__all__ = ["FineTunedCNNClassifier"]
+
+POOLINGS = ("avg", "max", "flatten")
+HEAD_INITS = ("probe", "random")
+# What the random numbers of one fit are for; each has a seed of its own.
+HEAD_WEIGHTS, HEAD_ORDER, TAIL_ORDER = range(3)
+
+
+class FineTunedCNNClassifier(BackboneParameter, TrainedClassifier):
+    """Classify images with a pretrained network, whose head and upper layers are trained on them.
+
+    The network is cut in a trunk and a tail. What the frozen trunk makes of an image is computed once and then read
+    from the cache, in every epoch, fold and setting; only the tail is trained. That happens in two phases: first the
+    head alone on the features of the network as it was, then the head together with the layers that are unfrozen.
+
+    Parameters
+    ----------
+    backbone : str, path or keras.Model, default="efficientnet_lite0"
+        As for `CNNFeatureExtractor`. A Keras model is read, and never changed.
+    weights : "imagenet", None or path, default="imagenet"
+        For names: the published weights, seeded random values, or a file.
+    layer : str or int, default=None
+        The layer that the head is put on. None takes the last one before the network's own classification head.
+    hidden_units : int, default=None
+        Width of a dense layer with ReLU between the features and the logits; None for a softmax on the features.
+    dropout : float, default=0.2
+        Fraction in [0, 1) of the values before the logits that is left out at each training step.
+    batch_norm : bool, default=False
+        Whether the hidden layer is normalised by batch before its ReLU.
+    pooling : {"avg", "max", "flatten"}, default="avg"
+        How the positions of the last image become the features of the head.
+    head_init : {"probe", "random"}, default="probe"
+        Where the head begins. "probe" fits logistic regression on the features, if there is no hidden layer; "random",
+        and a head with a hidden layer, are trained by gradient for `head_epochs`.
+    probe_C : float, default=1.0
+        Inverse of the strength of the L2 penalty of the probe; see `skcnn.training.fit_probe`.
+    head_epochs : int, default=25
+        Epochs of the first phase, where it is trained by gradient.
+    head_optimizer : str or keras.optimizers.Optimizer, default="rmsprop"
+        Of the first phase, as `optimizer`.
+    head_learning_rate : float, default=1e-3
+        Of the first phase. None takes that of `head_optimizer`.
+    unfreeze : int, str or "all", default=4
+        What is trained in the second phase besides the head: so many convolution layers, counted from the top, with all
+        layers after the first of them; all layers from the one of this name on; or all. 0 trains the head alone. Where
+        the first layer is inside a residual or dense block, activations are stored before the block. Batch
+        normalisation keeps its statistics; its scale and offset are trained.
+    epochs : int, default=20
+        Of the second phase.
+    optimizer : str or keras.optimizers.Optimizer, default="adamw"
+        Of the second phase: "sgd" (momentum 0.9, Nesterov), "rmsprop", "adam", "adamw", "nadam", "adagrad", "adadelta",
+        or a configured one, of which each fit makes a copy.
+    learning_rate : float, default=None
+        Of the second phase. None takes that of a configured optimizer, 1e-4 for most names, 1e-3 for "sgd".
+    label_smoothing : float, default=0.0
+        Fraction in [0, 1) of each target that is shared out to all classes, in training by gradient.
+    l2 : float, default=0.0
+        What the sum of the squared kernels of the head counts in the loss, in training by gradient.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class.
+    input_size : int or (int, int), default=None
+        Height and width in pixels the images are resized to. None takes the size the backbone was trained on.
+    preprocess : {"auto", None}, default="auto"
+        "auto" applies the backbone's own normalisation to RGB pixels in [0, 255], and refuses pixels that were centred
+        or scaled before. None feeds the network what comes in.
+    decode : {"exact", "fast"}, default="exact"
+        "fast" lets libjpeg shrink large JPEGs while decoding, never below the size that is needed.
+    cache : True, path or None, default=True
+        Where activations are kept: in the user's cache directory (`SKCNN_CACHE_DIR` names another), in a directory of
+        your own, or nowhere.
+    batch_size : int, default=32
+        Images in one training step, and in one pass through the trunk.
+    engine : {"auto", "keras", "openvino"}, default="auto"
+        What runs the trunk, as for `CNNFeatureExtractor`. Keras trains the tail.
+    random_state : int, RandomState or None, default=None
+        What initial weights, dropout and the order of the images are drawn from.
+    verbose : int, default=0
+        1 shows a progress bar for each part of the work.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    history_ : list of dict
+        A record for the probe and for each epoch: phase ("head" or "tail"), epoch, loss, accuracy (both on the training
+        images), learning_rate, seconds. ``pandas.DataFrame(clf.history_)`` makes a table of it.
+    cut_ : skcnn.backbones.TrainingCut
+        The last layer of the trunk, and the layers that were trained.
+    head_weights_, tail_weights_ : list of ndarray
+        What was trained, and what of the tail stayed frozen.
+
+    See Also
+    --------
+    CNNFeatureExtractor : The features alone, for any classifier of scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn import FineTunedCNNClassifier
+    >>> images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    >>> clf = FineTunedCNNClassifier(weights=None, input_size=32, unfreeze=1, epochs=1, cache=None)
+    >>> clf.fit(images, ["cat", "dog", "cow"] * 2).predict_proba(images).shape
+    (6, 3)
+    """
+
+    def __init__(
+        self,
+        backbone="efficientnet_lite0",
+        *,
+        weights="imagenet",
+        layer=None,
+        hidden_units=None,
+        dropout=0.2,
+        batch_norm=False,
+        pooling="avg",
+        head_init="probe",
+        probe_C=1.0,
+        head_epochs=25,
+        head_optimizer="rmsprop",
+        head_learning_rate=1e-3,
+        unfreeze=4,
+        epochs=20,
+        optimizer="adamw",
+        learning_rate=None,
+        label_smoothing=0.0,
+        l2=0.0,
+        class_weight=None,
+        input_size=None,
+        preprocess="auto",
+        decode="exact",
+        cache=True,
+        batch_size=32,
+        engine="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.backbone = backbone
+        self.weights = weights
+        self.layer = layer
+        self.hidden_units = hidden_units
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.pooling = pooling
+        self.head_init = head_init
+        self.probe_C = probe_C
+        self.head_epochs = head_epochs
+        self.head_optimizer = head_optimizer
+        self.head_learning_rate = head_learning_rate
+        self.unfreeze = unfreeze
+        self.epochs = epochs
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.label_smoothing = label_smoothing
+        self.l2 = l2
+        self.class_weight = class_weight
+        self.input_size = input_size
+        self.preprocess = preprocess
+        self.decode = decode
+        self.cache = cache
+        self.batch_size = batch_size
+        self.engine = engine
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> FineTunedCNNClassifier:
+        """Train the head, then the head with the layers that are unfrozen, from the weights of the backbone.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes.
+        y : array-like of shape (n_images,)
+            Labels: strings or whole numbers, of at least two classes.
+        sample_weight : array-like of shape (n_images,), default=None
+            Weight of each image, at least 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For parameters out of range, labels that are missing or all the same, an unknown backbone or layer.
+        ImageReadError
+            Naming every unreadable image, before anything is trained.
+        PreprocessingError
+            When pixels were centred or scaled before and ``preprocess="auto"``. It is a ValueError.
+        FloatingPointError
+            When training diverges.
+        """
+        from skcnn.training._model import TailAndHead
+
+        images = check_images(X, y)
+        classes, codes = encode_labels(y, type(self).__name__)
+        weights = join_weights(codes, classes, sample_weight, self.class_weight)
+        head_optimizer, optimizer = self._check_parameters()
+        network = self._network()
+        tunes = network.has_tail and self.epochs > 0
+        # All activations before any training: an unreadable image is named at once.
+        features = self._extract(images, network.features)
+        rows = self._extract(images, self._trunk(network, images)) if tunes else features
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+        head = self._build_head(features.shape[1], len(classes), seed)
+        model = TailAndHead(None, head)
+        if self._probes():
+            history = [self._fit_probe(model, features, codes, weights)]
+        else:
+            batches = self._batches(features, codes, weights, seed, HEAD_ORDER)
+            history = self._train("head", model, batches, self.head_epochs, head_optimizer)
+        if tunes:
+            model = TailAndHead(network.build_tail(), head)
+            batches = self._batches(rows, codes, weights, seed, TAIL_ORDER)
+            history += self._train("fine-tune", model, batches, self.epochs, optimizer)
+
+        self.classes_ = classes
+        self.history_ = history
+        self.cut_ = network.cut
+        self.head_weights_ = head.get_weights()
+        self.tail_weights_ = model.tail.get_weights() if tunes else []
+        self._fitted_on = network.description
+        self._model = model
+        return self
+
+    def _predict_logits(self, images: ImageSequence) -> np.ndarray:
+        network = self._network()
+        network.check_same(self._fitted_on)
+        trunk = self._trunk(network, images) if self.tail_weights_ else network.features
+        rows = self._extract(images, trunk)
+        if self._model is None:
+            self._model = self._load_model(network)
+        return self._model.logits(rows, self.batch_size)
+
+    def _load_model(self, network: TunableNetwork) -> Any:
+        """Make the trained model from its arrays."""
+        from skcnn.training._model import TailAndHead
+
+        tail = network.build_tail() if self.tail_weights_ else None
+        if tail is not None:
+            tail.set_weights(self.tail_weights_)
+        head = self._build_head(len(self.head_weights_[0]), len(self.classes_), seed=0)
+        head.set_weights(self.head_weights_)
+        return TailAndHead(tail, head)
+
+    # The network and its rows -----------------------------------------------------------------------------------------
+
+    def _network(self) -> TunableNetwork:
+        size = None if self.input_size is None else check_size("input_size", self.input_size)
+        # A search over np.arange gives NumPy's integers, which are no JSON.
+        layer = int(self.layer) if isinstance(self.layer, numbers.Integral) else self.layer
+        backbone = resolve_backbone(self.backbone, self.weights)
+        cache = FeatureCache.open(self.cache)
+        known_cuts = None if cache is None else cache.memo("layers")
+        features = FrozenNetwork(backbone, layer, self.pooling, size, self.preprocess, known_cuts=known_cuts)
+        return TunableNetwork(features, self.unfreeze)
+
+    def _trunk(self, network: TunableNetwork, images: ImageSequence) -> Trunk:
+        """Return what stays frozen while the tail is trained; where nothing does, the pixels."""
+        if network.trunk is not None:
+            return network.trunk
+        features = network.features
+        return RawPixels(features.input_shape, normalises=features.normalises, dtype=pixel_dtype(images))
+
+    def _extract(self, images: ImageSequence, trunk: Trunk) -> StoredFeatures:
+        # A step before may have asked for rows of NaN; there is nothing to learn or to predict from them.
+        images = images.with_decode(self.decode).with_on_error("raise")
+        settings = {"batch_size": self.batch_size, "engine": self.engine, "verbose": self.verbose}
+        return extract(images, trunk, self.cache, **settings)
+
+    # Training ---------------------------------------------------------------------------------------------------------
+
+    def _build_head(self, n_features: int, n_classes: int, seed: int) -> Any:
+        return build_head(
+            n_features,
+            n_classes,
+            hidden_units=self.hidden_units,
+            dropout=self.dropout,
+            batch_norm=self.batch_norm,
+            l2=self.l2,
+            seed=(seed, HEAD_WEIGHTS),
+        )
+
+    def _probes(self) -> bool:
+        """Whether the head begins as a linear probe."""
+        return self.head_init == "probe" and self.hidden_units is None
+
+    def _fit_probe(
+        self, model: Any, features: StoredFeatures, codes: np.ndarray, weights: np.ndarray | None
+    ) -> dict[str, Any]:
+        """Give the head the weights of a linear probe; return the record of it."""
+        begin = time.perf_counter()
+        model.head.set_weights(fit_probe(features, codes, weights, C=self.probe_C))
+        probabilities = softmax(model.logits(features, self.batch_size), axis=1)
+        return {
+            "phase": "head",
+            "epoch": 1,
+            "loss": log_loss(codes, probabilities, sample_weight=weights),
+            "accuracy": accuracy_score(codes, probabilities.argmax(axis=1)),
+            "learning_rate": np.nan,
+            "seconds": time.perf_counter() - begin,
+        }
+
+    def _batches(self, rows: StoredFeatures, codes: np.ndarray, weights: np.ndarray | None, *seed: int) -> Batches:
+        targets = np.eye(codes.max() + 1, dtype=np.float32)[codes]
+        if weights is not None:
+            weights = (weights / weights.mean()).astype(np.float32)
+        return Batches(rows, targets, weights, self.batch_size, seed)
+
+    def _train(self, phase: str, model: Any, batches: Batches, epochs: int, optimizer: Any) -> list[dict[str, Any]]:
+        from skcnn.training._phase import train
+
+        settings = {"label_smoothing": self.label_smoothing, "verbose": self.verbose}
+        return train(phase, model, batches, epochs=epochs, optimizer=optimizer, **settings) if epochs else []
+
+    def _check_parameters(self) -> tuple[Any, Any]:
+        """Refuse parameters out of range; return the optimizers of both phases."""
+        check_choice("pooling", self.pooling, POOLINGS)
+        check_choice("preprocess", self.preprocess, ("auto", None))
+        check_choice("decode", self.decode, DECODES)
+        check_choice("head_init", self.head_init, HEAD_INITS)
+        check_choice("batch_norm", self.batch_norm, (True, False))
+        if self.layer is not None and not isinstance(self.layer, (str, numbers.Integral)):
+            raise ValueError(f"The 'layer' parameter must be a name, an index or None. Got {self.layer!r} instead.")
+        if self.hidden_units is not None:
+            check_int("hidden_units", self.hidden_units)
+        check_int("batch_size", self.batch_size)
+        check_int("head_epochs", self.head_epochs, least=0)
+        check_int("epochs", self.epochs, least=0)
+        check_real("dropout", self.dropout, below=1)
+        check_real("label_smoothing", self.label_smoothing, below=1)
+        check_real("l2", self.l2)
+        check_real("probe_C", self.probe_C, open_left=True)
+        return (
+            make_optimizer(self.head_optimizer, self.head_learning_rate, parameter="head_optimizer"),
+            make_optimizer(self.optimizer, self.learning_rate),
+        )
+
+
+def pixel_dtype(images: ImageSequence) -> str:
+    """Return the dtype that the pixels of images are kept in, by the first that can be read."""
+    for index in range(len(images)):
+        try:
+            return "uint8" if images[index].dtype == np.uint8 else "float32"
+        except ImageReadError:
+            continue
+    return "uint8"

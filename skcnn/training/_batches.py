@@ -1,0 +1,68 @@
+"""Batches of stored rows, in another order each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Batches", "epoch_order"]
+
+
+def epoch_order(n_images: int, seed: tuple[int, ...], epoch: int) -> np.ndarray:
+    """Return the positions of all images in the order of one epoch, the same for the same seed.
+
+    Parameters
+    ----------
+    n_images : int
+    seed : tuple of int
+    epoch : int
+        From 0 on.
+
+    Returns
+    -------
+    ndarray of shape (n_images,), int64
+    """
+    return np.random.default_rng((*seed, epoch)).permutation(n_images)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Rows, targets and weights, batch by batch.
+
+    Keras is given them as a generator: it would shuffle a ``PyDataset`` by numbers of its own, and reads ahead, so that
+    ``on_epoch_end`` comes too early to draw another order.
+
+    Parameters
+    ----------
+    rows : StoredFeatures or ndarray of shape (n_images, ...)
+        Read batch by batch, so they may be larger than memory.
+    targets : ndarray of shape (n_images, n_classes), float32
+    weights : ndarray of shape (n_images,), float32, or None
+        Of the images; of mean 1, so that the learning rate keeps its meaning.
+    batch_size : int
+    seed : tuple of int
+        Of the order (`epoch_order`).
+    """
+
+    rows: Any
+    targets: np.ndarray
+    weights: np.ndarray | None
+    batch_size: int
+    seed: tuple[int, ...]
+
+    @property
+    def per_epoch(self) -> int:
+        """Number of batches in an epoch; the last may be smaller than the others."""
+        return -(-len(self.rows) // self.batch_size)
+
+    def epochs(self, count: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield (rows, targets) or (rows, targets, weights) of all batches of so many epochs, one after the other."""
+        for epoch in range(count):
+            order = epoch_order(len(self.rows), self.seed, epoch)
+            for start in range(0, len(order), self.batch_size):
+                chosen = order[start : start + self.batch_size]
+                batch = (np.asarray(self.rows[chosen], np.float32), self.targets[chosen])
+                yield batch if self.weights is None else (*batch, self.weights[chosen])

@@ -1,0 +1,71 @@
+"""The head: what is trained on the features of a network, from random weights or from a linear probe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skcnn.backbones._backbone import quiet_build
+
+__all__ = ["build_head"]
+
+
+def build_head(
+    n_features: int,
+    n_classes: int,
+    *,
+    hidden_units: int | None,
+    dropout: float,
+    batch_norm: bool,
+    l2: float,
+    seed: tuple[int, ...],
+) -> Any:
+    """Return a Keras model from features to one logit per class; softmax is left to the loss and to the caller.
+
+    Two classes have two logits like any other number.
+
+    Parameters
+    ----------
+    n_features : int
+    n_classes : int
+        At least 2.
+    hidden_units : int or None
+        Width of a dense layer with ReLU before the logits; None for none.
+    dropout : float
+        Fraction in [0, 1) of the values before the logits that is left out in training.
+    batch_norm : bool
+        Whether batch normalisation stands between the dense layer and its ReLU.
+    l2 : float
+        Added to the loss is `l2` times the sum of the squared kernels.
+    seed : tuple of int
+        Of the initial weights and of dropout.
+
+    Returns
+    -------
+    keras.Model
+        From (n_images, n_features) to (n_images, n_classes), float32. Its last layer is named "logits".
+    """
+    import keras
+
+    seeds = iter(np.random.SeedSequence(seed).generate_state(3).tolist())
+
+    def dense(units: int, name: str, *, use_bias: bool = True) -> Any:
+        return keras.layers.Dense(
+            units,
+            use_bias=use_bias,
+            kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
+            kernel_regularizer=keras.regularizers.L2(l2) if l2 else None,
+            name=name,
+        )
+
+    with quiet_build():
+        features = x = keras.Input((n_features,), dtype="float32")
+        if hidden_units is not None:
+            x = dense(hidden_units, "hidden", use_bias=not batch_norm)(x)
+            if batch_norm:
+                x = keras.layers.BatchNormalization(name="hidden_norm")(x)
+            x = keras.layers.ReLU(name="hidden_relu")(x)
+        if dropout:
+            x = keras.layers.Dropout(dropout, seed=next(seeds), name="dropout")(x)
+        return keras.Model(features, dense(n_classes, "logits")(x), name="head")

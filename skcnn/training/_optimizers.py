@@ -1,0 +1,72 @@
+"""Optimizers, by name or configured by the user; each fit gets one of its own."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from skcnn._validation import check_real, closest
+
+__all__ = ["OPTIMIZERS", "make_optimizer"]
+
+
+class Recipe(NamedTuple):
+    """How an optimizer that is given by name is made."""
+
+    class_name: str
+    learning_rate: float
+    settings: dict[str, Any]
+
+
+# Learning rates for weights that are trained already, ten times below what Keras suggests for random ones.
+OPTIMIZERS = {
+    "sgd": Recipe("SGD", 1e-3, {"momentum": 0.9, "nesterov": True}),
+    "rmsprop": Recipe("RMSprop", 1e-4, {}),
+    "adam": Recipe("Adam", 1e-4, {}),
+    "adamw": Recipe("AdamW", 1e-4, {}),
+    "nadam": Recipe("Nadam", 1e-4, {}),
+    "adagrad": Recipe("Adagrad", 1e-3, {}),
+    "adadelta": Recipe("Adadelta", 1e-1, {}),
+}
+
+
+def make_optimizer(optimizer: Any, learning_rate: float | None = None, *, parameter: str = "optimizer") -> Any:
+    """Return a new Keras optimizer.
+
+    Parameters
+    ----------
+    optimizer : str or keras.optimizers.Optimizer
+        "sgd" (momentum 0.9, Nesterov), "rmsprop", "adam", "adamw", "nadam", "adagrad" or "adadelta"; or a configured
+        one, of which a copy is made.
+    learning_rate : float, default=None
+        None takes that of the configured optimizer, or what suits one given by name.
+    parameter : str, default="optimizer"
+        What to call it in messages.
+
+    Returns
+    -------
+    keras.optimizers.Optimizer
+
+    Raises
+    ------
+    ValueError
+        For an unknown name (the closest are named), something else, or a learning rate that is not above 0.
+    """
+    import keras
+
+    if learning_rate is not None:
+        rate_of = "learning_rate" if parameter == "optimizer" else parameter.replace("optimizer", "learning_rate")
+        check_real(rate_of, learning_rate, open_left=True)
+    if isinstance(optimizer, str):
+        recipe = OPTIMIZERS.get(optimizer.lower())
+        if recipe is None:
+            msg = f"The {parameter!r} parameter must be one of {closest(optimizer, OPTIMIZERS, n=7)} or a configured "
+            raise ValueError(f"{msg}Keras optimizer. Got {optimizer!r} instead.")
+        made = getattr(keras.optimizers, recipe.class_name)
+        return made(learning_rate=float(learning_rate or recipe.learning_rate), **recipe.settings)
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        msg = f"The {parameter!r} parameter must be the name of an optimizer or a Keras optimizer."
+        raise ValueError(f"{msg} Got {optimizer!r} instead.")
+    config = optimizer.get_config()
+    if learning_rate is not None:
+        config["learning_rate"] = float(learning_rate)
+    return type(optimizer).from_config(config)

@@ -1,0 +1,100 @@
+"""One phase of training: a model, an optimizer, and so many epochs. Importing this module loads Keras."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from skcnn._progress import progress_bar
+from skcnn.training._batches import Batches
+
+__all__ = ["train"]
+
+
+class Recorder(keras.callbacks.Callback):
+    """Keeps one record per epoch, shows progress, and stops where the loss is no number any more."""
+
+    def __init__(self, phase: str, bar: Any):
+        super().__init__()
+        self.phase = phase
+        self.bar = bar
+        self.records: list[dict[str, Any]] = []
+        self._begin = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Start the clock."""
+        self._begin = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Add a record."""
+        loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
+        if not np.isfinite(loss):
+            rate = float(self.model.optimizer.learning_rate)
+            msg = f"the loss became {loss} in epoch {epoch + 1} of phase {self.phase!r} at a learning rate of {rate:g}"
+            raise FloatingPointError(f"{msg}; lower the learning rate")
+        self.records.append(
+            {
+                "phase": self.phase,
+                "epoch": epoch + 1,
+                "loss": loss,
+                "accuracy": accuracy,
+                "learning_rate": float(self.model.optimizer.learning_rate),
+                "seconds": time.perf_counter() - self._begin,
+            }
+        )
+        self.bar.set_postfix(loss=f"{loss:.4g}", accuracy=f"{accuracy:.4g}", refresh=False)
+        self.bar.update()
+
+
+def train(
+    phase: str,
+    model: Any,
+    batches: Batches,
+    *,
+    epochs: int,
+    optimizer: Any,
+    label_smoothing: float = 0.0,
+    verbose: int = 0,
+) -> list[dict[str, Any]]:
+    """Train a model of logits by cross-entropy.
+
+    Parameters
+    ----------
+    phase : str
+        Its name, for records and messages.
+    model : keras.Model
+        Of logits.
+    batches : Batches
+    epochs : int
+        At least 1.
+    optimizer : keras.optimizers.Optimizer
+        A new one.
+    label_smoothing : float, default=0.0
+        Fraction in [0, 1) of each target that is shared out to all classes.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Returns
+    -------
+    list of dict
+        A record for each epoch: phase, epoch (from 1 on), loss and accuracy on the training images while they were
+        trained on, learning_rate, seconds.
+
+    Raises
+    ------
+    FloatingPointError
+        When the loss becomes NaN or infinite.
+    """
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+    with progress_bar(epochs, description=phase, unit="epoch", verbose=verbose) as bar:
+        recorder = Recorder(phase, bar)
+        settings = {"epochs": epochs, "steps_per_epoch": batches.per_epoch, "shuffle": False, "verbose": 0}
+        model.fit(batches.epochs(epochs), callbacks=[recorder], **settings)
+    return recorder.records
