@@ -151,6 +151,62 @@ def tiny_model():
     return keras.Model(inputs, outputs, name="tiny")
 
 
+def seeded(model):
+    """Give a model weights that are the same in every run."""
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        values = rng.normal(size=weight.shape) / 4
+        weight.assign(np.abs(values) if "variance" in weight.path else values)
+    return model
+
+
+def conv(name, filters=4):
+    import keras
+
+    return keras.layers.Conv2D(filters, 3, padding="same", name=name)
+
+
+@pytest.fixture(scope="session")
+def chain():
+    """A network like VGG: convolutions and pooling, one after the other."""
+    import keras
+
+    inputs = keras.Input((16, 16, 3), name="pixels")
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    for block in (1, 2):
+        for number in (1, 2):
+            x = keras.layers.ReLU(name=f"block{block}_relu{number}")(conv(f"block{block}_conv{number}")(x))
+        x = keras.layers.MaxPooling2D(name=f"block{block}_pool")(x)
+    return seeded(keras.Model(inputs, x, name="chain"))
+
+
+@pytest.fixture(scope="session")
+def residual():
+    """Two residual blocks after a stem; the second has a convolution in its shortcut, too."""
+    import keras
+
+    inputs = keras.Input((16, 16, 3), name="pixels")
+    x = conv("stem")(keras.layers.Rescaling(1 / 255)(inputs))
+    x = shortcut = keras.layers.ReLU(name="stem_relu")(x)
+    x = keras.layers.ReLU(name="one_relu")(keras.layers.BatchNormalization(name="one_bn")(conv("one_a")(x)))
+    x = shortcut = keras.layers.Add(name="one_add")([conv("one_b")(x), shortcut])
+    x = keras.layers.ReLU(name="two_relu")(keras.layers.BatchNormalization(name="two_bn")(conv("two_a", 8)(x)))
+    x = keras.layers.Add(name="two_add")([conv("two_b", 8)(x), conv("two_shortcut", 8)(shortcut)])
+    return seeded(keras.Model(inputs, keras.layers.ReLU(name="out")(x), name="residual"))
+
+
+@pytest.fixture(scope="session")
+def dense():
+    """A dense block: each layer gets the outputs of all before it, joined."""
+    import keras
+
+    inputs = keras.Input((16, 16, 3), name="pixels")
+    x = conv("stem")(keras.layers.Rescaling(1 / 255)(inputs))
+    for number in (1, 2, 3):
+        x = keras.layers.Concatenate(name=f"join{number}")([x, conv(f"dense{number}")(x)])
+    return seeded(keras.Model(inputs, keras.layers.ReLU(name="out")(conv("transition")(x)), name="dense"))
+
+
 @pytest.fixture
 def pixels():
     """Twelve different 16 x 16 RGB images."""

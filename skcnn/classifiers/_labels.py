@@ -35,7 +35,7 @@ def encode_labels(y: Any, estimator: str) -> tuple[np.ndarray, np.ndarray]:
     check_classification_targets(labels)
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) == 1:
-        msg = f"all {len(labels)} images have the label {classes[0]!r}; {estimator} needs at least 2 classes"
+        msg = f"all {len(labels)} images have the label {classes.tolist()[0]!r}; {estimator} needs at least 2 classes"
         raise ValueError(f"{msg}, got 1 class")
     return classes, codes
 

@@ -1,0 +1,397 @@
+import pickle
+import random
+import subprocess
+import sys
+
+import joblib
+import keras
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+
+from skcnn import AspectAwareResize, CNNFeatureExtractor, FineTunedCNNClassifier, MeanSubtract
+from skcnn.classifiers._fine_tuned import HEAD_ORDER, HEAD_WEIGHTS, TAIL_ORDER
+from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError
+from skcnn.training import build_head, epoch_order
+
+LABELS = np.array(["cat", "dog", "emu"] * 4)
+
+
+@pytest.fixture
+def tuned(residual):
+    """Return a function that makes a classifier of a tiny network."""
+
+    def make(backbone=residual, **settings):
+        return FineTunedCNNClassifier(backbone, **{"epochs": 2, "random_state": 0, "unfreeze": "two_a", **settings})
+
+    return make
+
+
+# Against plain Keras ----------------------------------------------------------------------------------------------------
+
+
+class PlainKeras(keras.Model):
+    """The whole network with a head, as Keras's guide to fine-tuning has it."""
+
+    def __init__(self, base, head):
+        super().__init__()
+        self.base, self.head = base, head
+
+    def call(self, images, training=False):
+        features = keras.ops.mean(self.base(images, training=False), axis=(1, 2))
+        return self.head(features, training=training)
+
+    def train(self, optimizer, images, targets, seed, epochs, batch_size):
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+        self.compile(optimizer, loss)
+        for epoch in range(epochs):
+            order = epoch_order(len(images), seed, epoch)
+            for start in range(0, len(order), batch_size):
+                batch = order[start : start + batch_size]
+                self.train_on_batch(images[batch].astype(np.float32), targets[batch])
+
+
+@pytest.mark.parametrize(
+    ("network", "unfreeze", "first"),
+    [
+        ("chain", 2, "block2_conv1"),
+        ("chain", "all", "pixels"),
+        ("residual", "two_b", "two_b"),
+        ("residual", 6, "stem"),
+        ("dense", 2, "dense3"),
+        ("dense", "dense1", "dense1"),
+    ],
+)
+def test_the_weights_are_those_of_plain_keras(request, network, unfreeze, first, pixels):
+    model = request.getfixturevalue(network)
+    settings = {"hidden_units": 6, "dropout": 0.3, "batch_norm": True, "l2": 0.01}
+    clf = FineTunedCNNClassifier(
+        model,
+        **settings,
+        head_epochs=3,
+        unfreeze=unfreeze,
+        epochs=4,
+        optimizer="adam",
+        learning_rate=1e-3,
+        label_smoothing=0.1,
+        batch_size=5,
+        random_state=0,
+    ).fit(pixels, LABELS)
+
+    seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
+    base = keras.models.clone_model(model)
+    base.set_weights(model.get_weights())
+    head = build_head(base.output_shape[-1], 3, **settings, seed=(seed, HEAD_WEIGHTS))
+    targets = np.eye(3, dtype=np.float32)[np.arange(12) % 3]
+    plain = PlainKeras(base, head)
+    base.trainable = False
+    plain.train(keras.optimizers.RMSprop(1e-3), pixels, targets, (seed, HEAD_ORDER), 3, 5)
+    names = [layer.name for layer in base.layers]
+    base.trainable = True
+    for layer in base.layers:
+        layer.trainable = names.index(layer.name) >= names.index(first)
+    plain.train(keras.optimizers.Adam(1e-3), pixels, targets, (seed, TAIL_ORDER), 4, 5)
+
+    for ours, theirs in zip(clf.head_weights_, head.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    tail = [layer for layer in base.layers[names.index(clf.cut_.layer) + 1 :] if layer.weights]
+    expected = [weight for layer in tail for weight in layer.get_weights()]
+    for ours, theirs in zip(clf.tail_weights_, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    moved = [
+        np.abs(now - model.get_layer(layer.name).get_weights()[0]).max()
+        for layer in tail
+        for now in layer.get_weights()[:1]
+    ]
+    assert max(moved) > 1e-3
+    logits = plain.predict_on_batch(pixels.astype(np.float32))
+    np.testing.assert_allclose(clf.predict_proba(pixels), keras.ops.softmax(logits), atol=1e-4)
+
+
+def test_layers_before_the_first_trained_one_and_statistics_stay(tuned, residual, pixels):
+    clf = tuned(unfreeze="two_b", learning_rate=0.01).fit(pixels, LABELS)
+    assert clf.cut_.layer == "one_add"
+    tail = clf._model.tail.get_layer("tail")
+    for layer in tail.layers:
+        for now, before in zip(
+            layer.weights, residual.get_layer(layer.name).get_weights() if layer.weights else [], strict=True
+        ):
+            assert np.array_equal(now, before) is (layer.name in ("two_a", "two_bn")), now.path
+
+
+def test_the_probe_is_logistic_regression_on_the_features(residual, files):
+    clf = FineTunedCNNClassifier(residual, unfreeze=0).fit(files, LABELS)
+    features = CNNFeatureExtractor(residual).fit_transform(files)
+    features = features - features.mean(axis=0)
+    features /= np.sqrt(features.var(axis=0).mean())
+    regression = LogisticRegression(tol=1e-6, max_iter=1000).fit(features, LABELS)
+    np.testing.assert_allclose(clf.predict_proba(files), regression.predict_proba(features), atol=1e-3)
+    (record,) = clf.history_
+    assert (record["phase"], record["epoch"]) == ("head", 1)
+    assert record["accuracy"] == pytest.approx(clf.score(files, LABELS))
+    assert clf.tail_weights_ == []
+
+
+# What is passed through the network ---------------------------------------------------------------------------------------
+
+
+def test_in_a_search_every_image_passes_the_network_once_for_each_cut(tuned, files, run_sizes):
+    grid = {"unfreeze": [0, 1, "two_a", "one_b"], "learning_rate": [1e-4, 1e-3], "epochs": [1]}
+    search = GridSearchCV(tuned(), grid, cv=3).fit(files, LABELS)
+    assert search.cv_results_["mean_test_score"].shape == (8,)
+    # The features of the head; before block two, where two cuts fall together; after the stem.
+    assert sum(run_sizes) == 3 * len(files)
+
+
+def test_from_the_second_fit_on_nothing_passes_the_network(tuned, files, run_sizes, new_process):
+    clf = tuned().fit(files, LABELS)
+    passed = sum(run_sizes)
+    new_process()
+    again = tuned(epochs=3).fit(files, LABELS)
+    clf.predict(files)
+    assert sum(run_sizes) == passed
+    assert len(again.history_) == 4
+
+
+def test_all_of_a_network_is_trained_on_stored_pixels(tuned, files, private_cache, run_sizes):
+    clf = tuned(unfreeze="all").fit(files, LABELS)
+    assert clf.cut_.at_input
+    assert sum(run_sizes) == len(files)  # for the head
+    assert len(clf.tail_weights_) == len(clf.backbone.weights)
+    assert len(list(private_cache.rglob("shard-*.h5"))) == 2
+
+
+def test_two_fits_start_from_the_same_weights_and_leave_the_backbone_alone(tuned, residual, pixels):
+    before = residual.get_weights()
+    clf = tuned(optimizer=keras.optimizers.Adam(0.01))
+    first = clf.fit(pixels, LABELS).predict_proba(pixels)
+    np.testing.assert_array_equal(clf.fit(pixels, LABELS).predict_proba(pixels), first)
+    clf.fit(pixels[:6], LABELS[:6])
+    np.testing.assert_array_equal(clf.fit(pixels, LABELS).predict_proba(pixels), first)
+    for now, then in zip(residual.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert not clf.optimizer.built
+
+
+def test_training_does_not_change_what_is_stored(tuned, residual, files):
+    features = CNNFeatureExtractor(residual).fit(files)
+    before = features.transform(files)
+    tuned(learning_rate=0.1, optimizer="sgd").fit(files, LABELS)
+    np.testing.assert_array_equal(features.transform(files), before)
+
+
+def test_nothing_global_changes(tuned, pixels):
+    states = random.getstate(), np.random.get_state()[1].copy(), keras.config.dtype_policy().name
+    tuned().fit(pixels, LABELS).predict(pixels)
+    assert random.getstate() == states[0]
+    np.testing.assert_array_equal(np.random.get_state()[1], states[1])
+    assert keras.config.dtype_policy().name == states[2]
+
+
+# As an estimator ----------------------------------------------------------------------------------------------------------
+
+
+def test_labels_come_back_as_they_were(tuned, files):
+    for labels in (LABELS, np.arange(12) % 2 + 5, LABELS.astype(object)):
+        clf = tuned().fit(files, labels)
+        np.testing.assert_array_equal(clf.classes_, np.unique(labels))
+        assert clf.predict(files).dtype == labels.dtype
+        probabilities = clf.predict_proba(files)
+        assert probabilities.shape == (12, len(np.unique(labels)))
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+        assert 0 <= clf.score(files, labels) <= 1
+
+
+def test_it_learns(tuned, image_paths):
+    labels = np.repeat(["apple", "leaf", "sea"], 4)
+    clf = tuned(epochs=10, learning_rate=3e-3).fit(image_paths, labels)
+    assert clf.score(image_paths, labels) == 1
+    assert [record["phase"] for record in clf.history_] == ["head"] + ["fine-tune"] * 10
+    assert clf.history_[-1]["loss"] < clf.history_[1]["loss"]
+
+
+def test_the_seed_decides(tuned, pixels):
+    settings = {"hidden_units": 4, "head_epochs": 2, "epochs": 1}
+    one, same, other = [
+        tuned(**settings, random_state=seed).fit(pixels, LABELS).predict_proba(pixels) for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(one, same)
+    assert not np.allclose(one, other)
+
+
+def test_weights_of_images_and_classes_count(tuned, pixels):
+    for settings in ({"unfreeze": 0}, {"head_init": "random", "head_epochs": 5}):
+        plain = tuned(**settings).fit(pixels, LABELS).predict_proba(pixels)[:, 1].mean()
+        by_class = tuned(**settings, class_weight={"dog": 50}).fit(pixels, LABELS).predict_proba(pixels)
+        by_image = tuned(**settings).fit(pixels, LABELS, np.where(LABELS == "dog", 50, 1)).predict_proba(pixels)
+        assert by_class[:, 1].mean() > plain
+        np.testing.assert_allclose(by_class, by_image, atol=1e-6)
+
+
+def test_clone_cross_validation_calibration_and_pipelines(tuned, files):
+    clf = tuned(epochs=1)
+    assert clone(clf).backbone is clf.backbone
+    assert cross_val_score(clone(clf), files, LABELS, cv=2).shape == (2,)
+    assert CalibratedClassifierCV(clf, cv=2).fit(files, LABELS).predict_proba(files).shape == (12, 3)
+    pipe = make_pipeline(AspectAwareResize(16), clf)
+    np.testing.assert_array_equal(pipe.fit(files, LABELS).predict(files), clf.fit(files, LABELS).predict(files))
+
+
+def test_two_workers_search_a_network_and_optimizer_of_ones_own(tuned, files):
+    clf = tuned(epochs=1, optimizer=keras.optimizers.SGD(1e-3))
+    serial, parallel = [
+        GridSearchCV(clf, {"unfreeze": [0, "two_b"]}, cv=2, n_jobs=n_jobs).fit(files, LABELS) for n_jobs in (1, 2)
+    ]
+    np.testing.assert_allclose(
+        parallel.cv_results_["mean_test_score"], serial.cv_results_["mean_test_score"], atol=1e-6
+    )
+
+
+PREDICT = """
+import sys, joblib, numpy as np
+clf = joblib.load(sys.argv[1])
+assert "tensorflow" not in sys.modules
+np.save(sys.argv[2], clf.predict_proba(sys.argv[3:]))
+"""
+
+
+def test_a_pickle_predicts_in_another_process(files, tmp_path):
+    clf = FineTunedCNNClassifier(weights=None, input_size=32, unfreeze=1, epochs=1).fit(files, LABELS)
+    joblib.dump(clf, tmp_path / "clf.joblib")
+    trained = sum(array.nbytes for array in clf.head_weights_ + clf.tail_weights_)
+    assert (tmp_path / "clf.joblib").stat().st_size < 1.01 * trained + 10_000
+    arguments = [str(tmp_path / "clf.joblib"), str(tmp_path / "probabilities.npy"), *files]
+    subprocess.run([sys.executable, "-c", PREDICT, *arguments], check=True, timeout=300)
+    np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), clf.predict_proba(files), atol=1e-6)
+
+
+def test_a_progress_bar_for_each_part_on_request(tuned, files, capsys):
+    tuned(verbose=1, head_init="random", head_epochs=1).fit(files, LABELS)
+    shown = capsys.readouterr().err
+    assert "head: 100%" in shown
+    assert "fine-tune: 100%" in shown
+
+
+def test_float_images_train_all_of_a_network(tuned, pixels):
+    scaled = pixels.astype(np.float32) * 0.7
+    assert tuned(unfreeze="all").fit(scaled, LABELS).predict_proba(scaled).shape == (12, 3)
+
+
+# What cannot be ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"unfreeze": 7}, "unfreeze=7, but 'residual' has 6 convolution layers; give a smaller number"),
+        ({"unfreeze": "two_c"}, "'residual' has no layer 'two_c'; the closest are 'two_"),
+        ({"unfreeze": None}, "The 'unfreeze' parameter must be"),
+        ({"layer": "nowhere"}, "'residual' has no layer 'nowhere'"),
+        ({"layer": 1.5}, "The 'layer' parameter must be a name, an index or None"),
+        ({"optimizer": "adma"}, "The 'optimizer' parameter must be one of 'adam'"),
+        ({"head_optimizer": "rms"}, "The 'head_optimizer' parameter must be one of"),
+        ({"learning_rate": 0}, "The 'learning_rate' parameter must be a number above 0"),
+        ({"head_learning_rate": -1}, "The 'head_learning_rate' parameter must be a number above 0"),
+        ({"hidden_units": 0}, "The 'hidden_units' parameter must be an int of at least 1"),
+        ({"dropout": 1}, "The 'dropout' parameter must be a number of at least 0 and below 1"),
+        ({"label_smoothing": 1.0}, "The 'label_smoothing' parameter"),
+        ({"l2": -0.1}, "The 'l2' parameter must be a number of at least 0"),
+        ({"probe_C": 0}, "The 'probe_C' parameter must be a number above 0"),
+        ({"pooling": None}, "The 'pooling' parameter must be one of 'avg', 'max', 'flatten'"),
+        ({"head_init": "zeros"}, "The 'head_init' parameter must be one of 'probe', 'random'"),
+        ({"epochs": -1}, "The 'epochs' parameter must be an int of at least 0"),
+        ({"head_epochs": 2.5}, "The 'head_epochs' parameter must be an int of at least 0"),
+        ({"batch_size": 0}, "The 'batch_size' parameter must be an int of at least 1"),
+        ({"preprocess": "no"}, "The 'preprocess' parameter must be one of 'auto', None"),
+        ({"decode": "slow"}, "The 'decode' parameter must be one of"),
+        ({"engine": "torch"}, "The 'engine' parameter must be one of"),
+    ],
+)
+def test_bad_parameters_are_refused_before_any_image_is_read(tuned, private_cache, settings, message):
+    with pytest.raises(ValueError, match=message):
+        tuned(**settings).fit(["no/such/file.jpg"] * 2, ["a", "b"])
+    assert not list(private_cache.rglob("shard-*.h5"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a"] * 12, "all 12 images have the label 'a'; FineTunedCNNClassifier needs at least 2 classes"),
+        ([0.0, np.nan] * 6, "Input y contains NaN: 6 of 12 labels are missing"),
+        (["a", "b"], "inconsistent numbers of samples"),
+        (None, "requires y to be passed"),
+    ],
+)
+def test_bad_labels(tuned, files, labels, message):
+    with pytest.raises(ValueError, match=message):
+        tuned().fit(files, labels)
+
+
+def test_an_unreadable_image_is_named_before_any_training(tuned, files, tmp_path, monkeypatch):
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    monkeypatch.setattr(FineTunedCNNClassifier, "_fit_probe", lambda *_: pytest.fail("the head was trained"))
+    paths = [*files[:-1], str(tmp_path / "broken.jpg")]
+    with pytest.raises(ImageReadError, match=r"broken\.jpg"):
+        tuned().fit(paths, LABELS)
+    with pytest.raises(ImageReadError, match=r"broken\.jpg"):
+        make_pipeline(AspectAwareResize(16, on_error="nan"), tuned()).fit(paths, LABELS)
+
+
+@pytest.mark.parametrize("unfreeze", [0, 1, "all"])
+def test_images_whose_mean_was_subtracted_are_refused(files, unfreeze):
+    clf = FineTunedCNNClassifier(weights=None, input_size=32, unfreeze=unfreeze, epochs=1)
+    with pytest.raises(PreprocessingError, match="Remove the earlier normalisation, or pass preprocess=None"):
+        make_pipeline(MeanSubtract(), clf).fit(files, LABELS)
+    clf.set_params(preprocess=None)
+    assert make_pipeline(MeanSubtract(), clf).fit(files, LABELS).predict(files).shape == (12,)
+
+
+def test_weights_of_another_architecture(files, tmp_path, residual):
+    residual.save_weights(tmp_path / "other.weights.h5")
+    clf = FineTunedCNNClassifier("MobileNetV2", weights=str(tmp_path / "other.weights.h5"), input_size=32)
+    with pytest.raises(BackboneError, match=r"other\.weights\.h5"):
+        clf.fit(files, LABELS)
+
+
+def test_training_that_diverges_says_so(tuned, pixels):
+    with pytest.raises(
+        FloatingPointError, match="phase 'fine-tune' at a learning rate of 1e.30; lower the learning rate"
+    ):
+        tuned(optimizer="sgd", learning_rate=1e30, epochs=9).fit(pixels, LABELS)
+
+
+def test_not_fitted(tuned, files):
+    for method in ("predict", "predict_proba"):
+        with pytest.raises(NotFittedError):
+            getattr(tuned(), method)(files)
+
+
+def test_a_backbone_that_was_trained_on_is_refused(tuned, residual, pixels):
+    model = keras.models.clone_model(residual)
+    model.set_weights(residual.get_weights())
+    clf = pickle.loads(pickle.dumps(tuned(model).fit(pixels, LABELS)))
+    expected = clf.predict_proba(pixels)
+    stem = clf.backbone.get_layer("stem")
+    before = stem.get_weights()
+    stem.set_weights([weight + 1 for weight in before])
+    message = (
+        "'residual' is not the one this was fitted on: it is .*, and was .*. Give it the weights of then, or fit again"
+    )
+    with pytest.raises(BackboneError, match=message):
+        clf.predict(pixels)
+    stem.set_weights(before)
+    np.testing.assert_allclose(clf.predict_proba(pixels), expected, atol=1e-6)
+
+
+def test_parameters_of_the_network_that_changed_after_the_fit_are_named(tuned, pixels):
+    clf = tuned().fit(pixels, LABELS)
+    with pytest.raises(BackboneError, match="unfreeze changed since this was fitted; set that back, or fit again"):
+        clf.set_params(unfreeze="one_a").predict(pixels)
+    with pytest.raises(BackboneError, match="layer, .*unfreeze changed"):
+        clf.set_params(layer="one_add", unfreeze=0).predict(pixels)
+    clf.set_params(layer=None, unfreeze="two_a", learning_rate=1.0, epochs=9).predict(pixels)

@@ -1,0 +1,91 @@
+import keras
+import numpy as np
+import pytest
+
+from skcnn.training import Batches, build_head
+from skcnn.training._model import TailAndHead
+from skcnn.training._phase import train
+
+
+@pytest.fixture
+def task():
+    """Features of three classes, and their targets."""
+    rng = np.random.default_rng(0)
+    codes = np.arange(40) % 3
+    features = (rng.normal(size=(40, 5)) + 3 * rng.normal(size=(3, 5))[codes]).astype(np.float32)
+    return features, np.eye(3, dtype=np.float32)[codes]
+
+
+def make_model(dropout=0.3):
+    return TailAndHead(None, build_head(5, 3, hidden_units=8, dropout=dropout, batch_norm=True, l2=0.0, seed=(0,)))
+
+
+def test_training_is_keras_training_in_the_same_order(task):
+    features, targets = task
+    batches = Batches(features, targets, np.linspace(0, 2, 40, dtype=np.float32), batch_size=16, seed=(3,))
+    model, twin = make_model(), make_model().head
+    train("head", model, batches, epochs=3, optimizer=keras.optimizers.Adam(0.01), label_smoothing=0.1)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    twin.compile(keras.optimizers.Adam(0.01), loss)
+    for batch in batches.epochs(3):
+        twin.train_on_batch(*batch)
+    for ours, theirs in zip(model.head.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_a_record_for_each_epoch(task):
+    records = train(
+        "head", make_model(), Batches(*task, None, 16, (0,)), epochs=4, optimizer=keras.optimizers.SGD(0.125)
+    )
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4]
+    assert {record["phase"] for record in records} == {"head"}
+    assert {record["learning_rate"] for record in records} == {0.125}
+    assert records[-1]["loss"] < records[0]["loss"]
+    assert 0 <= records[0]["accuracy"] <= records[-1]["accuracy"] <= 1
+    assert all(record["seconds"] > 0 for record in records)
+
+
+def test_a_progress_bar_on_request(task, capsys):
+    settings = {"epochs": 2, "optimizer": keras.optimizers.SGD(0.1)}
+    train("fine-tune", make_model(), Batches(*task, None, 16, (0,)), **settings)
+    assert capsys.readouterr() == ("", "")
+    settings["optimizer"] = keras.optimizers.SGD(0.1)
+    train("fine-tune", make_model(), Batches(*task, None, 16, (0,)), **settings, verbose=1)
+    shown = capsys.readouterr().err
+    assert "fine-tune: 100%" in shown
+    assert "2/2" in shown
+    assert "loss=" in shown
+
+
+def test_a_loss_that_is_no_number_ends_training(task):
+    features = task[0]
+    features[3, 0] = np.nan
+    message = "loss became nan in epoch 1 of phase 'head' at a learning rate of 0.1; lower the learning rate"
+    with pytest.raises(FloatingPointError, match=message):
+        train("head", make_model(), Batches(*task, None, 16, (0,)), epochs=3, optimizer=keras.optimizers.SGD(0.1))
+
+
+def test_the_tail_keeps_its_statistics_and_drops_nothing():
+    inputs = keras.Input((4,))
+    tail = keras.Model(inputs, keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(inputs)))
+    head = build_head(4, 2, hidden_units=None, dropout=0.0, batch_norm=False, l2=0.0, seed=(0,))
+    rows = np.random.default_rng(0).normal(3, 2, size=(20, 4)).astype(np.float32)
+    model = TailAndHead(tail, head)
+    np.testing.assert_array_equal(model(rows, training=True), model(rows, training=False))
+    targets = np.eye(2, dtype=np.float32)[np.arange(20) % 2]
+    before = tail.layers[1].gamma.numpy()
+    train("tail", model, Batches(rows, targets, None, 8, (0,)), epochs=2, optimizer=keras.optimizers.Adam(0.1))
+    norm = tail.layers[1]
+    np.testing.assert_array_equal(norm.moving_mean, np.zeros(4))
+    np.testing.assert_array_equal(norm.moving_variance, np.ones(4))
+    assert not np.allclose(norm.gamma, before)
+
+
+def test_logits_do_not_depend_on_the_batch_size():
+    rows = np.random.default_rng(0).normal(size=(11, 5)).astype(np.float32)
+    model = make_model()
+    expected = model.head.predict_on_batch(rows)
+    for batch_size in (1, 4, 11, 50):
+        logits = model.logits(rows, batch_size)
+        assert logits.dtype == np.float64
+        np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
