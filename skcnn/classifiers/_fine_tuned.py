@@ -228,7 +228,15 @@ class FineTunedCNNClassifier(BackboneParameter, TrainedClassifier):
         rows = self._extract(images, self._trunk(network, images)) if tunes else features
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
-        head = self._build_head(features.shape[1], len(classes), seed)
+        head = build_head(
+            features.shape[1],
+            len(classes),
+            hidden_units=self.hidden_units,
+            batch_norm=self.batch_norm,
+            dropout=self.dropout,
+            l2=self.l2,
+            seed=(seed, HEAD_WEIGHTS),
+        )
         model = TailAndHead(None, head)
         if self._probes():
             history = [self._fit_probe(model, features, codes, weights)]
@@ -245,8 +253,10 @@ class FineTunedCNNClassifier(BackboneParameter, TrainedClassifier):
         self.cut_ = network.cut
         self.head_weights_ = head.get_weights()
         self.tail_weights_ = model.tail.get_weights() if tunes else []
+        self._head = {"hidden_units": self.hidden_units, "batch_norm": self.batch_norm}
         self._fitted_on = network.description
-        self._model = model
+        # A new one, without what training needed.
+        self._model = TailAndHead(model.tail, head)
         return self
 
     def _predict_logits(self, images: ImageSequence) -> np.ndarray:
@@ -265,7 +275,7 @@ class FineTunedCNNClassifier(BackboneParameter, TrainedClassifier):
         tail = network.build_tail() if self.tail_weights_ else None
         if tail is not None:
             tail.set_weights(self.tail_weights_)
-        head = self._build_head(len(self.head_weights_[0]), len(self.classes_), seed=0)
+        head = build_head(len(self.head_weights_[0]), len(self.classes_), **self._head)
         head.set_weights(self.head_weights_)
         return TailAndHead(tail, head)
 
@@ -295,17 +305,6 @@ class FineTunedCNNClassifier(BackboneParameter, TrainedClassifier):
         return extract(images, trunk, self.cache, **settings)
 
     # Training ---------------------------------------------------------------------------------------------------------
-
-    def _build_head(self, n_features: int, n_classes: int, seed: int) -> Any:
-        return build_head(
-            n_features,
-            n_classes,
-            hidden_units=self.hidden_units,
-            dropout=self.dropout,
-            batch_norm=self.batch_norm,
-            l2=self.l2,
-            seed=(seed, HEAD_WEIGHTS),
-        )
 
     def _probes(self) -> bool:
         """Whether the head begins as a linear probe."""

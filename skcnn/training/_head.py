@@ -15,11 +15,11 @@ def build_head(
     n_features: int,
     n_classes: int,
     *,
-    hidden_units: int | None,
-    dropout: float,
-    batch_norm: bool,
-    l2: float,
-    seed: tuple[int, ...],
+    hidden_units: int | None = None,
+    dropout: float = 0.0,
+    batch_norm: bool = False,
+    l2: float = 0.0,
+    seed: tuple[int, ...] = (0,),
 ) -> Any:
     """Return a Keras model from features to one logit per class; softmax is left to the loss and to the caller.
 
@@ -30,15 +30,15 @@ def build_head(
     n_features : int
     n_classes : int
         At least 2.
-    hidden_units : int or None
+    hidden_units : int, default=None
         Width of a dense layer with ReLU before the logits; None for none.
-    dropout : float
+    dropout : float, default=0.0
         Fraction in [0, 1) of the values before the logits that is left out in training.
-    batch_norm : bool
+    batch_norm : bool, default=False
         Whether batch normalisation stands between the dense layer and its ReLU.
-    l2 : float
+    l2 : float, default=0.0
         Added to the loss is `l2` times the sum of the squared kernels.
-    seed : tuple of int
+    seed : tuple of int, default=(0,)
         Of the initial weights and of dropout.
 
     Returns

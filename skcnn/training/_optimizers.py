@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from skcnn._validation import check_real, closest
+from skcnn._validation import check_real
 
 __all__ = ["OPTIMIZERS", "make_optimizer"]
 
@@ -49,7 +49,7 @@ def make_optimizer(optimizer: Any, learning_rate: float | None = None, *, parame
     Raises
     ------
     ValueError
-        For an unknown name (the closest are named), something else, or a learning rate that is not above 0.
+        For an unknown name (all are named), something else, or a learning rate that is not above 0.
     """
     import keras
 
@@ -59,8 +59,9 @@ def make_optimizer(optimizer: Any, learning_rate: float | None = None, *, parame
     if isinstance(optimizer, str):
         recipe = OPTIMIZERS.get(optimizer.lower())
         if recipe is None:
-            msg = f"The {parameter!r} parameter must be one of {closest(optimizer, OPTIMIZERS, n=7)} or a configured "
-            raise ValueError(f"{msg}Keras optimizer. Got {optimizer!r} instead.")
+            names = ", ".join(map(repr, OPTIMIZERS))
+            msg = f"The {parameter!r} parameter must be one of {names}, or a configured Keras optimizer."
+            raise ValueError(f"{msg} Got {optimizer!r} instead.")
         made = getattr(keras.optimizers, recipe.class_name)
         return made(learning_rate=float(learning_rate or recipe.learning_rate), **recipe.settings)
     if not isinstance(optimizer, keras.optimizers.Optimizer):

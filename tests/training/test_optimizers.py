@@ -40,7 +40,10 @@ def test_its_schedule_is_kept_unless_a_learning_rate_is_given():
 @pytest.mark.parametrize(
     ("optimizer", "message"),
     [
-        ("adma", r"'head_optimizer' parameter must be one of 'adam', .* or a configured Keras optimizer. Got 'adma'"),
+        (
+            "adma",
+            r"'head_optimizer' parameter must be one of 'sgd', .*, or a configured Keras optimizer. Got 'adma' instead",
+        ),
         (None, r"'head_optimizer' parameter must be the name of an optimizer or a Keras optimizer. Got None instead"),
         (keras.optimizers.Adam, "Got <class"),
     ],
