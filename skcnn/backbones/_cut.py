@@ -23,7 +23,7 @@ class TrainingCut(NamedTuple):
     layer : str
         The last layer of the trunk. Its output separates the graph, and is what the tail takes.
     trained : tuple of str
-        The layers that are trained, all of the tail. Other layers of the tail stay frozen.
+        The layers that are trained, from input to output. They are in the tail; its other layers stay frozen.
     at_input : bool
         Whether `layer` is the input of the network, so that the tail is all of it.
     """

@@ -90,7 +90,8 @@ class TunableNetwork:
         import keras
 
         model = self.features.truncated()
-        if self.features.backbone.identity() != self.features.identity:
+        # A network of code that nothing can be told about has no identity to compare.
+        if self.description is not None and self.features.backbone.identity() != self.features.identity:
             raise BackboneError(f"{self.features.name!r} was changed since its activations were taken; fit again")
         _, tail = split(model, self.cut.layer)
         for layer in tail.layers:

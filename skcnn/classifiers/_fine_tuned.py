@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import time
 from typing import Any
 
@@ -11,17 +10,14 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.utils import check_random_state
 
-from skcnn._validation import check_choice, check_int, check_real, check_size
-from skcnn.backbones import FrozenNetwork, resolve_backbone
-from skcnn.backbones._parameter import BackboneParameter
+from skcnn._validation import check_choice, check_int, check_real
 from skcnn.backbones._tail import TunableNetwork
-from skcnn.cache import FeatureCache
 from skcnn.classifiers._labels import encode_labels, join_weights
-from skcnn.classifiers._trained import TrainedClassifier
+from skcnn.classifiers._trained import TrainedClassifier, check_one_view
 from skcnn.exceptions import ImageReadError
 from skcnn.features import RawPixels, StoredFeatures, Trunk, extract
-from skcnn.images._sequence import DECODES, ImageSequence
-from skcnn.images._transformer import check_images
+from skcnn.features._backbone_parameters import BackboneParameters
+from skcnn.images._sequence import ImageSequence
 from skcnn.training import Batches, build_head, fit_probe, make_optimizer
 
 __all__ = ["FineTunedCNNClassifier"]
@@ -32,7 +28,7 @@ HEAD_INITS = ("probe", "random")
 HEAD_WEIGHTS, HEAD_ORDER, TAIL_ORDER = range(3)
 
 
-class FineTunedCNNClassifier(BackboneParameter, TrainedClassifier):
+class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
     """Classify images with a pretrained network, whose head and upper layers are trained on them.
 
     The network is cut in a trunk and a tail. What the frozen trunk makes of an image is computed once and then read
@@ -217,7 +213,7 @@ class FineTunedCNNClassifier(BackboneParameter, TrainedClassifier):
         """
         from skcnn.training._model import TailAndHead
 
-        images = check_images(X, y)
+        images = check_one_view(X, y)
         classes, codes = encode_labels(y, type(self).__name__)
         weights = join_weights(codes, classes, sample_weight, self.class_weight)
         head_optimizer, optimizer = self._check_parameters()
@@ -282,14 +278,7 @@ class FineTunedCNNClassifier(BackboneParameter, TrainedClassifier):
     # The network and its rows -----------------------------------------------------------------------------------------
 
     def _network(self) -> TunableNetwork:
-        size = None if self.input_size is None else check_size("input_size", self.input_size)
-        # A search over np.arange gives NumPy's integers, which are no JSON.
-        layer = int(self.layer) if isinstance(self.layer, numbers.Integral) else self.layer
-        backbone = resolve_backbone(self.backbone, self.weights)
-        cache = FeatureCache.open(self.cache)
-        known_cuts = None if cache is None else cache.memo("layers")
-        features = FrozenNetwork(backbone, layer, self.pooling, size, self.preprocess, known_cuts=known_cuts)
-        return TunableNetwork(features, self.unfreeze)
+        return TunableNetwork(self._frozen_network(), self.unfreeze)
 
     def _trunk(self, network: TunableNetwork, images: ImageSequence) -> Trunk:
         """Return what stays frozen while the tail is trained; where nothing does, the pixels."""
@@ -341,12 +330,8 @@ class FineTunedCNNClassifier(BackboneParameter, TrainedClassifier):
     def _check_parameters(self) -> tuple[Any, Any]:
         """Refuse parameters out of range; return the optimizers of both phases."""
         check_choice("pooling", self.pooling, POOLINGS)
-        check_choice("preprocess", self.preprocess, ("auto", None))
-        check_choice("decode", self.decode, DECODES)
         check_choice("head_init", self.head_init, HEAD_INITS)
         check_choice("batch_norm", self.batch_norm, (True, False))
-        if self.layer is not None and not isinstance(self.layer, (str, numbers.Integral)):
-            raise ValueError(f"The 'layer' parameter must be a name, an index or None. Got {self.layer!r} instead.")
         if self.hidden_units is not None:
             check_int("hidden_units", self.hidden_units)
         check_int("batch_size", self.batch_size)

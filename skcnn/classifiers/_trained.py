@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._transformer import check_images, image_tags
 
-__all__ = ["TrainedClassifier"]
+__all__ = ["TrainedClassifier", "check_one_view"]
 
 
 class TrainedClassifier(ClassifierMixin, BaseEstimator):
@@ -48,7 +48,7 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
             When the backbone is not the one this was fitted on. It is a ValueError.
         """
         check_is_fitted(self, "classes_")
-        return softmax(self._predict_logits(check_images(X)), axis=1)
+        return softmax(self._predict_logits(check_one_view(X)), axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable label of each image.
@@ -75,3 +75,18 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         return image_tags(super().__sklearn_tags__())
+
+
+def check_one_view(X: Any, y: Any = None) -> ImageSequence:
+    """Return `X` as an `ImageSequence` of one view of each image.
+
+    Raises
+    ------
+    ValueError
+        When `X` holds no images, `y` is of another length, or there are several views and none is chosen.
+    """
+    images = check_images(X, y)
+    if images.n_views > 1 and images.view is None:
+        msg = f"a step makes {images.n_views} views of each image; choose the one to classify: images.with_view(0)"
+        raise ValueError(msg)
+    return images

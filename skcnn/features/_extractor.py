@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skcnn._validation import check_choice, check_size
-from skcnn.backbones import FrozenNetwork, resolve_backbone
+from skcnn._validation import check_choice
+from skcnn.backbones import FrozenNetwork
 from skcnn.backbones._network import POOLINGS
-from skcnn.backbones._parameter import BackboneParameter
 from skcnn.backbones._runners import PRECISIONS
 from skcnn.cache import CacheInfo, FeatureCache
+from skcnn.features._backbone_parameters import BackboneParameters
 from skcnn.features._extract import extract, plan_extraction
-from skcnn.images._sequence import DECODES, ImageSequence
+from skcnn.images._sequence import ImageSequence
 from skcnn.images._transformer import check_images, image_tags
 
 __all__ = ["CNNFeatureExtractor"]
@@ -24,7 +23,7 @@ __all__ = ["CNNFeatureExtractor"]
 DTYPES = ("float32", "float16")
 
 
-class CNNFeatureExtractor(BackboneParameter, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Turn images into the activations of a pretrained network, computed once and then read from the cache.
 
     What the network made of an image is kept on disk under the digest of the image's bytes, so cross-validation, grid
@@ -232,27 +231,12 @@ class CNNFeatureExtractor(BackboneParameter, ClassNamePrefixFeaturesOutMixin, Tr
             "engine": self.engine,
             "verbose": self.verbose,
         }
-        return images.with_decode(self.decode), self._network(), settings
-
-    def _network(self) -> FrozenNetwork:
-        size = None if self.input_size is None else check_size("input_size", self.input_size)
-        # A search over np.arange gives NumPy's integers, which are no JSON.
-        layer = int(self.layer) if isinstance(self.layer, numbers.Integral) else self.layer
-        backbone = resolve_backbone(self.backbone, self.weights)
-        cache = FeatureCache.open(self.cache)
-        known_cuts = None if cache is None else cache.memo("layers")
-        return FrozenNetwork(
-            backbone, layer, self.pooling, size, self.preprocess, self.precision, known_cuts=known_cuts
-        )
+        return images.with_decode(self.decode), self._frozen_network(self.precision), settings
 
     def _check_parameters(self) -> None:
         check_choice("pooling", self.pooling, POOLINGS)
-        check_choice("preprocess", self.preprocess, ("auto", None))
         check_choice("precision", self.precision, PRECISIONS)
-        check_choice("decode", self.decode, DECODES)
         check_choice("dtype", self.dtype, DTYPES)
-        if self.layer is not None and not isinstance(self.layer, (str, numbers.Integral)):
-            raise ValueError(f"The 'layer' parameter must be a name, an index or None. Got {self.layer!r} instead.")
 
     def __sklearn_tags__(self):
         tags = image_tags(super().__sklearn_tags__())

@@ -2,6 +2,7 @@ import pickle
 import random
 import subprocess
 import sys
+import threading
 
 import joblib
 import keras
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from skcnn import AspectAwareResize, CNNFeatureExtractor, FineTunedCNNClassifier, MeanSubtract
 from skcnn.classifiers._fine_tuned import HEAD_ORDER, HEAD_WEIGHTS, TAIL_ORDER
 from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError
+from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
 from skcnn.training import build_head, epoch_order
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
@@ -282,6 +283,30 @@ def test_float_images_train_all_of_a_network(tuned, pixels):
     assert tuned(unfreeze="all").fit(scaled, LABELS).predict_proba(scaled).shape == (12, 3)
 
 
+def test_a_network_of_code_that_nothing_can_be_told_about(pixels):
+    lock = threading.Lock()
+
+    def scale(x):
+        with lock:
+            return x / 255
+
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Lambda(scale, name="scale")(inputs)
+    x = keras.layers.Conv2D(4, 3, name="one")(x)
+    model = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="two")(x))
+    clf = FineTunedCNNClassifier(model, unfreeze=1, epochs=1, cache=None).fit(pixels, LABELS)
+    assert clf.predict(pixels).shape == (12,)
+
+
+def test_one_view_of_several_is_trained_on(tuned, files):
+    crops = as_image_sequence(files).with_step(ResizeCrop(20, 20)).with_step(TenCrop(16, 16))
+    with pytest.raises(ValueError, match="10 views of each image; choose the one"):
+        tuned().fit(crops, LABELS)
+    for unfreeze in (0, "two_b", "all"):
+        clf = tuned(unfreeze=unfreeze, epochs=1).fit(crops.with_view(4), LABELS)
+        assert clf.predict(crops.with_view(4)).shape == (12,)
+
+
 # What cannot be ---------------------------------------------------------------------------------------------------------
 
 
@@ -366,12 +391,6 @@ def test_training_that_diverges_says_so(tuned, pixels):
         FloatingPointError, match="phase 'fine-tune' at a learning rate of 1e.30; lower the learning rate"
     ):
         tuned(optimizer="sgd", learning_rate=1e30, epochs=9).fit(pixels, LABELS)
-
-
-def test_not_fitted(tuned, files):
-    for method in ("predict", "predict_proba"):
-        with pytest.raises(NotFittedError):
-            getattr(tuned(), method)(files)
 
 
 def test_a_backbone_that_was_trained_on_is_refused(tuned, residual, pixels):

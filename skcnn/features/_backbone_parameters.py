@@ -1,0 +1,72 @@
+"""What estimators share whose network is named by parameters: the network, and how they are cloned and pickled."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+from skcnn._validation import check_choice, check_size
+from skcnn.backbones import FrozenNetwork, resolve_backbone
+from skcnn.backbones._models import is_keras_model
+from skcnn.backbones._portable import PortableBackbone
+from skcnn.cache import FeatureCache
+from skcnn.images._sequence import DECODES
+
+__all__ = ["BackboneParameters"]
+
+
+class BackboneParameters:
+    """Mixin, left of `BaseEstimator`, for the parameters that name a network and what it is fed.
+
+    `backbone` may be a Keras model. Clones share it; a pickle takes it along with what other processes need to make it
+    again.
+    """
+
+    backbone: Any
+    weights: Any
+    layer: Any
+    pooling: Any
+    input_size: Any
+    preprocess: Any
+    decode: Any
+    cache: Any
+
+    def _frozen_network(self, precision: str = "float32") -> FrozenNetwork:
+        """Return the network that the parameters name; nothing is loaded.
+
+        Raises
+        ------
+        ValueError
+            For parameters out of range, and an unknown backbone; `pooling` is left to the caller.
+        """
+        check_choice("preprocess", self.preprocess, ("auto", None))
+        check_choice("decode", self.decode, DECODES)
+        if self.layer is not None and not isinstance(self.layer, (str, numbers.Integral)):
+            raise ValueError(f"The 'layer' parameter must be a name, an index or None. Got {self.layer!r} instead.")
+        # A search over np.arange gives NumPy's integers, which are no JSON.
+        layer = int(self.layer) if isinstance(self.layer, numbers.Integral) else self.layer
+        size = None if self.input_size is None else check_size("input_size", self.input_size)
+        backbone = resolve_backbone(self.backbone, self.weights)
+        cache = FeatureCache.open(self.cache)
+        known_cuts = None if cache is None else cache.memo("layers")
+        return FrozenNetwork(backbone, layer, self.pooling, size, self.preprocess, precision, known_cuts=known_cuts)
+
+    def __sklearn_clone__(self) -> Any:
+        if not is_keras_model(self.backbone):
+            return super().__sklearn_clone__()  # type: ignore[misc]
+        # A network is read, never written: clones share it, where a copy each would fill the memory.
+        light = object.__new__(type(self))
+        light.__dict__.update(self.__dict__, backbone=None)
+        clone = super(BackboneParameters, light).__sklearn_clone__()  # type: ignore[misc]
+        clone.backbone = self.backbone
+        return clone
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: Any = super().__getstate__()
+        return {**state, "backbone": PortableBackbone(state["backbone"])}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        backbone = state["backbone"]
+        if isinstance(backbone, PortableBackbone):  # a copy in this process: it shares the network
+            backbone = backbone.backbone
+        super().__setstate__({**state, "backbone": backbone})  # type: ignore[misc]

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from skcnn.backbones import FrozenNetwork, resolve_backbone
+from skcnn.backbones._tail import TunableNetwork
+from skcnn.exceptions import BackboneError
+
+
+def tunable(model, unfreeze, **settings):
+    return TunableNetwork(FrozenNetwork(resolve_backbone(model), **settings), unfreeze)
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max", "flatten"])
+@pytest.mark.parametrize("unfreeze", [1, "one_b", "all"])
+def test_trunk_and_tail_give_the_features(residual, unfreeze, pooling):
+    network = tunable(residual, unfreeze, pooling=pooling)
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.float32)
+    rows = images if network.trunk is None else network.trunk.load("keras").run(images)
+    expected = network.features.load("keras").run(images)
+    np.testing.assert_allclose(network.build_tail().predict_on_batch(rows), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_normalisation_is_in_the_tail_that_starts_from_pixels():
+    network = TunableNetwork(FrozenNetwork(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32)), "all")
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    expected = network.features.load("keras").run(images)
+    np.testing.assert_allclose(network.build_tail().predict_on_batch(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_where_nothing_is_trained_the_trunk_is_the_whole_network(residual):
+    network = tunable(residual, 0)
+    assert not network.has_tail
+    assert network.trunk is network.features
+
+
+def test_layers_that_the_user_froze_are_trained_all_the_same(residual):
+    import keras
+
+    frozen = keras.models.clone_model(residual)
+    frozen.set_weights(residual.get_weights())
+    frozen.trainable = False
+    tail, twin = tunable(frozen, "two_a").build_tail(), tunable(residual, "two_a").build_tail()
+    assert len(tail.trainable_weights) == len(twin.trainable_weights) > 0
+    assert not frozen.trainable_weights
+    for ours, theirs in zip(tail.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_two_names_of_one_place_are_the_same_network(residual):
+    network = tunable(residual, "two_a")
+    network.check_same(tunable(residual, 3).description)
+    with pytest.raises(BackboneError, match="^unfreeze changed since this was fitted; set that back, or fit again$"):
+        network.check_same(tunable(residual, 1).description)
+    with pytest.raises(BackboneError, match="^pooling changed"):
+        network.check_same(tunable(residual, "two_a", pooling="max").description)
+
+
+def test_a_backbone_that_changed_under_way_is_refused(residual):
+    import keras
+
+    model = keras.models.clone_model(residual)
+    network = tunable(model, "two_a")
+    before = network.description
+    model.get_layer("stem").set_weights([weight + 1 for weight in model.get_layer("stem").get_weights()])
+    with pytest.raises(BackboneError, match="'residual' was changed since its activations were taken; fit again"):
+        network.build_tail()
+    with pytest.raises(BackboneError, match="'residual' is not the one this was fitted on"):
+        tunable(model, "two_a").check_same(before)
