@@ -1,0 +1,198 @@
+"""Fine-tuning on stored activations against plain Keras: the same graph, the same frozen layers, arrays in memory.
+
+Name the parts to run ("head", "tail", "search"); without a name all of them run. Each takes less than 8 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from _machine import data_folder, print_machine
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, train_test_split
+
+from skcnn import AspectAwareResize, FineTunedCNNClassifier
+from skcnn.backbones import FrozenNetwork, cut_for, resolve_backbone
+from skcnn.datasets import load_image_folder
+
+LAST_THREE_BLOCKS = 10  # convolution layers, with the one on top
+DEPTHS = [0, 1, 4, LAST_THREE_BLOCKS]
+HEAD_RATE, TAIL_RATE, DROPOUT = 1e-3, 1e-4, 0.2
+TOLERANCE = 0.02  # of accuracies that should be the same
+
+
+class PlainKeras(ClassifierMixin, BaseEstimator):
+    """What people write: the whole network in Keras, its lower layers frozen, and `fit` on pixels in memory."""
+
+    def __init__(self, unfreeze=0, head_epochs=25, epochs=20, seed=0):
+        self.unfreeze = unfreeze
+        self.head_epochs = head_epochs
+        self.epochs = epochs
+        self.seed = seed
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> PlainKeras:
+        """Train the head, then the head with the unfrozen layers."""
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        network = FrozenNetwork(resolve_backbone("efficientnet_lite0"))
+        graph = network.truncated()
+        pixels = keras.Input(network.input_shape)
+        features = keras.layers.GlobalAveragePooling2D()(graph(network.normalise(pixels)))
+        self.model_ = WholeNetwork(keras.Model(pixels, features), len(self.classes_), self.seed)
+        graph.trainable = False
+        self._train(X, codes, self.head_epochs, keras.optimizers.RMSprop(HEAD_RATE))
+        trained = cut_for(graph, self.unfreeze).trained
+        if trained:
+            graph.trainable = True
+            for layer in graph.layers:
+                layer.trainable = layer.name in trained
+            self._train(X, codes, self.epochs, keras.optimizers.AdamW(TAIL_RATE))
+        return self
+
+    def _train(self, X: np.ndarray, codes: np.ndarray, epochs: int, optimizer: Any) -> None:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self.model_.compile(optimizer, loss, metrics=["accuracy"])
+        self.model_.fit(X, codes, batch_size=32, epochs=epochs, verbose=0)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return labels."""
+        return self.classes_[self.model_.predict(X, verbose=0).argmax(axis=1)]
+
+
+class WholeNetwork(keras.Model):
+    """A network and a head; a functional model would not keep batch normalisation in inference mode."""
+
+    def __init__(self, features: keras.Model, n_classes: int, seed: int):
+        super().__init__()
+        self.features = features
+        self.dropout = keras.layers.Dropout(DROPOUT, seed=seed)
+        self.logits = keras.layers.Dense(n_classes, kernel_initializer=keras.initializers.GlorotUniform(seed))
+
+    def call(self, pixels: Any, training: bool = False) -> Any:
+        """Return logits."""
+        return self.logits(self.dropout(self.features(pixels, training=False), training=training))
+
+
+def ours(cache: str, **parameters: Any) -> FineTunedCNNClassifier:
+    """Return the classifier that does the same."""
+    rates = {"head_learning_rate": HEAD_RATE, "learning_rate": TAIL_RATE, "dropout": DROPOUT}
+    return FineTunedCNNClassifier(head_init="random", cache=cache, random_state=0, **rates, **parameters)
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the wall time of a call, and what it returns."""
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
+
+
+def pixels_of(paths: np.ndarray) -> np.ndarray:
+    """Decode and resize images: what plain Keras is given, and no part of its time."""
+    return np.asarray(AspectAwareResize(224).fit_transform(paths)).astype(np.float32)
+
+
+def some_of(data: Any, fraction: float) -> tuple[np.ndarray, ...]:
+    """Return paths and labels of so many training images, and of all test images."""
+    train, test, y_train, y_test = train_test_split(
+        data.paths, data.labels, test_size=0.25, stratify=data.labels, random_state=0
+    )
+    if fraction < 1:
+        train, _, y_train, _ = train_test_split(train, y_train, train_size=fraction, stratify=y_train, random_state=0)
+    return train, test, y_train, y_test
+
+
+def print_table(title: str, baseline: str, rows: list[tuple[str, float, float, str, float, float]]) -> None:
+    """Print work, times, the ratio reached and asked for, and both accuracies, which have to be the same."""
+    print(f"\n#### {title}\n\n{baseline}\n")
+    print("| work | plain Keras | skcnn | skcnn is | asked for | accuracy of plain Keras, of skcnn |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for work, theirs, own, asked, their_score, own_score in rows:
+        print(f"| {work} | {theirs:.1f} s | {own:.2f} s | {theirs / own:.1f} x faster | {asked} "
+              f"| {their_score:.4f}, {own_score:.4f} |", flush=True)  # fmt: skip
+        assert abs(their_score - own_score) <= TOLERANCE, (their_score, own_score)
+
+
+def bench_head(data: Any) -> None:
+    """Time the head alone, 25 epochs: with an empty store, and with activations stored before."""
+    train, test, y_train, y_test = some_of(data, 1)
+    plain, pixels = PlainKeras(), pixels_of(train)
+    theirs, _ = timed(lambda: plain.fit(pixels, y_train))
+    score = plain.score(pixels_of(test), y_test)
+    with tempfile.TemporaryDirectory() as cache:
+        clf = ours(cache, unfreeze=0)
+        empty, _ = timed(lambda: clf.fit(train, y_train))
+        empty_score = clf.score(test, y_test)
+        stored = statistics.median(timed(lambda: clf.fit(train, y_train))[0] for _ in range(5))
+        stored_score = clf.score(test, y_test)
+    print_table(
+        "The head alone, 25 epochs",
+        f"{len(train)} images to train on, {len(test)} held out. Stored: median of 5 fits.",
+        [
+            ("empty store", theirs, empty, "20 x", score, empty_score),
+            ("activations stored", theirs, stored, "150 x", score, stored_score),
+        ],
+    )
+
+
+def bench_tail(data: Any) -> None:
+    """Time the head and 20 epochs of the last three blocks, on half of the images, with an empty store."""
+    train, test, y_train, y_test = some_of(data, 0.5)
+    plain, pixels = PlainKeras(LAST_THREE_BLOCKS), pixels_of(train)
+    theirs, _ = timed(lambda: plain.fit(pixels, y_train))
+    score = plain.score(pixels_of(test), y_test)
+    with tempfile.TemporaryDirectory() as cache:
+        clf = ours(cache, unfreeze=LAST_THREE_BLOCKS)
+        own, _ = timed(lambda: clf.fit(train, y_train))
+        own_score = clf.score(test, y_test)
+    head, tail = (
+        sum(record["seconds"] for record in clf.history_ if record["phase"] == phase) for phase in ("head", "fine-tune")
+    )
+    print_table(
+        "The head, 25 epochs, and then the last three blocks with it, 20 epochs",
+        f"{len(train)} images to train on (half of them), {len(test)} held out; empty store.",
+        [("head and tail", theirs, own, "4 x", score, own_score)],
+    )
+    print(f"\nOf skcnn's time, the head takes {head:.1f} s and the tail {tail:.1f} s.")
+
+
+def bench_search(data: Any) -> None:
+    """Time a search over four depths, on a fifth of the images, with an empty store."""
+    train, _, y_train, _ = some_of(data, 0.2)
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+
+    def search(clf: Any, X: Any) -> tuple[float, GridSearchCV]:
+        return timed(lambda: GridSearchCV(clf, {"unfreeze": DEPTHS}, cv=folds).fit(X, y_train))
+
+    theirs, plain = search(PlainKeras(head_epochs=10, epochs=10), pixels_of(train))
+    with tempfile.TemporaryDirectory() as cache:
+        own, fitted = search(ours(cache, head_epochs=10, epochs=10), train)
+    print_table(
+        f"GridSearchCV over unfreeze in {DEPTHS}, 3 folds, 10 epochs in each phase, and refit",
+        f"{len(train)} images (a fifth of those to train on); empty store. Accuracy: the best of the search.",
+        [("13 fits", theirs, own, "8 x", plain.best_score_, fitted.best_score_)],
+    )
+
+
+PARTS = {"head": bench_head, "tail": bench_tail, "search": bench_search}
+
+
+def main() -> None:
+    """Run the parts that were named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
+    parts = parser.parse_args().parts or PARTS
+    data = load_image_folder(data_folder("flowers17"))
+    print("### Fine-tuning against plain Keras, Flowers-17, 75/25 stratified, efficientnet_lite0 at 224\n")
+    print_machine()
+    for part in parts:
+        PARTS[part](data)
+
+
+if __name__ == "__main__":
+    main()
