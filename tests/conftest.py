@@ -103,13 +103,15 @@ def image_paths(image_folder) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def new_process(monkeypatch):
-    """Stores and networks live as long as a process; each test starts as a new one would, and may call this again."""
+    """What lives as long as a process is let go: each test starts as a new one would, and may call this again."""
     from skcnn.backbones import unload_networks
     from skcnn.cache import FeatureCache
+    from skcnn.training._lending import release_models
 
     def start():
         monkeypatch.setattr(FeatureCache, "_opened", {})
         unload_networks()
+        release_models()
 
     start()
     return start

@@ -14,6 +14,9 @@ from skcnn.exceptions import BackboneError
 
 __all__ = ["TrainingCut", "convolution_layers", "cut_for", "split"]
 
+# Cuts that were found are remembered: raise this where `cut_for` would find others.
+CUT_VERSION = 1
+
 
 class TrainingCut(NamedTuple):
     """Where a network is cut, and which layers are trained.
@@ -146,7 +149,7 @@ def first_trained(model: Any, unfreeze: int | str) -> str | None:
     names = [layer.name for layer in model.layers]
     if isinstance(unfreeze, str):
         return names[0] if unfreeze == "all" else layer_named(unfreeze, names, model.name)
-    if isinstance(unfreeze, bool) or not isinstance(unfreeze, numbers.Integral) or unfreeze < 0:
+    if not is_count(unfreeze):
         msg = "The 'unfreeze' parameter must be a number of convolution layers, the name of a layer, or 'all'."
         raise ValueError(f"{msg} Got {unfreeze!r} instead.")
     convolutions = convolution_layers(model)
@@ -154,6 +157,11 @@ def first_trained(model: Any, unfreeze: int | str) -> str | None:
         msg = f"unfreeze={unfreeze}, but {model.name!r} has {len(convolutions)} convolution layers"
         raise BackboneError(f"{msg}; give a smaller number, the name of the first layer to train, or unfreeze='all'")
     return convolutions[-int(unfreeze)] if unfreeze else None
+
+
+def is_count(unfreeze: Any) -> bool:
+    """Whether `unfreeze` is a number of layers."""
+    return isinstance(unfreeze, numbers.Integral) and not isinstance(unfreeze, bool) and int(unfreeze) >= 0
 
 
 def last_cut_before(model: Any, first: str) -> str:

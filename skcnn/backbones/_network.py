@@ -7,7 +7,7 @@ import functools
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -137,26 +137,46 @@ class FrozenNetwork:
         """Find where the network is cut; its graph is built for that, unless the answer is known."""
         if self.layer is None and self.backbone.default_layer is not None:
             return Cut(self.backbone.default_layer, has_positions=True)
+        return Cut(*self.remember(self._find_cut, lambda answer: types_of(answer) == [str, bool]))
+
+    def remember(self, find: Callable[[], list[Any]], is_answer: Callable[[Any], bool], **question: Any) -> list[Any]:
+        """Return what `find` finds in the graph; it is looked up in `known_cuts` if it was asked before.
+
+        Parameters
+        ----------
+        find : callable without arguments
+            Returns a list of JSON types.
+        is_answer : callable
+            Whether what was looked up is such a list; files may be damaged.
+        **question
+            What decides the answer besides backbone, layer and size of the images, as JSON types.
+        """
         if self.known_cuts is None or self.backbone.in_memory:
-            return self._find_cut()
-        question = {
+            return find()
+        asked = {
             "backbone": self.identity,
             "layer": self.layer,
             "input_shape": list(self.input_shape),
             "rule": RULE_VERSION,
+            **question,
         }
-        answer = self.known_cuts.get(question)
-        if isinstance(answer, list) and list(map(type, answer)) == [str, bool]:
-            return Cut(*answer)
-        cut = self._find_cut()
-        self.known_cuts.put(question, list(cut))
-        return cut
+        answer = self.known_cuts.get(asked)
+        if not is_answer(answer):
+            answer = find()
+            self.known_cuts.put(asked, answer)
+        return answer
 
-    def _find_cut(self) -> Cut:
-        """Build the graph without its weights, and find the layer in it."""
+    def _find_cut(self) -> list[Any]:
+        """Build the graph without its weights; return the name of the layer, and whether it has positions."""
         model = self.backbone.build(self.input_size, load_weights=False)
         name = find_layer(model, self.backbone, self.layer)
-        return Cut(name, has_positions=len(output_of(model, name).shape) > 2)
+        return [name, len(output_of(model, name).shape) > 2]
+
+    def state(self) -> Hashable:
+        """Return what tells this network, with the weights it has now, from others in this process."""
+        layer = self.backbone.default_layer if self.layer is None else self.layer
+        settings = (layer, self.pooling, self.input_size, self.preprocess, self.precision)
+        return type(self.backbone), self.backbone.state(), settings
 
     def load(self, engine: str = "auto") -> Runner:
         """Return the runner of this network: one per process, shared by all who ask.
@@ -167,14 +187,12 @@ class FrozenNetwork:
             In a process that was forked after TensorFlow had started, and where the network cannot be built.
         """
         check_not_forked()
-        state = self.backbone.state()
-        layer = self.backbone.default_layer if self.layer is None else self.layer
-        settings = (layer, self.pooling, self.input_size, self.preprocess, self.precision, engine)
-        key = (type(self.backbone), state, settings)
+        state = self.state()
+        key = (state, engine)
         with _load_lock:
             if key not in _loaded:
                 runner = make_runner(self.build(), engine, self.precision)
-                if self.backbone.state() != state:
+                if self.state() != state:
                     raise self._changed()
                 _loaded[key] = runner
                 while len(_loaded) > MAX_LOADED:
@@ -223,6 +241,11 @@ class FrozenNetwork:
     def normalise(self, pixels: Any) -> Any:
         """Apply the backbone's own normalisation to symbolic pixels, if that was asked for."""
         return self.backbone.normalise(pixels) if self.normalises else pixels
+
+
+def types_of(answer: Any) -> list[type]:
+    """Return the types of the items of a list, none of anything else."""
+    return list(map(type, answer)) if isinstance(answer, list) else []
 
 
 def unknown_range_warning(name: str) -> PixelRangeWarning:

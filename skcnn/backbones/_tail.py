@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Hashable
 from typing import Any
 
 from skcnn._source_code import UnknownCodeError
 from skcnn.backbones._backbone import quiet_build
-from skcnn.backbones._cut import TrainingCut, cut_for, split
-from skcnn.backbones._network import FrozenNetwork, pool
+from skcnn.backbones._cut import CUT_VERSION, TrainingCut, cut_for, is_count, split
+from skcnn.backbones._network import FrozenNetwork, pool, types_of
 from skcnn.exceptions import BackboneError
 
 __all__ = ["TunableNetwork"]
@@ -32,8 +33,24 @@ class TunableNetwork:
 
     @functools.cached_property
     def cut(self) -> TrainingCut:
-        """Where the trunk ends, and what is trained after it. The graph is built for that, without its weights."""
-        return cut_for(self.features.truncated(load_weights=False), self.unfreeze)
+        """Where the trunk ends, and what is trained after it; the graph is built for that, unless the answer is known.
+
+        Raises
+        ------
+        ValueError
+            For an `unfreeze` that the network does not have, as in `cut_for`.
+        """
+        if isinstance(self.unfreeze, str) or is_count(self.unfreeze):
+            asked = self.unfreeze if isinstance(self.unfreeze, str) else int(self.unfreeze)
+            answer = self.features.remember(self._find_cut, is_cut, unfreeze=asked, cut_rule=CUT_VERSION)
+        else:
+            answer = self._find_cut()
+        layer, trained, at_input = answer
+        return TrainingCut(layer, tuple(trained), at_input)
+
+    def _find_cut(self) -> list[Any]:
+        layer, trained, at_input = cut_for(self.features.truncated(load_weights=False), self.unfreeze)
+        return [layer, list(trained), at_input]
 
     @property
     def has_tail(self) -> bool:
@@ -48,6 +65,10 @@ class TunableNetwork:
         if self.cut.at_input:
             return None
         return dataclasses.replace(self.features, layer=self.cut.layer, pooling=None)
+
+    def state(self) -> Hashable:
+        """Return what tells the tail, with the weights it has now, from others in this process."""
+        return self.features.state(), self.cut.trained
 
     @functools.cached_property
     def description(self) -> dict[str, Any] | None:
@@ -100,3 +121,8 @@ class TunableNetwork:
             rows = keras.Input(tail.input_shape[1:], dtype="float32")
             activations = tail(self.features.normalise(rows) if self.cut.at_input else rows)
             return keras.Model(rows, pool(activations, self.features.pooling), name="tail")
+
+
+def is_cut(answer: Any) -> bool:
+    """Whether an answer from a file is a list of a layer, the layers that are trained, and a truth value."""
+    return types_of(answer) == [str, list, bool] and all(isinstance(name, str) for name in answer[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from skcnn.features import RawPixels, StoredFeatures, Trunk, extract
 from skcnn.features._backbone_parameters import BackboneParameters
 from skcnn.images._sequence import ImageSequence
 from skcnn.training import Batches, build_head, fit_probe, make_optimizer
+from skcnn.training._head import copy_head
+from skcnn.training._lending import lend_model
 
 __all__ = ["FineTunedCNNClassifier"]
 
@@ -211,8 +214,6 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         FloatingPointError
             When training diverges.
         """
-        from skcnn.training._model import TailAndHead
-
         images = check_one_view(X, y)
         classes, codes = encode_labels(y, type(self).__name__)
         weights = join_weights(codes, classes, sample_weight, self.class_weight)
@@ -224,56 +225,44 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         rows = self._extract(images, self._trunk(network, images)) if tunes else features
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
-        head = build_head(
-            features.shape[1],
-            len(classes),
-            hidden_units=self.hidden_units,
-            batch_norm=self.batch_norm,
-            dropout=self.dropout,
-            l2=self.l2,
-            seed=(seed, HEAD_WEIGHTS),
-        )
-        model = TailAndHead(None, head)
+        settings = {
+            "n_features": features.shape[1],
+            "n_classes": len(classes),
+            "hidden_units": self.hidden_units,
+            "batch_norm": self.batch_norm,
+            "dropout": float(self.dropout),
+            "l2": float(self.l2),
+        }
+        head, history, tail_weights = build_head(**settings, seed=(seed, HEAD_WEIGHTS)), [], []
         if self._probes():
-            history = [self._fit_probe(model, features, codes, weights)]
-        else:
+            history.append(self._fit_probe(head, features, codes, weights))
+        elif self.head_epochs:
             batches = self._batches(features, codes, weights, seed, HEAD_ORDER)
-            history = self._train("head", model, batches, self.head_epochs, head_optimizer)
+            with lend(None, settings) as model:
+                history += self._train("head", model, head, batches, self.head_epochs, head_optimizer)
         if tunes:
-            model = TailAndHead(network.build_tail(), head)
             batches = self._batches(rows, codes, weights, seed, TAIL_ORDER)
-            history += self._train("fine-tune", model, batches, self.epochs, optimizer)
+            with lend(network, settings) as model:
+                history += self._train("fine-tune", model, head, batches, self.epochs, optimizer)
+                tail_weights = model.tail_weights()
 
         self.classes_ = classes
         self.history_ = history
         self.cut_ = network.cut
         self.head_weights_ = head.get_weights()
-        self.tail_weights_ = model.tail.get_weights() if tunes else []
-        self._head = {"hidden_units": self.hidden_units, "batch_norm": self.batch_norm}
+        self.tail_weights_ = tail_weights
+        self._head = settings
         self._fitted_on = network.description
-        # A new one, without what training needed.
-        self._model = TailAndHead(model.tail, head)
         return self
 
     def _predict_logits(self, images: ImageSequence) -> np.ndarray:
         network = self._network()
         network.check_same(self._fitted_on)
-        trunk = self._trunk(network, images) if self.tail_weights_ else network.features
-        rows = self._extract(images, trunk)
-        if self._model is None:
-            self._model = self._load_model(network)
-        return self._model.logits(rows, self.batch_size)
-
-    def _load_model(self, network: TunableNetwork) -> Any:
-        """Make the trained model from its arrays."""
-        from skcnn.training._model import TailAndHead
-
-        tail = network.build_tail() if self.tail_weights_ else None
-        if tail is not None:
-            tail.set_weights(self.tail_weights_)
-        head = build_head(len(self.head_weights_[0]), len(self.classes_), **self._head)
-        head.set_weights(self.head_weights_)
-        return TailAndHead(tail, head)
+        tuned = bool(self.tail_weights_)
+        rows = self._extract(images, self._trunk(network, images) if tuned else network.features)
+        with lend(network if tuned else None, self._head) as model:
+            model.set_trained(self.head_weights_, self.tail_weights_)
+            return model.logits(rows, self.batch_size)
 
     # The network and its rows -----------------------------------------------------------------------------------------
 
@@ -300,12 +289,14 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         return self.head_init == "probe" and self.hidden_units is None
 
     def _fit_probe(
-        self, model: Any, features: StoredFeatures, codes: np.ndarray, weights: np.ndarray | None
+        self, head: Any, features: StoredFeatures, codes: np.ndarray, weights: np.ndarray | None
     ) -> dict[str, Any]:
         """Give the head the weights of a linear probe; return the record of it."""
         begin = time.perf_counter()
-        model.head.set_weights(fit_probe(features, codes, weights, C=self.probe_C))
-        probabilities = softmax(model.logits(features, self.batch_size), axis=1)
+        values = np.asarray(features)
+        probe = fit_probe(values, codes, weights, C=self.probe_C)
+        head.set_weights(probe)
+        probabilities = softmax((values @ probe.kernel + probe.bias).astype(np.float64), axis=1)
         return {
             "phase": "head",
             "epoch": 1,
@@ -321,11 +312,17 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
             weights = (weights / weights.mean()).astype(np.float32)
         return Batches(rows, targets, weights, self.batch_size, seed)
 
-    def _train(self, phase: str, model: Any, batches: Batches, epochs: int, optimizer: Any) -> list[dict[str, Any]]:
+    def _train(
+        self, phase: str, model: Any, head: Any, batches: Batches, epochs: int, optimizer: Any
+    ) -> list[dict[str, Any]]:
+        """Train a model from the weights of a head, which gets what was trained; return the records."""
         from skcnn.training._phase import train
 
+        model.start(head)
         settings = {"label_smoothing": self.label_smoothing, "verbose": self.verbose}
-        return train(phase, model, batches, epochs=epochs, optimizer=optimizer, **settings) if epochs else []
+        records = train(phase, model, batches, epochs=epochs, optimizer=optimizer, **settings)
+        copy_head(model.head, head)
+        return records
 
     def _check_parameters(self) -> tuple[Any, Any]:
         """Refuse parameters out of range; return the optimizers of both phases."""
@@ -345,6 +342,16 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
             make_optimizer(self.head_optimizer, self.head_learning_rate, parameter="head_optimizer"),
             make_optimizer(self.optimizer, self.learning_rate),
         )
+
+
+def lend(network: TunableNetwork | None, head: dict[str, Any]) -> AbstractContextManager[Any]:
+    """Lend a model of the tail of a network, if there is one, and a head of these settings."""
+    from skcnn.training._model import TailAndHead
+
+    def make() -> Any:
+        return TailAndHead(None if network is None else network.build_tail(), build_head(**head))
+
+    return lend_model((None if network is None else network.state(), *head.items()), make)
 
 
 def pixel_dtype(images: ImageSequence) -> str:

@@ -1,4 +1,4 @@
-"""What all classifiers share whose network is trained: probabilities, labels, and pickles without live networks."""
+"""What all classifiers share whose network is trained: probabilities and labels."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ __all__ = ["TrainedClassifier", "check_one_view"]
 class TrainedClassifier(ClassifierMixin, BaseEstimator):
     """Base of classifiers that train a network.
 
-    A subclass implements `fit`, which sets `classes_` and `_model`, and `_predict_logits`.
+    A subclass implements `fit`, which sets `classes_`, and `_predict_logits`. It keeps arrays and no live network, so
+    that it can be pickled.
     """
 
     classes_: np.ndarray
-    # The live network, made from arrays when it is needed, and never pickled.
-    _model: Any
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class.
@@ -68,10 +67,6 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
     def _predict_logits(self, images: ImageSequence) -> np.ndarray:
         """Return logits of shape (n_images, n_classes), float64."""
         raise NotImplementedError
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {**state, "_model": None} if "_model" in state else state
 
     def __sklearn_tags__(self):
         return image_tags(super().__sklearn_tags__())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import keras
 import numpy as np
+
+from skcnn.training._head import copy_head
+from skcnn.training._optimizers import describe_optimizer
 
 __all__ = ["TailAndHead"]
 
@@ -15,6 +19,8 @@ class TailAndHead(keras.Model):
 
     A functional model of the two would not do: it hands ``training=True`` down to all its layers, whatever they were
     called with.
+
+    One model serves many fits: what training changes is put back, and what was traced stays.
 
     Parameters
     ----------
@@ -28,11 +34,59 @@ class TailAndHead(keras.Model):
         super().__init__(name="tail_and_head")
         self.tail = tail
         self.head = head
+        self._tail_at_first = self.tail_weights()
+        self._compiled_for: Hashable = None
+        self._optimizer_at_first: list[np.ndarray] = []
 
     def call(self, rows: Any, training: bool = False) -> Any:
         """Return logits of shape (n_images, n_classes)."""
         features = rows if self.tail is None else self.tail(rows, training=False)
         return self.head(features, training=training)
+
+    def tail_weights(self) -> list[np.ndarray]:
+        """Return the weights of the tail, trained ones and others; none where there is no tail."""
+        return [] if self.tail is None else self.tail.get_weights()
+
+    def start(self, head: Any) -> None:
+        """Give the tail the weights that it came with, and the head those of another one, and the state of dropout."""
+        if self.tail is not None:
+            self.tail.set_weights(self._tail_at_first)
+        copy_head(head, self.head)
+
+    def set_trained(self, head_weights: list[np.ndarray], tail_weights: list[np.ndarray]) -> None:
+        """Give head and tail weights that were trained before."""
+        if self.tail is not None:
+            self.tail.set_weights(tail_weights)
+        self.head.set_weights(head_weights)
+
+    def compile_for(self, optimizer: Any, *, label_smoothing: float = 0.0, steps_per_execution: int = 1) -> None:
+        """Compile for training by cross-entropy; what was traced for the same settings is used again.
+
+        Parameters
+        ----------
+        optimizer : keras.optimizers.Optimizer
+            A new one. Another of the same settings may take its place, put back to what it was at first.
+        label_smoothing : float, default=0.0
+            Fraction in [0, 1) of each target that is shared out to all classes.
+        steps_per_execution : int, default=1
+            Steps that TensorFlow takes without coming back to Python. It has to divide the steps of an epoch.
+        """
+        settings, rate = describe_optimizer(optimizer)
+        key = None if settings is None else (settings, label_smoothing, steps_per_execution)
+        if key is None or key != self._compiled_for:
+            self.compile(
+                optimizer=optimizer,
+                loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing),
+                metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+                steps_per_execution=steps_per_execution,
+            )
+            optimizer.build(self.trainable_variables)
+            self._optimizer_at_first = [shrunk(variable.numpy()) for variable in optimizer.variables]
+            self._compiled_for = key
+        for variable, value in zip(self.optimizer.variables, self._optimizer_at_first, strict=True):
+            variable.assign(np.broadcast_to(value, variable.shape))
+        if rate is not None:
+            self.optimizer.learning_rate = rate
 
     def logits(self, rows: Any, batch_size: int) -> np.ndarray:
         """Return the logits of all rows, read batch by batch: (n_images, n_classes), float64."""
@@ -42,3 +96,9 @@ class TailAndHead(keras.Model):
             for start in range(0, len(rows), batch_size)
         ]
         return np.concatenate(batches).astype(np.float64)
+
+
+def shrunk(values: np.ndarray) -> np.ndarray:
+    """Return one number where all are the same, as in most of what an optimizer begins with."""
+    first = values.reshape(-1)[:1]
+    return first.reshape(()) if values.size and (values == first).all() else values

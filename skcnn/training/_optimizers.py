@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 from skcnn._validation import check_real
 
-__all__ = ["OPTIMIZERS", "make_optimizer"]
+__all__ = ["OPTIMIZERS", "describe_optimizer", "make_optimizer"]
 
 
 class Recipe(NamedTuple):
@@ -72,3 +74,26 @@ def make_optimizer(optimizer: Any, learning_rate: float | None = None, *, parame
     if learning_rate is not None:
         config["learning_rate"] = float(learning_rate)
     return type(optimizer).from_config(config)
+
+
+def describe_optimizer(optimizer: Any) -> tuple[Hashable, float | None]:
+    """Return what an optimizer was configured with, and its learning rate.
+
+    Parameters
+    ----------
+    optimizer : keras.optimizers.Optimizer
+
+    Returns
+    -------
+    settings : hashable
+        Class and configuration, but for the learning rate, which can be changed. None where they cannot be compared.
+    learning_rate : float or None
+        None for a schedule; it is one of the settings then.
+    """
+    # Keras numbers the names.
+    config = {key: value for key, value in optimizer.get_config().items() if key != "name"}
+    rate = None if isinstance(config["learning_rate"], dict) else config.pop("learning_rate")
+    try:
+        return (type(optimizer), json.dumps(config, sort_keys=True)), rate
+    except TypeError:
+        return None, rate

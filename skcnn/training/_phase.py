@@ -13,6 +13,8 @@ from skcnn.training._batches import Batches
 
 __all__ = ["train"]
 
+MAX_STEPS_AT_ONCE = 256
+
 
 class Recorder(keras.callbacks.Callback):
     """Keeps one record per epoch, shows progress, and stops where the loss is no number any more."""
@@ -59,14 +61,13 @@ def train(
     label_smoothing: float = 0.0,
     verbose: int = 0,
 ) -> list[dict[str, Any]]:
-    """Train a model of logits by cross-entropy.
+    """Train head and tail by cross-entropy.
 
     Parameters
     ----------
     phase : str
         Its name, for records and messages.
-    model : keras.Model
-        Of logits.
+    model : TailAndHead
     batches : Batches
     epochs : int
         At least 1.
@@ -88,13 +89,16 @@ def train(
     FloatingPointError
         When the loss becomes NaN or infinite.
     """
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-    )
+    # A step of a head alone takes less time than coming back to Python, and is over before an interrupt would matter.
+    steps = largest_divisor(batches.per_epoch, MAX_STEPS_AT_ONCE) if model.tail is None else 1
+    model.compile_for(optimizer, label_smoothing=label_smoothing, steps_per_execution=steps)
     with progress_bar(epochs, description=phase, unit="epoch", verbose=verbose) as bar:
         recorder = Recorder(phase, bar)
         settings = {"epochs": epochs, "steps_per_epoch": batches.per_epoch, "shuffle": False, "verbose": 0}
         model.fit(batches.epochs(epochs), callbacks=[recorder], **settings)
     return recorder.records
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    """Return the largest divisor of a number that is not above a limit."""
+    return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)

@@ -2,12 +2,16 @@ import numpy as np
 import pytest
 
 from skcnn.backbones import FrozenNetwork, resolve_backbone
+from skcnn.backbones._backbone import Backbone
+from skcnn.backbones._lite import LiteBackbone
 from skcnn.backbones._tail import TunableNetwork
+from skcnn.cache._json_memo import JsonMemo
 from skcnn.exceptions import BackboneError
 
 
 def tunable(model, unfreeze, **settings):
-    return TunableNetwork(FrozenNetwork(resolve_backbone(model), **settings), unfreeze)
+    backbone = model if isinstance(model, Backbone) else resolve_backbone(model)
+    return TunableNetwork(FrozenNetwork(backbone, **settings), unfreeze)
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max", "flatten"])
@@ -66,3 +70,55 @@ def test_a_backbone_that_changed_under_way_is_refused(residual):
         network.build_tail()
     with pytest.raises(BackboneError, match="'residual' is not the one this was fitted on"):
         tunable(model, "two_a").check_same(before)
+
+
+# Known cuts ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """Count how often a graph of EfficientNet-Lite is built."""
+    counted = []
+    build = LiteBackbone.build
+
+    def counting(self, *args, **kwargs):
+        counted.append(self.name)
+        return build(self, *args, **kwargs)
+
+    monkeypatch.setattr(LiteBackbone, "build", counting)
+    return counted
+
+
+def lite(unfreeze, directory, **settings):
+    backbone = resolve_backbone("efficientnet_lite0", None)
+    return tunable(backbone, unfreeze, input_size=(32, 32), known_cuts=JsonMemo(directory), **settings)
+
+
+def test_a_known_cut_is_looked_up(tmp_path, builds):
+    cut = lite(4, tmp_path).cut
+    assert cut.layer == "block6d_add"
+    assert lite(np.int64(4), tmp_path).cut == cut
+    assert isinstance(lite(4, tmp_path).cut.trained, tuple)
+    assert len(builds) == 1
+    assert lite(1, tmp_path).cut.layer == "block7a_project_bn"
+    assert lite(4, tmp_path, layer="block6d_add").cut.layer != cut.layer
+    assert len(builds) == 3
+
+
+@pytest.mark.parametrize("damage", ["", '{"answer": ["block6d_add", "top_conv", false]}', '{"answer": 3}'])
+def test_an_answer_that_is_damaged_is_found_again(tmp_path, builds, damage):
+    cut = lite(4, tmp_path).cut
+    (file,) = tmp_path.glob("*.json")
+    file.write_text(damage)
+    assert lite(4, tmp_path).cut == cut
+    assert len(builds) == 2
+    assert lite(4, tmp_path).cut == cut
+    assert len(builds) == 2
+
+
+@pytest.mark.parametrize("unfreeze", [-1, True, 1.5, None, [4], 1000, "block9"])
+def test_what_cannot_be_trained_is_no_answer(tmp_path, unfreeze):
+    for _ in range(2):
+        with pytest.raises(ValueError, match="unfreeze|no layer"):
+            lite(unfreeze, tmp_path).cut  # noqa: B018
+    assert not list(tmp_path.glob("*.json"))

@@ -8,6 +8,7 @@ import joblib
 import keras
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
@@ -15,10 +16,13 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from skcnn import AspectAwareResize, CNNFeatureExtractor, FineTunedCNNClassifier, MeanSubtract
+from skcnn.backbones import split
 from skcnn.classifiers._fine_tuned import HEAD_ORDER, HEAD_WEIGHTS, TAIL_ORDER
 from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError
 from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
 from skcnn.training import build_head, epoch_order
+from skcnn.training._lending import release_models
+from skcnn.training._model import TailAndHead
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
 
@@ -117,7 +121,8 @@ def test_the_weights_are_those_of_plain_keras(request, network, unfreeze, first,
 def test_layers_before_the_first_trained_one_and_statistics_stay(tuned, residual, pixels):
     clf = tuned(unfreeze="two_b", learning_rate=0.01).fit(pixels, LABELS)
     assert clf.cut_.layer == "one_add"
-    tail = clf._model.tail.get_layer("tail")
+    _, tail = split(residual, "one_add")
+    tail.set_weights(clf.tail_weights_)
     for layer in tail.layers:
         for now, before in zip(
             layer.weights, residual.get_layer(layer.name).get_weights() if layer.weights else [], strict=True
@@ -192,6 +197,57 @@ def test_nothing_global_changes(tuned, pixels):
     assert random.getstate() == states[0]
     np.testing.assert_array_equal(np.random.get_state()[1], states[1])
     assert keras.config.dtype_policy().name == states[2]
+
+
+# One model for many fits --------------------------------------------------------------------------------------------------
+
+
+def test_a_search_traces_each_depth_once(tuned, files, monkeypatch):
+    traced = []
+    call = TailAndHead.call
+
+    def counting(self, rows, training=False):
+        if not hasattr(rows, "numpy"):  # symbolic
+            traced.append(self)
+        return call(self, rows, training)
+
+    monkeypatch.setattr(TailAndHead, "call", counting)
+    grid = {"unfreeze": [1, "two_a"], "learning_rate": [1e-4, 1e-3]}
+    GridSearchCV(tuned(), grid, cv=3, refit=False).fit(files, LABELS)
+    assert len({id(model) for model in traced}) == 2
+    traces = len(traced)
+    GridSearchCV(tuned(), grid, cv=3).fit(files, LABELS)
+    assert len(traced) == traces
+
+
+def test_classifiers_that_share_a_model_keep_their_weights(tuned, pixels):
+    settings = [{"random_state": 0}, {"random_state": 1, "learning_rate": 0.01}, {"unfreeze": 0}]
+    classifiers = [tuned(**each).fit(pixels, LABELS) for each in settings]
+    expected = [clf.predict_proba(pixels) for clf in classifiers]
+    assert not np.allclose(expected[0], expected[1], atol=1e-3)
+    for _ in range(2):
+        for clf, probabilities in zip(classifiers, expected, strict=True):
+            np.testing.assert_array_equal(clf.predict_proba(pixels), probabilities)
+
+
+def test_threads_that_fit_at_once(tuned, pixels):
+    expected = [tuned(random_state=seed).fit(pixels, LABELS).predict_proba(pixels) for seed in range(3)]
+    fits = (delayed(tuned(random_state=seed).fit)(pixels, LABELS) for seed in range(3))
+    fitted = Parallel(n_jobs=3, backend="threading")(fits)
+    for clf, probabilities in zip(fitted, expected, strict=True):
+        np.testing.assert_allclose(clf.predict_proba(pixels), probabilities, atol=1e-5)
+
+
+def test_a_fit_after_the_backbone_was_trained_on_starts_from_its_new_weights(tuned, residual, pixels):
+    model = keras.models.clone_model(residual)
+    model.set_weights(residual.get_weights())
+    tuned(model).fit(pixels, LABELS)
+    layer = model.get_layer("two_b")
+    layer.set_weights([2 * weight for weight in layer.get_weights()])
+    again = tuned(model).fit(pixels, LABELS)
+    release_models()
+    for now, then in zip(again.tail_weights_, tuned(model).fit(pixels, LABELS).tail_weights_, strict=True):
+        np.testing.assert_array_equal(now, then)
 
 
 # As an estimator ----------------------------------------------------------------------------------------------------------

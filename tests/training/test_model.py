@@ -1,8 +1,10 @@
 import keras
 import numpy as np
+import pytest
 
-from skcnn.training import Batches, build_head
+from skcnn.training import Batches, build_head, make_optimizer
 from skcnn.training._model import TailAndHead
+from skcnn.training._optimizers import OPTIMIZERS
 from skcnn.training._phase import train
 
 
@@ -31,3 +33,105 @@ def test_logits_do_not_depend_on_the_batch_size():
         logits = model.logits(rows, batch_size)
         assert logits.dtype == np.float64
         np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
+
+
+# One model for many fits --------------------------------------------------------------------------------------------------
+
+ROWS = np.random.default_rng(1).normal(size=(20, 6)).astype(np.float32)
+TARGETS = np.eye(3, dtype=np.float32)[np.arange(20) % 3]
+
+
+def new_head(seed=0):
+    return build_head(5, 3, hidden_units=4, dropout=0.4, batch_norm=True, seed=(seed,))
+
+
+def new_model():
+    inputs = keras.Input((6,))
+    dense = keras.layers.Dense(5, kernel_initializer=keras.initializers.GlorotUniform(7), name="dense")
+    norm = keras.layers.BatchNormalization(name="norm")
+    return TailAndHead(keras.Model(inputs, norm(dense(inputs))), new_head())
+
+
+def fit(model, optimizer, *, seed=0, learning_rate=None, **settings):
+    """Train a model from the start; return all that was trained."""
+    model.start(new_head(seed))
+    batches = Batches(ROWS, TARGETS, None, 6, (seed,))
+    train("tail", model, batches, epochs=2, optimizer=make_optimizer(optimizer, learning_rate), **settings)
+    return [*model.tail_weights(), *model.head.get_weights()]
+
+
+def assert_same(ours, theirs):
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """Count how often a model is traced."""
+    counted = []
+    call = TailAndHead.call
+
+    def counting(self, rows, training=False):
+        counted.append(training)
+        return call(self, rows, training)
+
+    monkeypatch.setattr(TailAndHead, "call", counting)
+    return counted
+
+
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, "scheduled", "averaged"])
+def test_a_fit_does_not_depend_on_the_fits_before(optimizer, traces):
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+    own = {
+        "scheduled": keras.optimizers.SGD(schedule, momentum=0.9),
+        "averaged": keras.optimizers.Adam(0.1, amsgrad=True, use_ema=True, ema_overwrite_frequency=3),
+    }
+    optimizer = own.get(optimizer, optimizer)
+    used = new_model()
+    fit(used, optimizer, seed=1)
+    traced = len(traces)
+    second = fit(used, optimizer)
+    assert len(traces) == traced > 0
+    assert_same(second, fit(new_model(), optimizer))
+
+
+def test_another_learning_rate_is_not_traced_again(traces):
+    model = new_model()
+    slow = fit(model, "adam", learning_rate=1e-3)
+    traced = len(traces)
+    fast = fit(model, "adam", learning_rate=1e-1)
+    assert len(traces) == traced
+    assert not np.allclose(slow[0], fast[0])
+    assert_same(fast, fit(new_model(), "adam", learning_rate=1e-1))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "settings"),
+    [
+        ("sgd", {}),
+        (keras.optimizers.AdamW(1e-2, weight_decay=0.5), {}),
+        (keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.1, 3)), {}),
+        ("adamw", {"label_smoothing": 0.3}),
+    ],
+    ids=["class", "configuration", "schedule", "smoothing"],
+)
+def test_other_settings_take_effect(optimizer, settings):
+    model = new_model()
+    fit(model, keras.optimizers.AdamW(1e-2))
+    assert_same(fit(model, optimizer, **settings), fit(new_model(), optimizer, **settings))
+
+
+def test_an_optimizer_that_cannot_be_compared_is_compiled_each_time(traces):
+    class Odd(keras.optimizers.SGD):
+        def __init__(self, learning_rate=0.1, note=None, **settings):
+            super().__init__(learning_rate, **settings)
+            self.note = note
+
+        def get_config(self):
+            return super().get_config() | {"note": self.note}
+
+    model = new_model()
+    first = fit(model, Odd(note=object()))
+    traced = len(traces)
+    assert_same(fit(model, Odd(note=object())), first)
+    assert len(traces) == 2 * traced

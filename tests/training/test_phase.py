@@ -4,7 +4,7 @@ import pytest
 
 from skcnn.training import Batches, build_head
 from skcnn.training._model import TailAndHead
-from skcnn.training._phase import train
+from skcnn.training._phase import largest_divisor, train
 
 
 @pytest.fixture
@@ -63,3 +63,21 @@ def test_a_loss_that_is_no_number_ends_training(task):
     message = "loss became nan in epoch 1 of phase 'head' at a learning rate of 0.1; lower the learning rate"
     with pytest.raises(FloatingPointError, match=message):
         train("head", make_model(), Batches(*task, None, 16, (0,)), epochs=3, optimizer=keras.optimizers.SGD(0.1))
+
+
+def test_the_steps_of_a_head_divide_the_epoch():
+    assert [largest_divisor(number, 8) for number in (1, 7, 8, 9, 11, 12, 24)] == [1, 7, 8, 3, 1, 6, 8]
+
+
+def test_an_epoch_of_many_steps_is_a_whole_one(task, monkeypatch):
+    features, targets = task
+    weights = []
+    for limit in (256, 4, 1):  # 20 batches of 2: all at once, 4 at a time, one by one
+        monkeypatch.setattr("skcnn.training._phase.MAX_STEPS_AT_ONCE", limit)
+        model = make_model()
+        batches = Batches(features, targets, None, 2, (0,))
+        records = train("head", model, batches, epochs=2, optimizer=keras.optimizers.Adam(0.01))
+        weights.append([*model.head.get_weights(), np.array([record["loss"] for record in records])])
+    for others in weights[1:]:
+        for ours, theirs in zip(others, weights[0], strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-6)
