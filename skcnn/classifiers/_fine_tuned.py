@@ -107,8 +107,8 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
     history_ : list of dict
-        A record for the probe and for each epoch: phase ("head" or "tail"), epoch, loss, accuracy (both on the training
-        images), learning_rate, seconds. ``pandas.DataFrame(clf.history_)`` makes a table of it.
+        A record for the probe and for each epoch: phase ("head" or "fine-tune"), epoch, loss, accuracy (both on
+        training images), learning_rate, seconds. ``pandas.DataFrame(clf.history_)`` makes a table of it.
     cut_ : skcnn.backbones.TrainingCut
         The last layer of the trunk, and the layers that were trained.
     head_weights_, tail_weights_ : list of ndarray

@@ -95,8 +95,24 @@ def train(
     with progress_bar(epochs, description=phase, unit="epoch", verbose=verbose) as bar:
         recorder = Recorder(phase, bar)
         settings = {"epochs": epochs, "steps_per_epoch": batches.per_epoch, "shuffle": False, "verbose": 0}
-        model.fit(batches.epochs(epochs), callbacks=[recorder], **settings)
+        model.fit(feed(batches, epochs), callbacks=[recorder], **settings)
     return recorder.records
+
+
+def feed(batches: Batches, epochs: int) -> Any:
+    """Return the batches of so many epochs as `keras.Model.fit` takes them."""
+    if keras.backend.backend() != "tensorflow":
+        return batches.epochs(epochs)
+    import tensorflow as tf
+
+    arrays = [batches.rows, batches.targets, *([] if batches.weights is None else [batches.weights])]
+    signature = tuple(tf.TensorSpec((None, *array.shape[1:]), tf.float32) for array in arrays)
+    dataset = tf.data.Dataset.from_generator(lambda: batches.epochs(epochs), output_signature=signature)
+    # The dataset that Keras would make is tuned by a thread that sleeps for as long as it has run; `fit` ends with it,
+    # which may double the time of a training.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.prefetch(2).with_options(options)
 
 
 def largest_divisor(number: int, limit: int) -> int:

@@ -4,7 +4,7 @@ import pytest
 
 from skcnn.training import Batches, build_head
 from skcnn.training._model import TailAndHead
-from skcnn.training._phase import largest_divisor, train
+from skcnn.training._phase import feed, largest_divisor, train
 
 
 @pytest.fixture
@@ -81,3 +81,14 @@ def test_an_epoch_of_many_steps_is_a_whole_one(task, monkeypatch):
     for others in weights[1:]:
         for ours, theirs in zip(others, weights[0], strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_batches_are_fed_without_a_tuner_that_would_sleep(task):
+    batches = Batches(*task, np.ones(40, np.float32), 16, (0,))
+    dataset = feed(batches, 2)
+    assert dataset.options().autotune.enabled is False
+    fed = list(dataset.as_numpy_iterator())
+    assert [len(rows) for rows, _, _ in fed] == [16, 16, 8] * 2
+    for ours, expected in zip(fed, batches.epochs(2), strict=True):
+        for one, other in zip(ours, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
