@@ -118,6 +118,11 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
     --------
     CNNFeatureExtractor : The features alone, for any classifier of scikit-learn.
 
+    Notes
+    -----
+    The defaults were chosen by ``benchmarks/bench_fine_tuning_defaults.py``. A process keeps the last four networks
+    that it trained, for the next fits of the same shape: making one takes longer than many a training.
+
     Examples
     --------
     >>> import numpy as np
