@@ -1,6 +1,6 @@
 """Fine-tuning on stored activations against plain Keras: the same graph, the same frozen layers, arrays in memory.
 
-Name the parts to run ("head", "tail", "search"); without a name all of them run. The search takes longest:
+Name the parts to run ("head", "tail", "search", "parts"); without a name all of them run. The search takes longest:
 "search --depths 0 1 --results FILE" and then "search --depths 4 10 --results FILE" do it in two runs.
 """
 
@@ -24,6 +24,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, train_test_sp
 from skcnn import AspectAwareResize, FineTunedCNNClassifier
 from skcnn.backbones import FrozenNetwork, cut_for, resolve_backbone
 from skcnn.datasets import load_image_folder
+from skcnn.training import _phase, release_models
 
 LAST_THREE_BLOCKS = 10  # convolution layers, with the one on top
 DEPTHS = [0, 1, 4, LAST_THREE_BLOCKS]
@@ -110,9 +111,9 @@ def some_of(data: Any, fraction: float) -> tuple[np.ndarray, ...]:
     return train, test, y_train, y_test
 
 
-def print_table(title: str, baseline: str, rows: list[tuple[str, float, float, str, float, float]]) -> None:
+def print_table(title: str, note: str, rows: list[tuple[str, float, float, str, float, float]]) -> None:
     """Print work, times, the ratio reached and asked for, and both accuracies, which have to be the same."""
-    print(f"\n#### {title}\n\n{baseline}\n")
+    print(f"\n#### {title}\n\n{note}\n")
     print("| work | plain Keras | skcnn | skcnn is | asked for | accuracy of plain Keras, of skcnn |")
     print("| --- | --- | --- | --- | --- | --- |")
     for work, theirs, own, asked, their_score, own_score in rows:
@@ -164,6 +165,42 @@ def bench_tail(data: Any) -> None:
     print(f"\nOf skcnn's time, the head takes {head:.1f} s and the tail {tail:.1f} s.")
 
 
+def bench_parts(data: Any) -> None:
+    """Time warm fits without one of the things that make them fast; what is trained has to be the same."""
+    train, _, y_train, _ = some_of(data, 0.25)
+    works = {
+        "head alone, 40 epochs": {"unfreeze": 0, "head_epochs": 40},
+        "head, 1 epoch, and unfreeze=4, 1 epoch": {"unfreeze": 4, "head_epochs": 1, "epochs": 1},
+    }
+    unchanged = {"MAX_STEPS_AT_ONCE": _phase.MAX_STEPS_AT_ONCE, "feed": _phase.feed}
+    changes: dict[str, dict[str, Any]] = {
+        "as it is": {},
+        "models of earlier fits are not used again": {},
+        "each step of the head by itself": {"MAX_STEPS_AT_ONCE": 1},
+        "Keras makes the dataset": {"feed": lambda batches, epochs: batches.epochs(epochs)},
+    }
+    print(f"\n#### What makes a fit fast\n\n{len(train)} images, activations stored; median of 7 fits.\n")
+    print("| work | | a fit takes | as it is: 1 |\n| --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as cache:
+        for work, parameters in works.items():
+            clf = ours(cache, **parameters).fit(train, y_train)
+            expected, first = clf.head_weights_, 0.0
+            for title, change in changes.items():
+                vars(_phase).update(unchanged | change)
+                clf.fit(train, y_train)
+                seconds = []
+                for _ in range(7):
+                    if "earlier fits" in title:
+                        release_models()
+                    seconds.append(timed(lambda clf=clf: clf.fit(train, y_train))[0])
+                    for now, then in zip(clf.head_weights_, expected, strict=True):
+                        np.testing.assert_allclose(now, then, atol=1e-5)
+                median = statistics.median(seconds)
+                first = first or median
+                print(f"| {work} | {title} | {median:.2f} s | {median / first:.1f} |", flush=True)
+    vars(_phase).update(unchanged)
+
+
 def bench_search(data: Any, depths: list[int], results: Path | None) -> None:
     """Time a search over depths, on a third of the images, with an empty store; print it with those in `results`."""
     train, _, y_train, _ = some_of(data, 1 / 3)
@@ -190,13 +227,15 @@ def bench_search(data: Any, depths: list[int], results: Path | None) -> None:
     )
 
 
-PARTS = {"head": bench_head, "tail": bench_tail}
+PARTS = {"head": bench_head, "tail": bench_tail, "parts": bench_parts}
 
 
 def main() -> None:
     """Run the parts that were named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="part", default=[*PARTS, "search"], help="head, tail, search")
+    parser.add_argument(
+        "parts", nargs="*", metavar="part", default=[*PARTS, "search"], help="head, tail, parts, search"
+    )
     parser.add_argument("--depths", nargs="*", type=int, default=DEPTHS, help="what to search over")
     parser.add_argument("--results", type=Path, help="a file that adds up the searches of several runs")
     options = parser.parse_args()

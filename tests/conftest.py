@@ -106,7 +106,7 @@ def new_process(monkeypatch):
     """What lives as long as a process is let go: each test starts as a new one would, and may call this again."""
     from skcnn.backbones import unload_networks
     from skcnn.cache import FeatureCache
-    from skcnn.training._lending import release_models
+    from skcnn.training import release_models
 
     def start():
         monkeypatch.setattr(FeatureCache, "_opened", {})

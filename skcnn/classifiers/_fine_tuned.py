@@ -122,6 +122,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
     -----
     The defaults were chosen by ``benchmarks/bench_fine_tuning_defaults.py``. A process keeps the last four networks
     that it trained, for the next fits of the same shape: making one takes longer than many a training.
+    `skcnn.training.release_models` lets go of them.
 
     Examples
     --------

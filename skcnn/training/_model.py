@@ -31,7 +31,8 @@ class TailAndHead(keras.Model):
     """
 
     def __init__(self, tail: Any, head: Any):
-        super().__init__(name="tail_and_head")
+        # Under a global policy of mixed precision it would round the rows.
+        super().__init__(name="tail_and_head", dtype="float32")
         self.tail = tail
         self.head = head
         self._tail_at_first = self.tail_weights()

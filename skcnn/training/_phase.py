@@ -13,7 +13,9 @@ from skcnn.training._batches import Batches
 
 __all__ = ["train"]
 
+# Of a head alone, so that all of them together take about a second, and an interrupt is not late.
 MAX_STEPS_AT_ONCE = 256
+MAX_WEIGHTS_AT_ONCE = 1_000_000
 
 
 class Recorder(keras.callbacks.Callback):
@@ -89,8 +91,9 @@ def train(
     FloatingPointError
         When the loss becomes NaN or infinite.
     """
-    # A step of a head alone takes less time than coming back to Python, and is over before an interrupt would matter.
-    steps = largest_divisor(batches.per_epoch, MAX_STEPS_AT_ONCE) if model.tail is None else 1
+    # One step of a small head takes less time than going back to Python for the next one.
+    is_light = model.tail is None and model.head.count_params() <= MAX_WEIGHTS_AT_ONCE
+    steps = largest_divisor(batches.per_epoch, MAX_STEPS_AT_ONCE) if is_light else 1
     model.compile_for(optimizer, label_smoothing=label_smoothing, steps_per_execution=steps)
     with progress_bar(epochs, description=phase, unit="epoch", verbose=verbose) as bar:
         recorder = Recorder(phase, bar)
@@ -108,8 +111,8 @@ def feed(batches: Batches, epochs: int) -> Any:
     arrays = [batches.rows, batches.targets, *([] if batches.weights is None else [batches.weights])]
     signature = tuple(tf.TensorSpec((None, *array.shape[1:]), tf.float32) for array in arrays)
     dataset = tf.data.Dataset.from_generator(lambda: batches.epochs(epochs), output_signature=signature)
-    # The dataset that Keras would make is tuned by a thread that sleeps for as long as it has run; `fit` ends with it,
-    # which may double the time of a training.
+    # Keras would make a dataset that a thread tunes at growing intervals, and `fit` would wait at its end until that
+    # thread wakes up.
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.prefetch(2).with_options(options)

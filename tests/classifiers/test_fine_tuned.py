@@ -20,8 +20,7 @@ from skcnn.backbones import split
 from skcnn.classifiers._fine_tuned import HEAD_ORDER, HEAD_WEIGHTS, TAIL_ORDER
 from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError
 from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
-from skcnn.training import build_head, epoch_order
-from skcnn.training._lending import release_models
+from skcnn.training import build_head, epoch_order, release_models
 from skcnn.training._model import TailAndHead
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
@@ -248,6 +247,19 @@ def test_a_fit_after_the_backbone_was_trained_on_starts_from_its_new_weights(tun
     release_models()
     for now, then in zip(again.tail_weights_, tuned(model).fit(pixels, LABELS).tail_weights_, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("head_init", ["probe", "random"])
+def test_a_global_policy_of_mixed_precision_changes_nothing(tuned, pixels, head_init):
+    clf = tuned(head_init=head_init, head_epochs=2)
+    expected = clf.fit(pixels, LABELS).predict_proba(pixels)
+    release_models()
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        np.testing.assert_array_equal(clf.fit(pixels, LABELS).predict_proba(pixels), expected)
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 # As an estimator ----------------------------------------------------------------------------------------------------------

@@ -83,6 +83,14 @@ def test_an_epoch_of_many_steps_is_a_whole_one(task, monkeypatch):
             np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+def test_the_steps_of_a_large_head_are_taken_one_by_one(task, monkeypatch):
+    model = make_model()
+    for limit, steps in ((model.head.count_params(), 3), (model.head.count_params() - 1, 1)):
+        monkeypatch.setattr("skcnn.training._phase.MAX_WEIGHTS_AT_ONCE", limit)
+        train("head", model, Batches(*task, None, 16, (0,)), epochs=1, optimizer=keras.optimizers.SGD(0.1))
+        assert model.steps_per_execution == steps
+
+
 def test_batches_are_fed_without_a_tuner_that_would_sleep(task):
     batches = Batches(*task, np.ones(40, np.float32), 16, (0,))
     dataset = feed(batches, 2)
