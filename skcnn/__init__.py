@@ -24,6 +24,7 @@ PUBLIC = {
     "exceptions": "",
     "features": "",
     "images": "",
+    "inspection": "",
     "make_rank_k_scorer": "metrics",
     "metrics": "",
     "rank1": "metrics",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from skcnn import exceptions as exceptions
     from skcnn import features as features
     from skcnn import images as images
+    from skcnn import inspection as inspection
     from skcnn import metrics as metrics
     from skcnn import training as training
     from skcnn.cache import FeatureStore as FeatureStore

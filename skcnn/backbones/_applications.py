@@ -7,6 +7,7 @@ import importlib.metadata
 from typing import Any
 
 from skcnn.backbones._backbone import RANDOM, Backbone, file_digest, quiet_build, randomise, weights_file
+from skcnn.backbones._nested import inline_nested
 from skcnn.exceptions import BackboneError
 
 __all__ = ["APPLICATIONS", "ApplicationBackbone", "preprocess_input"]
@@ -70,7 +71,7 @@ class ApplicationBackbone(Backbone):
         return side, side, 3
 
     def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
-        """Return the network without its top."""
+        """Return the network without its top, as one graph."""
         import keras
 
         weights = "imagenet" if self.weights == "imagenet" and load_weights else None
@@ -86,7 +87,8 @@ class ApplicationBackbone(Backbone):
             self._load_file(model)
         elif weights is None and load_weights:
             randomise(model)
-        return model
+        # The networks of ConvNeXt have models inside.
+        return inline_nested(model)
 
     @property
     def normalisation(self) -> str:

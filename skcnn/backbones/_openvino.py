@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -86,6 +87,18 @@ class OpenVINORunner(Runner):
         if errors:
             raise errors[0]
         return out
+
+    def save(self, path: str | os.PathLike, output_name: str) -> None:
+        """Write the network as an intermediate representation: `path`, which ends in .xml, and a .bin of that name.
+
+        Its input is named "pixels", its weights are float32. What it computes in is said when it is compiled.
+        """
+        import openvino
+
+        network = self._network.clone()
+        for port, name in ((network.input(), "pixels"), (network.output(), output_name)):
+            port.get_tensor().set_names({name})
+        openvino.save_model(network, path, compress_to_fp16=False)
 
     def _check(self, function: Any, input_shape: tuple[int, int, int], tolerance: float) -> None:
         """Compare activations with those of the function the network was made from, for a whole and a rest chunk."""

@@ -262,13 +262,27 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         return self
 
     def _predict_logits(self, images: ImageSequence) -> np.ndarray:
-        network = self._network()
-        network.check_same(self._fitted_on)
-        tuned = bool(self.tail_weights_)
+        network, tuned = self._fitted_network()
         rows = self._extract(images, self._trunk(network, images) if tuned else network.features)
         with lend(network if tuned else None, self._head) as model:
             model.set_trained(self.head_weights_, self.tail_weights_)
             return model.logits(rows, self.batch_size)
+
+    def _build_parts(self) -> list[Any]:
+        network, tuned = self._fitted_network()
+        head = build_head(**self._head)
+        head.set_weights(self.head_weights_)
+        if not tuned:
+            return [network.features.build(), head]
+        tail = network.build_tail()
+        tail.set_weights(self.tail_weights_)
+        return [tail, head] if network.trunk is None else [network.trunk.build(), tail, head]
+
+    def _fitted_network(self) -> tuple[TunableNetwork, bool]:
+        """Return the network this was fitted on, and whether its tail was trained."""
+        network = self._network()
+        network.check_same(self._fitted_on)
+        return network, bool(self.tail_weights_)
 
     # The network and its rows -----------------------------------------------------------------------------------------
 

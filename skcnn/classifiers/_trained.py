@@ -1,7 +1,8 @@
-"""What all classifiers share whose network is trained: probabilities and labels."""
+"""What all classifiers share whose network is trained: probabilities, labels, export."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skcnn.classifiers._export import export_network
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._transformer import check_images, image_tags
 
@@ -18,8 +20,8 @@ __all__ = ["TrainedClassifier", "check_one_view"]
 class TrainedClassifier(ClassifierMixin, BaseEstimator):
     """Base of classifiers that train a network.
 
-    A subclass implements `fit`, which sets `classes_`, and `_predict_logits`. It keeps arrays and no live network, so
-    that it can be pickled.
+    A subclass implements `fit`, which sets `classes_`, `_predict_logits` and `_build_parts`. It keeps arrays and no
+    live network, so that it can be pickled.
     """
 
     classes_: np.ndarray
@@ -64,8 +66,47 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "classes_")
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
+    def export(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
+        """Write the whole trained network, normalisation included, for use without skcnn.
+
+        Beside it the labels are written, in the order of the probabilities: ``name.classes.json``, a list.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``name.keras``: a file for `keras.models.load_model`. ``name.xml``, with ``name.bin``: an intermediate
+            representation for OpenVINO. ``name``, without a dot: a folder with a SavedModel, for `tf.saved_model.load`
+            and TensorFlow Serving. Folders above it are made.
+        overwrite : bool, default=False
+            Whether an earlier export of that name is replaced.
+
+        Raises
+        ------
+        ValueError
+            For another suffix.
+        FileExistsError
+            When something of that name exists, and `overwrite` is False, or it is a folder but no SavedModel.
+        ImportError
+            When OpenVINO is needed and not installed.
+        BackboneError
+            When the backbone is not the one this was fitted on, or OpenVINO cannot run the network. It is a ValueError.
+
+        Notes
+        -----
+        The network takes RGB pixels, float32 of shape (n_images, height, width, 3) in [0, 255], and gives the
+        probabilities of `predict_proba`, float32 of shape (n_images, n_classes). Images have to be of the size it
+        takes: resizing, and what other steps of a pipeline do, is not part of it. On some processors OpenVINO computes
+        in bfloat16, unless it is told not to: ``compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})``.
+        """
+        check_is_fitted(self, "classes_")
+        export_network(self._build_parts, self.classes_, path, overwrite=overwrite)
+
     def _predict_logits(self, images: ImageSequence) -> np.ndarray:
         """Return logits of shape (n_images, n_classes), float64."""
+        raise NotImplementedError
+
+    def _build_parts(self) -> list[Any]:
+        """Return new Keras models that follow each other, from pixels to logits."""
         raise NotImplementedError
 
     def __sklearn_tags__(self):

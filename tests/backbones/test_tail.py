@@ -24,6 +24,15 @@ def test_trunk_and_tail_give_the_features(residual, unfreeze, pooling):
     np.testing.assert_allclose(network.build_tail().predict_on_batch(rows), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_models_inside_a_network_of_keras_applications_are_opened():
+    network = tunable(resolve_backbone("ConvNeXtTiny", None), 2, input_size=(32, 32))
+    assert network.cut.layer == "convnext_tiny_downsampling_block_2.convnext_tiny_downsampling_conv_2"
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    expected = network.features.load("keras").run(images)
+    features = network.build_tail().predict_on_batch(network.trunk.load("keras").run(images))
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_the_normalisation_is_in_the_tail_that_starts_from_pixels():
     network = TunableNetwork(FrozenNetwork(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32)), "all")
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)

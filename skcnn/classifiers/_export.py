@@ -1,0 +1,137 @@
+"""Write a trained network in the formats of others, for use without skcnn."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skcnn._optional import import_optional
+from skcnn.backbones._backbone import quiet_build
+from skcnn.exceptions import BackboneError
+
+__all__ = ["export_network"]
+
+PROBABILITIES = "probabilities"
+
+
+def export_network(
+    build_parts: Callable[[], list[Any]], classes: np.ndarray, path: str | os.PathLike, *, overwrite: bool
+) -> None:
+    """Write a network that gives probabilities, and the names of the classes beside it.
+
+    Everything is written aside first and then moved into place, so a call that fails leaves what was there.
+
+    Parameters
+    ----------
+    build_parts : callable without arguments
+        Returns Keras models that follow each other, from pixels to logits. It is called when nothing speaks against
+        `path`.
+    classes : ndarray of shape (n_classes,)
+        The labels, in the order of the logits.
+    path : str or Path
+        ``name.keras``, ``name.xml`` for OpenVINO, or the name of a folder for a SavedModel.
+    overwrite : bool
+        Whether an export that is there may be replaced.
+
+    Raises
+    ------
+    ValueError
+        For another suffix.
+    FileExistsError
+        When something is there that may not be replaced. A folder that is no SavedModel never is.
+    ImportError
+        When OpenVINO is needed and not installed.
+    BackboneError
+        When OpenVINO cannot run the network.
+    """
+    path = Path(path)
+    write = writer_for(path)
+    names = path.with_name(f"{path.stem}.classes.json")
+    finals = [path, names, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
+    check_free(finals, overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with folder_beside(path) as aside:
+        write(join(build_parts()), aside / path.name)
+        (aside / names.name).write_text(f"{json.dumps(classes.tolist(), ensure_ascii=False)}\n", encoding="utf-8")
+        for final in finals:
+            if final.is_dir():
+                final.rename(aside / f"{final.name}.old")
+            os.replace(aside / final.name, final)
+
+
+def join(parts: list[Any]) -> Any:
+    """Return one Keras model from pixels to probabilities, whose layers are the models given, in inference mode."""
+    import keras
+
+    with quiet_build():
+        pixels = x = keras.Input(parts[0].input_shape[1:], dtype="float32", name="pixels")
+        for part in parts:
+            x = part(x, training=False)
+        return keras.Model(pixels, keras.layers.Softmax(name=PROBABILITIES)(x), name="classifier")
+
+
+def writer_for(path: Path) -> Callable[[Any, Path], None]:
+    """Return the function that writes the format which the name of a path stands for."""
+    writers = {".keras": write_keras, ".xml": write_openvino, "": write_saved_model}
+    if path.suffix not in writers:
+        msg = (
+            "a network is exported as 'name.keras', as 'name.xml' (OpenVINO), or as a SavedModel, a folder whose name "
+        )
+        raise ValueError(f"{msg}has no dot. Got {str(path)!r}")
+    if path.suffix == ".xml":
+        import_optional("openvino", purpose="an export to OpenVINO", install="skcnn[fast]")
+    return writers[path.suffix]
+
+
+def write_keras(model: Any, path: Path) -> None:
+    """Write one file that `keras.models.load_model` reads, in safe mode too."""
+    model.save(path)
+
+
+def write_saved_model(model: Any, path: Path) -> None:
+    """Write a folder that `tf.saved_model.load` and TensorFlow Serving read."""
+    model.export(path, format="tf_saved_model", verbose=False)
+
+
+def write_openvino(model: Any, path: Path) -> None:
+    """Write what `openvino.Core.read_model` reads, once it has given what TensorFlow gives."""
+    from skcnn.backbones._openvino import OpenVINORunner
+
+    try:
+        runner = OpenVINORunner(model)
+    except Exception as error:  # conversion fails in as many ways as there are layers
+        msg = f"OpenVINO cannot run this network: {error}. Export it as 'name.keras', or as a SavedModel"
+        raise BackboneError(msg) from error
+    runner.save(path, PROBABILITIES)
+
+
+def check_free(finals: list[Path], overwrite: bool) -> None:
+    """Refuse to replace what may not be replaced."""
+    there = [final for final in finals if final.exists()]
+    if there and not overwrite:
+        msg = f"{', '.join(str(final) for final in there)} exists already"
+        raise FileExistsError(f"{msg}; choose another name, or replace it with overwrite=True")
+    for final in there:
+        if final.is_dir() and not (final / "saved_model.pb").is_file():
+            msg = f"{str(final)!r} is a folder, but no SavedModel, and is left as it is; choose another name"
+            raise FileExistsError(msg)
+
+
+@contextlib.contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Make a hidden folder beside a path for the time of a ``with`` block."""
+    # Not mkdtemp, which would lock other users out.
+    folder = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

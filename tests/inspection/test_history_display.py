@@ -1,0 +1,126 @@
+import subprocess
+import sys
+
+import matplotlib
+import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from skcnn import AspectAwareResize, FineTunedCNNClassifier
+from skcnn.inspection import HistoryDisplay
+
+LABELS = ["cat", "dog", "emu"] * 4
+
+
+def records(**counts):
+    """So many records of each phase, each with values of its own."""
+    phases = [phase for phase, count in counts.items() for _ in range(count)]
+    return [{"phase": phase, "loss": 2 / (i + 1), "accuracy": i / 10} for i, phase in enumerate(phases)]
+
+
+@pytest.fixture(autouse=True)
+def pyplot(monkeypatch):
+    """Pyplot without a screen, all of whose figures are closed in the end."""
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as pyplot
+
+    yield pyplot
+    pyplot.close("all")
+
+
+def texts(axis):
+    return [text.get_text() for text in axis.texts]
+
+
+def boundaries(display, axis):
+    return [line.get_xdata()[0] for line in axis.lines if line not in display.lines_]
+
+
+def test_curves_of_loss_and_accuracy():
+    display = HistoryDisplay(records(head=2, tune=3)).plot()
+    loss, accuracy = display.lines_
+    assert loss.get_xdata().tolist() == accuracy.get_xdata().tolist() == [1, 2, 3, 4, 5]
+    assert loss.get_ydata() == pytest.approx([2, 1, 2 / 3, 0.5, 0.4])
+    assert accuracy.get_ydata() == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert [axis.get_ylabel() for axis in display.axes_] == [
+        "loss on the training images",
+        "accuracy on the training images",
+    ]
+    assert {axis.get_xlabel() for axis in display.axes_} == {"epoch"}
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"), [({"head": 1, "tune": 4}, [1.5]), ({"a": 2, "b": 3, "c": 1}, [2.5, 5.5]), ({"head": 3}, [])]
+)
+def test_boundaries_of_phases_are_marked_and_named(counts, expected):
+    display = HistoryDisplay(records(**counts)).plot()
+    for axis in display.axes_:
+        assert boundaries(display, axis) == expected
+        assert sorted(texts(axis)) == (sorted(counts) if len(counts) > 1 else [])
+
+
+def test_the_names_of_phases_do_not_overlap():
+    display = HistoryDisplay(records(head=1, **{"fine-tune": 20})).plot()
+    display.figure_.canvas.draw()
+    tune, head = (text.get_window_extent() for text in display.axes_[0].texts)
+    assert not tune.overlaps(head)
+
+
+def test_it_draws_where_it_is_told_and_as_it_is_told(pyplot):
+    figure, axes = pyplot.subplots(2, 1)
+    first = HistoryDisplay(records(head=2)).plot(axes=axes, color="red", label="first")
+    second = HistoryDisplay(records(head=3)).plot(axes=axes, label="second")
+    assert first.figure_ is second.figure_ is figure
+    assert first.lines_[0].get_color() == "red"
+    assert axes[0].get_legend_handles_labels()[1] == ["first", "second"]
+    assert pyplot.get_fignums() == [figure.number]
+
+
+def test_of_a_classifier_a_pipeline_and_a_search(residual, files):
+    clf = FineTunedCNNClassifier(residual, unfreeze=1, epochs=2, random_state=0)
+    pipe = make_pipeline(AspectAwareResize((16, 16)), clf)
+    search = GridSearchCV(pipe, {"finetunedcnnclassifier__epochs": [2]}, cv=2)
+    for estimator in (clf, pipe, search):
+        estimator.fit(files, LABELS)
+        display = HistoryDisplay.from_estimator(estimator)
+        assert len(display.history) == 3  # the probe and two epochs
+        assert boundaries(display, display.axes_[0]) == [1.5]
+        assert texts(display.axes_[0]) == ["fine-tune", "head"]
+
+
+def test_unfitted(residual):
+    clf = FineTunedCNNClassifier(residual)
+    for estimator in (clf, make_pipeline(clf), GridSearchCV(clf, {"unfreeze": [0]})):
+        with pytest.raises(NotFittedError, match="is not fitted yet"):
+            HistoryDisplay.from_estimator(estimator)
+
+
+def test_without_a_history():
+    fitted = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+    with pytest.raises(TypeError, match="LogisticRegression keeps no history of its training"):
+        HistoryDisplay.from_estimator(fitted)
+    with pytest.raises(ValueError, match="nothing to plot: no epoch was trained"):
+        HistoryDisplay([]).plot()
+
+
+def test_one_axis_is_not_enough(pyplot):
+    with pytest.raises(ValueError, match="axes must be two, of loss and of accuracy; got 1"):
+        HistoryDisplay(records(head=2)).plot(axes=pyplot.subplots()[1])
+
+
+def test_without_matplotlib():
+    code = """
+import sys
+sys.modules["matplotlib"] = None
+from skcnn.inspection import HistoryDisplay
+try:
+    HistoryDisplay([{"phase": "head", "loss": 1.0, "accuracy": 0.5}]).plot()
+except ImportError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert (
+        run.stdout.strip() == "HistoryDisplay needs matplotlib, which is not installed; run: pip install 'skcnn[plots]'"
+    )
