@@ -1,7 +1,7 @@
 """Fine-tuning on stored activations against plain Keras: the same graph, the same frozen layers, arrays in memory.
 
-Name the parts to run ("head", "tail", "search", "parts"); without a name all of them run. The search takes longest:
-"search --depths 0 1 --results FILE" and then "search --depths 4 10 --results FILE" do it in two runs.
+Name the parts to run ("head", "tail", "parts", "disk", "search"); without a name all of them run. The search takes
+longest: "search --depths 0 1 --results FILE" and then "search --depths 4 10 --results FILE" do it in two runs.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from skcnn.training import _phase, release_models
 LAST_THREE_BLOCKS = 10  # convolution layers, with the one on top
 DEPTHS = [0, 1, 4, LAST_THREE_BLOCKS]
 HEAD_RATE, TAIL_RATE, DROPOUT = 1e-3, 1e-4, 0.2
+DISK_BUDGET = 150_000  # bytes of each image, which the README states
 TOLERANCE = 0.02  # of accuracies that should be the same
 
 
@@ -227,14 +228,39 @@ def bench_search(data: Any, depths: list[int], results: Path | None) -> None:
     )
 
 
-PARTS = {"head": bench_head, "tail": bench_tail, "parts": bench_parts}
+def bench_disk(data: Any) -> None:
+    """Show what a search over depths and learning rates stores of all images."""
+    grid = {"unfreeze": DEPTHS, "learning_rate": [3e-5, TAIL_RATE]}
+    with tempfile.TemporaryDirectory() as cache:
+        search = GridSearchCV(ours(cache, head_epochs=1, epochs=1), grid, cv=3, refit=False)
+        search.fit(data.paths, data.labels)
+        stores = [
+            (
+                json.loads(manifest.read_text()),
+                sum(file.stat().st_size for file in manifest.parent.iterdir()),
+            )
+            for manifest in Path(cache).glob("*/manifest.json")
+        ]
+        total = sum(file.stat().st_size for file in Path(cache).rglob("*") if file.is_file())
+    fits = 3 * len(search.cv_results_["params"])
+    print(f"\n#### What is stored by a search over unfreeze in {DEPTHS} and two learning rates, {fits} fits\n")
+    print(f"{len(data.paths)} images.\n\n| activations of | shape | of each image |\n| --- | --- | --- |")
+    for manifest, size in sorted(stores, key=lambda store: store[1]):
+        layer, shape = manifest["description"]["trunk"]["layer"], tuple(manifest["row_shape"])
+        print(f"| {layer} | {shape} | {size / len(data.paths) / 1e3:.1f} kB |")
+    print(f"| all of it, with what is known of the files | | {total / len(data.paths) / 1e3:.1f} kB |")
+    print(f"\nThat is {total / 1e6:.0f} MB. The budget is {DISK_BUDGET / 1e3:.0f} kB of each image.")
+    assert total < DISK_BUDGET * len(data.paths)
+
+
+PARTS = {"head": bench_head, "tail": bench_tail, "parts": bench_parts, "disk": bench_disk}
 
 
 def main() -> None:
     """Run the parts that were named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="part", default=[*PARTS, "search"], help="head, tail, parts, search"
+        "parts", nargs="*", metavar="part", default=[*PARTS, "search"], help="head, tail, parts, disk, search"
     )
     parser.add_argument("--depths", nargs="*", type=int, default=DEPTHS, help="what to search over")
     parser.add_argument("--results", type=Path, help="a file that adds up the searches of several runs")

@@ -1,4 +1,7 @@
-"""Memory of a cold transform, and of features that are larger than memory should be, as the number of images grows."""
+"""Memory as work grows: features larger than memory should be, images of a transform, fits in one process.
+
+Name the parts to run ("rows", "transform", "fits"); without a name all of them run.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from _machine import print_machine
 
 COUNTS = (5_000, 10_000, 20_000)
 ROW_COUNTS = (10_000, 100_000)
+# A process keeps the models of four shapes. Of ten, each has to be made again in every round.
+DEPTHS_IN_TURN = (((0, 1, 4, 10), 20), (tuple(range(1, 11)), 40))
 
 TRANSFORM = """
 import resource, sys, tempfile
@@ -80,9 +85,32 @@ print(features.nbytes / 1e6, max(peaks) - before)
 """
 
 
-def run(code: str, count: int) -> list[float]:
+FIT = """
+import re, sys, tempfile
+import numpy as np
+from pathlib import Path
+from skcnn import FineTunedCNNClassifier
+
+
+def anonymous():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+
+images = np.random.default_rng(0).integers(0, 256, (128, 224, 224, 3), dtype=np.uint8)
+labels = np.arange(128) % 4
+with tempfile.TemporaryDirectory() as scratch:
+    fits, *depths = map(int, sys.argv[1:])
+    for index in range(fits):
+        settings = {"unfreeze": depths[index % len(depths)], "learning_rate": 1e-4 / (1 + index // len(depths))}
+        clf = FineTunedCNNClassifier(**settings, epochs=3, cache=scratch, random_state=index).fit(images, labels)
+        assert clf.predict(images).shape == (128,)
+        print(anonymous())
+"""
+
+
+def run(code: str, *numbers: int) -> list[float]:
     """Return the numbers that a process prints."""
-    command = [sys.executable, "-c", code, str(count)]
+    command = [sys.executable, "-c", code, *map(str, numbers)]
     return [
         float(number) for number in subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     ]
@@ -99,8 +127,21 @@ def bench_rows() -> None:
         assert taken < 400
 
 
-def main() -> None:
-    bench_rows()
+def bench_fits() -> None:
+    """Show that fits of one process, one after the other, do not add up."""
+    print("\n### Memory of fits of `FineTunedCNNClassifier` in one process\n")
+    print_machine()
+    print("\n128 images of 224 pixels, efficientnet_lite0, 3 epochs; the learning rate falls from round to round.")
+    print("\n| depths in turn | fits | most anonymous memory in the second and the last round |\n| --- | --- | --- |")
+    for depths, fits in DEPTHS_IN_TURN:
+        taken = run(FIT, fits, *depths)
+        second, last = max(taken[len(depths) : 2 * len(depths)]), max(taken[-len(depths) :])
+        print(f"| unfreeze in {depths} | {fits} | {second:.0f} and {last:.0f} MiB |", flush=True)
+        assert last - second < 100
+
+
+def bench_transform() -> None:
+    """Show that memory does not grow with the images of a transform."""
     print("\n### Peak resident memory of a cold transform (160 x 120 images, MobileNetV3Small at 32 pixels)\n")
     print_machine()
     print("\n| images | pixels in all | features returned | peak resident |\n| --- | --- | --- | --- |")
@@ -111,6 +152,14 @@ def main() -> None:
         print(f"| {count:,} | {pixels:,.0f} MB | {features:.0f} MB | {peaks[-1]:.0f} MiB |")
     assert max(peaks) < 1500
     assert peaks[-1] - peaks[0] < 100  # three quarters of 20,000 rows of 2.3 kB, and what is known of their files
+
+
+PARTS = {"rows": bench_rows, "transform": bench_transform, "fits": bench_fits}
+
+
+def main() -> None:
+    for part in sys.argv[1:] or PARTS:
+        PARTS[part]()
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ class TailAndHead(keras.Model):
                 metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
                 steps_per_execution=steps_per_execution,
             )
+            let_go_of_graphs(optimizer)
             optimizer.build(self.trainable_variables)
             self._optimizer_at_first = [shrunk(variable.numpy()) for variable in optimizer.variables]
             self._compiled_for = key
@@ -97,6 +98,19 @@ class TailAndHead(keras.Model):
             for start in range(0, len(rows), batch_size)
         ]
         return np.concatenate(batches).astype(np.float64)
+
+
+def let_go_of_graphs(optimizer: Any) -> None:
+    """Keep an optimizer from summing gradients over devices, where there is only one.
+
+    TensorFlow registers a gradient of that sum, for the life of the process, and with it the whole graph of the step.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    if not tf.distribute.has_strategy():
+        optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
 
 
 def shrunk(values: np.ndarray) -> np.ndarray:

@@ -1,3 +1,4 @@
+import gc
 import pickle
 import random
 import subprocess
@@ -153,6 +154,19 @@ def test_in_a_search_every_image_passes_the_network_once_for_each_cut(tuned, fil
     assert sum(run_sizes) == 3 * len(files)
 
 
+# What the README says that a search over these depths of efficientnet_lite0 stores of a photograph.
+BUDGET = 150_000
+
+
+def test_what_a_search_stores_stays_within_the_budget(files, private_cache):
+    clf = FineTunedCNNClassifier(weights=None, epochs=1, random_state=0)
+    grid = {"unfreeze": [0, 1, 4, 10], "learning_rate": [3e-5, 1e-4]}
+    GridSearchCV(clf, grid, cv=2, refit=False).fit(files, LABELS)
+    shards = [path.stat().st_size for path in private_cache.rglob("*.h5")]
+    rows = 1280 + 7 * 7 * 320 + 7 * 7 * 192 + 7 * 7 * 192  # float32: the features, and activations at three cuts
+    assert 4 * rows * len(files) < sum(shards) < BUDGET * len(files)
+
+
 def test_from_the_second_fit_on_nothing_passes_the_network(tuned, files, run_sizes, new_process):
     clf = tuned().fit(files, LABELS)
     passed = sum(run_sizes)
@@ -217,6 +231,16 @@ def test_a_search_traces_each_depth_once(tuned, files, monkeypatch):
     traces = len(traced)
     GridSearchCV(tuned(), grid, cv=3).fit(files, LABELS)
     assert len(traced) == traces
+
+
+def test_a_model_that_is_let_go_of_leaves_no_graph_behind(tuned, pixels):
+    def graphs_after_a_fit():
+        tuned().fit(pixels, LABELS)
+        release_models()
+        gc.collect()
+        return sum(type(each).__name__ == "FuncGraph" for each in gc.get_objects())
+
+    assert graphs_after_a_fit() == graphs_after_a_fit()
 
 
 def test_classifiers_that_share_a_model_keep_their_weights(tuned, pixels):

@@ -1,0 +1,90 @@
+"""Fine-tune a pretrained network on a folder of images, and keep everything that is needed afterwards.
+
+    python examples/fine_tune.py photos/                           # a folder with one folder of images per class
+    python examples/fine_tune.py photos/ --unfreeze 10 --epochs 40 --backbone efficientnet_lite1
+
+What is written to --output: the fitted pipeline, the network for use without skcnn, and pictures of how it was trained
+and of what it confuses.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import joblib
+from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, classification_report
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline
+
+from skcnn import AspectAwareResize, FineTunedCNNClassifier
+from skcnn.backbones import FrozenNetwork, resolve_backbone
+from skcnn.datasets import load_image_folder
+from skcnn.inspection import HistoryDisplay
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    photos = load_image_folder(arguments.folder, verify=True)
+    X_train, X_test, y_train, y_test = train_test_split(
+        photos.paths, photos.labels, test_size=0.25, stratify=photos.labels, random_state=42
+    )
+    print(f"{len(X_train)} images of {len(photos.target_names)} classes to train on, {len(X_test)} held out")
+
+    side = FrozenNetwork(resolve_backbone(arguments.backbone)).input_shape[:2]
+    settings = {"backbone": arguments.backbone, "epochs": arguments.epochs, "random_state": 0, "verbose": 1}
+    pipe = Pipeline([("resize", AspectAwareResize(side)), ("clf", FineTunedCNNClassifier(**settings))])
+
+    # The head alone first: what fine-tuning has to beat. Its features are used again by the second fit.
+    for unfreeze in (0, arguments.unfreeze):
+        start = time.perf_counter()
+        pipe.set_params(clf__unfreeze=unfreeze).fit(X_train, y_train)
+        seconds = time.perf_counter() - start
+        score = accuracy_score(y_test, pipe.predict(X_test))
+        print(f"unfreeze={unfreeze!r}: fitted in {seconds:.1f} s, held-out accuracy {score:.4f}")
+    print(classification_report(y_test, pipe.predict(X_test), digits=3, zero_division=0))
+
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    joblib.dump(pipe, arguments.output / "pipeline.joblib")
+    pipe["clf"].export(arguments.output / "network.keras", overwrite=True)
+    plot(pipe, X_test, y_test, arguments.output)
+    for file in sorted(arguments.output.iterdir()):
+        print(f"{file.stat().st_size / 1e3:10.0f} kB  {file}")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", help="a folder with one folder of images per class")
+    parser.add_argument("--backbone", default="efficientnet_lite0")
+    parser.add_argument(
+        "--unfreeze",
+        type=lambda text: int(text) if text.isdecimal() else text,
+        default=4,
+        help="convolution layers to train, the name of the first layer to train, or all (default: %(default)s)",
+    )
+    parser.add_argument("--epochs", type=int, default=20, help="(default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("fine-tuned"), help="where results are written")
+    return parser.parse_args()
+
+
+def plot(pipe: Pipeline, X_test, y_test, output: Path) -> None:
+    try:
+        import matplotlib
+    except ImportError:
+        print("no pictures: pip install 'skcnn[plots]' brings matplotlib")
+        return
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    HistoryDisplay.from_estimator(pipe).figure_.savefig(output / "history.png", dpi=110)
+    side = 3 + 0.35 * len(pipe.classes_)
+    figure, axis = plt.subplots(figsize=(side, side), layout="constrained")
+    settings = {"normalize": "true", "values_format": ".2f", "xticks_rotation": "vertical", "colorbar": False}
+    # Many classes leave no room for figures.
+    settings["include_values"] = len(pipe.classes_) <= 10
+    ConfusionMatrixDisplay.from_estimator(pipe, X_test, y_test, ax=axis, cmap="Blues", **settings)
+    axis.set_title("Held-out images: fraction of each class")
+    figure.savefig(output / "confusion.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main()
