@@ -1,0 +1,83 @@
+"""The examples, run as users run them, on a tiny network."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import keras
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of two classes, dark and light, with one file that is damaged."""
+    import cv2
+
+    generator = np.random.default_rng(0)
+    for name, least in (("dark", 0), ("light", 128)):
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        for index in range(12):
+            pixels = generator.integers(least, least + 128, (20, 24, 3), dtype=np.uint8)
+            assert cv2.imwrite(str(folder / f"{index:02d}.png"), pixels)
+    (tmp_path / "photos" / "dark" / "damaged.png").write_bytes(b"\x89PNG")
+    return str(tmp_path / "photos")
+
+
+@pytest.fixture
+def backbone(residual, tmp_path):
+    """A `.keras` file of a tiny network."""
+    residual.save(tmp_path / "backbone.keras")
+    return str(tmp_path / "backbone.keras")
+
+
+def run(script, *arguments, cache):
+    """Return what an example prints."""
+    command = [sys.executable, str(EXAMPLES / script), *map(str, arguments)]
+    environment = os.environ | {"SKCNN_CACHE_DIR": str(cache)}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_quickstart(photos, backbone, tmp_path, private_cache):
+    output = tmp_path / "output"
+    said = run("quickstart.py", photos, "--backbone", backbone, "--output", output, cache=private_cache)
+    assert "24 images of 2 classes, 12 to 12 each" in said
+    assert said.count("saved, loaded back, same predictions") == 2
+    assert "fine-tuning changed the held-out rank-1 accuracy by" in said
+    assert sorted(os.listdir(output)) == ["features.joblib", "fine-tuned.joblib", "predictions.png"]
+
+
+def test_fine_tune(photos, backbone, tmp_path, private_cache):
+    output = tmp_path / "output"
+    options = ["--backbone", backbone, "--unfreeze", "two_a", "--epochs", 3, "--output", output]
+    said = run("fine_tune.py", photos, *options, cache=private_cache)
+    assert "18 images of 2 classes to train on, 6 held out" in said
+    assert "unfreeze=0: fitted in" in said
+    assert "unfreeze='two_a': fitted in" in said
+    written = ["confusion.png", "history.png", "network.classes.json", "network.keras", "pipeline.joblib"]
+    assert sorted(os.listdir(output)) == written
+
+    pipe = joblib.load(output / "pipeline.joblib")
+    paths = [str(path) for path in sorted(Path(photos).rglob("[0-9]*.png"))]
+    images = np.stack(list(pipe["resize"].transform(paths)))
+    network = keras.models.load_model(output / "network.keras")
+    np.testing.assert_allclose(network.predict(images, verbose=0), pipe["clf"].predict_proba(images), atol=1e-5)
+    assert json.loads((output / "network.classes.json").read_text()) == ["dark", "light"]
+
+
+def test_grid_search_unfreeze_depth(photos, backbone, tmp_path, private_cache):
+    picture = tmp_path / "depths.png"
+    options = ["--backbone", backbone, "--depths", 0, 1, 2, "--epochs", 2, "--folds", 2, "--output", picture]
+    said = run("grid_search_unfreeze_depth.py", photos, *options, cache=private_cache)
+    rows = {tuple(line.split()[:2]) for line in said.splitlines() if "+-" in line}
+    assert rows == {("0", "-"), ("1", "3e-05"), ("2", "3e-05"), ("1", "0.0001"), ("2", "0.0001")}
+    assert "best: {'clf__" in said
+    assert picture.stat().st_size > 5_000
