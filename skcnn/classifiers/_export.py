@@ -46,7 +46,7 @@ def export_network(
     ValueError
         For another suffix.
     FileExistsError
-        When something is there that may not be replaced. A folder that is no SavedModel never is.
+        When something is there that may not be replaced: a folder that is no SavedModel never is, nor a file by one.
     ImportError
         When OpenVINO is needed and not installed.
     BackboneError
@@ -54,13 +54,16 @@ def export_network(
     """
     path = Path(path)
     write = writer_for(path)
-    names = path.with_name(f"{path.stem}.classes.json")
-    finals = [path, names, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
+    names, text = path.with_name(f"{path.stem}.classes.json"), f"{json.dumps(classes.tolist(), ensure_ascii=False)}\n"
+    finals = [path, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
+    # An export in another format may have written the same names.
+    if not (names.is_file() and names.read_bytes() == text.encode()):
+        finals.append(names)
     check_free(finals, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     with folder_beside(path) as aside:
         write(join(build_parts()), aside / path.name)
-        (aside / names.name).write_text(f"{json.dumps(classes.tolist(), ensure_ascii=False)}\n", encoding="utf-8")
+        (aside / names.name).write_bytes(text.encode())
         for final in finals:
             if final.is_dir():
                 final.rename(aside / f"{final.name}.old")
@@ -120,8 +123,9 @@ def check_free(finals: list[Path], overwrite: bool) -> None:
         msg = f"{', '.join(str(final) for final in there)} exists already"
         raise FileExistsError(f"{msg}; choose another name, or replace it with overwrite=True")
     for final in there:
-        if final.is_dir() and not (final / "saved_model.pb").is_file():
-            msg = f"{str(final)!r} is a folder, but no SavedModel, and is left as it is; choose another name"
+        if (final.is_dir() or not final.suffix) and not (final / "saved_model.pb").is_file():
+            kind = "folder" if final.is_dir() else "file"
+            msg = f"{str(final)!r} is a {kind}, but no SavedModel, and is left as it is; choose another name"
             raise FileExistsError(msg)
 
 

@@ -117,9 +117,7 @@ def test_nothing_is_replaced_unless_that_is_asked_for(tuned, pixels, tmp_path, n
     tuned(epochs=0).export(tmp_path / name)
     clf = tuned()
     before = files_of(tmp_path)
-    with pytest.raises(
-        FileExistsError, match=r"net.classes.json.* exists already; choose another name, or .*overwrite=True"
-    ):
+    with pytest.raises(FileExistsError, match=r"net.* exists already; choose another name, or .*overwrite=True"):
         clf.export(tmp_path / name)
     assert files_of(tmp_path) == before
     clf.export(tmp_path / name, overwrite=True)
@@ -138,6 +136,25 @@ def test_a_folder_that_is_no_saved_model_is_left_alone(tuned, tmp_path):
     with pytest.raises(FileExistsError, match="photos' is a folder, but no SavedModel, and is left as it is"):
         tuned(unfreeze=0).export(photos, overwrite=True)
     assert (photos / "only copy.jpg").exists()
+
+
+def test_a_file_where_a_folder_should_be_is_left_alone(tuned, tmp_path):
+    (tmp_path / "notes").write_text("x")
+    with pytest.raises(FileExistsError, match="notes' is a file, but no SavedModel, and is left as it is"):
+        tuned(unfreeze=0).export(tmp_path / "notes", overwrite=True)
+    assert (tmp_path / "notes").read_text() == "x"
+
+
+def test_several_formats_share_the_names_of_the_classes(tuned, residual, pixels, tmp_path):
+    clf = tuned(unfreeze=0)
+    for name in READERS:
+        clf.export(tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == ["net", "net.bin", "net.classes.json", "net.keras", "net.xml"]
+    (tmp_path / "net.keras").unlink()
+    other = FineTunedCNNClassifier(residual, unfreeze=0).fit(pixels, np.arange(12) % 2)
+    with pytest.raises(FileExistsError, match="net.classes.json exists already"):
+        other.export(tmp_path / "net.keras")
+    assert not (tmp_path / "net.keras").exists()
 
 
 @pytest.mark.parametrize("name", ["net.h5", "net.v2", "net.KERAS", "net.onnx"])
