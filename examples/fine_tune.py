@@ -39,14 +39,15 @@ def main() -> None:
         start = time.perf_counter()
         pipe.set_params(clf__unfreeze=unfreeze).fit(X_train, y_train)
         seconds = time.perf_counter() - start
-        score = accuracy_score(y_test, pipe.predict(X_test))
+        guesses = pipe.predict(X_test)
+        score = accuracy_score(y_test, guesses)
         print(f"unfreeze={unfreeze!r}: fitted in {seconds:.1f} s, held-out accuracy {score:.4f}")
-    print(classification_report(y_test, pipe.predict(X_test), digits=3, zero_division=0))
+    print(classification_report(y_test, guesses, digits=3, zero_division=0))
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     joblib.dump(pipe, arguments.output / "pipeline.joblib")
     pipe["clf"].export(arguments.output / "network.keras", overwrite=True)
-    plot(pipe, X_test, y_test, arguments.output)
+    plot(pipe, y_test, guesses, arguments.output)
     for file in sorted(arguments.output.iterdir()):
         print(f"{file.stat().st_size / 1e3:10.0f} kB  {file}")
 
@@ -66,7 +67,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def plot(pipe: Pipeline, X_test, y_test, output: Path) -> None:
+def plot(pipe: Pipeline, y_test, guesses, output: Path) -> None:
     try:
         import matplotlib
     except ImportError:
@@ -79,10 +80,10 @@ def plot(pipe: Pipeline, X_test, y_test, output: Path) -> None:
     side = 3 + 0.35 * len(pipe.classes_)
     figure, axis = plt.subplots(figsize=(side, side), layout="constrained")
     settings = {"normalize": "true", "values_format": ".2f", "xticks_rotation": "vertical", "colorbar": False}
-    # Many classes leave no room for figures.
+    # The cells of many classes are too small for numbers.
     settings["include_values"] = len(pipe.classes_) <= 10
-    ConfusionMatrixDisplay.from_estimator(pipe, X_test, y_test, ax=axis, cmap="Blues", **settings)
-    axis.set_title("Held-out images: fraction of each class")
+    ConfusionMatrixDisplay.from_predictions(y_test, guesses, ax=axis, cmap="Blues", **settings)
+    axis.set_title("Held-out images: fraction of each true class")
     figure.savefig(output / "confusion.png", dpi=110)
 
 

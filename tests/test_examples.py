@@ -62,7 +62,7 @@ def test_fine_tune(photos, backbone, tmp_path, private_cache):
     assert "18 images of 2 classes to train on, 6 held out" in said
     assert "unfreeze=0: fitted in" in said
     assert "unfreeze='two_a': fitted in" in said
-    written = ["confusion.png", "history.png", "network.classes.json", "network.keras", "pipeline.joblib"]
+    written = ["confusion.png", "history.png", "network.keras", "network.keras.classes.json", "pipeline.joblib"]
     assert sorted(os.listdir(output)) == written
 
     pipe = joblib.load(output / "pipeline.joblib")
@@ -70,7 +70,7 @@ def test_fine_tune(photos, backbone, tmp_path, private_cache):
     images = np.stack(list(pipe["resize"].transform(paths)))
     network = keras.models.load_model(output / "network.keras")
     np.testing.assert_allclose(network.predict(images, verbose=0), pipe["clf"].predict_proba(images), atol=1e-5)
-    assert json.loads((output / "network.classes.json").read_text()) == ["dark", "light"]
+    assert json.loads((output / "network.keras.classes.json").read_text()) == ["dark", "light"]
 
 
 def test_grid_search_unfreeze_depth(photos, backbone, tmp_path, private_cache):

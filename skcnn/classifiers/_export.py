@@ -27,7 +27,8 @@ def export_network(
 ) -> None:
     """Write a network that gives probabilities, and the names of the classes beside it.
 
-    Everything is written aside first and then moved into place, so a call that fails leaves what was there.
+    All files are written aside first and then moved into place, so a call that fails while it writes leaves what was
+    there.
 
     Parameters
     ----------
@@ -54,16 +55,13 @@ def export_network(
     """
     path = Path(path)
     write = writer_for(path)
-    names, text = path.with_name(f"{path.stem}.classes.json"), f"{json.dumps(classes.tolist(), ensure_ascii=False)}\n"
-    finals = [path, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
-    # An export in another format may have written the same names.
-    if not (names.is_file() and names.read_bytes() == text.encode()):
-        finals.append(names)
+    names = path.with_name(f"{path.name}.classes.json")
+    finals = [path, names, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
     check_free(finals, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     with folder_beside(path) as aside:
         write(join(build_parts()), aside / path.name)
-        (aside / names.name).write_bytes(text.encode())
+        (aside / names.name).write_text(f"{json.dumps(classes.tolist(), ensure_ascii=False)}\n", encoding="utf-8")
         for final in finals:
             if final.is_dir():
                 final.rename(aside / f"{final.name}.old")
@@ -120,8 +118,8 @@ def check_free(finals: list[Path], overwrite: bool) -> None:
     """Refuse to replace what may not be replaced."""
     there = [final for final in finals if final.exists()]
     if there and not overwrite:
-        msg = f"{', '.join(str(final) for final in there)} exists already"
-        raise FileExistsError(f"{msg}; choose another name, or replace it with overwrite=True")
+        msg = f"already there: {', '.join(map(str, there))}"
+        raise FileExistsError(f"{msg}; choose another name, or replace what is there with overwrite=True")
     for final in there:
         if (final.is_dir() or not final.suffix) and not (final / "saved_model.pb").is_file():
             kind = "folder" if final.is_dir() else "file"

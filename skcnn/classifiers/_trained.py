@@ -69,7 +69,8 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
     def export(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Write the whole trained network, normalisation included, for use without skcnn.
 
-        Beside it the labels are written, in the order of the probabilities: ``name.classes.json``, a list.
+        Beside it the labels are written, in the order of the probabilities: a JSON list named as the export with
+        ``.classes.json`` behind, such as ``name.keras.classes.json``.
 
         Parameters
         ----------
@@ -85,7 +86,7 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             For another suffix.
         FileExistsError
-            When something of that name exists, and `overwrite` is False, or it is a folder but no SavedModel.
+            When something of that name exists and `overwrite` is False, or is a folder but no SavedModel.
         ImportError
             When OpenVINO is needed and not installed.
         BackboneError
@@ -93,10 +94,11 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
 
         Notes
         -----
-        The network takes RGB pixels, float32 of shape (n_images, height, width, 3) in [0, 255], and gives the
-        probabilities of `predict_proba`, float32 of shape (n_images, n_classes). Images have to be of the size it
-        takes: resizing, and what other steps of a pipeline do, is not part of it. On some processors OpenVINO computes
-        in bfloat16, unless it is told not to: ``compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})``.
+        The network takes pixels as the classifier does, float32 of shape (n_images, height, width, channels): RGB in
+        [0, 255], unless ``preprocess=None``. It gives the probabilities of `predict_proba`, float32 of shape (n_images,
+        n_classes). Images have to be of the size it takes: resizing, and what other steps of a pipeline do, is not part
+        of it. On some processors OpenVINO computes in bfloat16, unless it is told not to:
+        ``compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})``.
         """
         check_is_fitted(self, "classes_")
         export_network(self._build_parts, self.classes_, path, overwrite=overwrite)

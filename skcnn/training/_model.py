@@ -81,7 +81,7 @@ class TailAndHead(keras.Model):
                 metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
                 steps_per_execution=steps_per_execution,
             )
-            let_go_of_graphs(optimizer)
+            leave_out_sum_over_devices(optimizer)
             optimizer.build(self.trainable_variables)
             self._optimizer_at_first = [shrunk(variable.numpy()) for variable in optimizer.variables]
             self._compiled_for = key
@@ -100,10 +100,11 @@ class TailAndHead(keras.Model):
         return np.concatenate(batches).astype(np.float64)
 
 
-def let_go_of_graphs(optimizer: Any) -> None:
+def leave_out_sum_over_devices(optimizer: Any) -> None:
     """Keep an optimizer from summing gradients over devices, where there is only one.
 
-    TensorFlow registers a gradient of that sum, for the life of the process, and with it the whole graph of the step.
+    TensorFlow registers a gradient function of that sum, which refers to the graph of the training step. The graph of
+    every model that was ever trained would stay in memory until the process ends.
     """
     if keras.backend.backend() != "tensorflow":
         return

@@ -69,7 +69,7 @@ def test_another_process_without_skcnn_gets_the_same_probabilities(tuned, pixels
     clf = tuned()
     clf.export(tmp_path / name)
     np.testing.assert_allclose(read(tmp_path / name, pixels, tmp_path), clf.predict_proba(pixels), atol=1e-5)
-    assert json.loads((tmp_path / "net.classes.json").read_text(encoding="utf-8")) == ["cat", "dog", "émeu"]
+    assert json.loads((tmp_path / f"{name}.classes.json").read_text(encoding="utf-8")) == ["cat", "dog", "émeu"]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,9 @@ def test_nothing_is_replaced_unless_that_is_asked_for(tuned, pixels, tmp_path, n
     tuned(epochs=0).export(tmp_path / name)
     clf = tuned()
     before = files_of(tmp_path)
-    with pytest.raises(FileExistsError, match=r"net.* exists already; choose another name, or .*overwrite=True"):
+    with pytest.raises(
+        FileExistsError, match=r"already there: .*net.*classes.json.*; choose another name, or .*overwrite=True"
+    ):
         clf.export(tmp_path / name)
     assert files_of(tmp_path) == before
     clf.export(tmp_path / name, overwrite=True)
@@ -145,16 +147,11 @@ def test_a_file_where_a_folder_should_be_is_left_alone(tuned, tmp_path):
     assert (tmp_path / "notes").read_text() == "x"
 
 
-def test_several_formats_share_the_names_of_the_classes(tuned, residual, pixels, tmp_path):
+def test_each_format_has_class_names_of_its_own(tuned, tmp_path):
     clf = tuned(unfreeze=0)
     for name in READERS:
         clf.export(tmp_path / name)
-    assert sorted(os.listdir(tmp_path)) == ["net", "net.bin", "net.classes.json", "net.keras", "net.xml"]
-    (tmp_path / "net.keras").unlink()
-    other = FineTunedCNNClassifier(residual, unfreeze=0).fit(pixels, np.arange(12) % 2)
-    with pytest.raises(FileExistsError, match="net.classes.json exists already"):
-        other.export(tmp_path / "net.keras")
-    assert not (tmp_path / "net.keras").exists()
+    assert set(os.listdir(tmp_path)) == {*READERS, "net.bin", *(f"{name}.classes.json" for name in READERS)}
 
 
 @pytest.mark.parametrize("name", ["net.h5", "net.v2", "net.KERAS", "net.onnx"])
@@ -177,7 +174,7 @@ def test_a_call_that_fails_leaves_what_was_there(tuned, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left on device"):
         clf.export(tmp_path / "net.keras", overwrite=True)
     assert files_of(tmp_path) == before
-    assert sorted(os.listdir(tmp_path)) == ["net.classes.json", "net.keras"]
+    assert sorted(os.listdir(tmp_path)) == ["net.keras", "net.keras.classes.json"]
 
 
 def test_folders_above_it_are_made_and_may_be_read_by_others(tuned, tmp_path):
@@ -192,7 +189,7 @@ def test_folders_above_it_are_made_and_may_be_read_by_others(tuned, tmp_path):
 def test_labels_that_are_numbers(residual, pixels, tmp_path):
     clf = FineTunedCNNClassifier(residual, unfreeze=0).fit(pixels, np.arange(12) % 2 + 7)
     clf.export(tmp_path / "net.keras")
-    assert json.loads((tmp_path / "net.classes.json").read_text()) == [7, 8]
+    assert json.loads((tmp_path / "net.keras.classes.json").read_text()) == [7, 8]
 
 
 def test_unfitted_and_another_backbone(tuned, residual, chain, tmp_path):
