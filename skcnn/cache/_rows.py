@@ -85,7 +85,7 @@ class StoredRows:
         out: np.ndarray | None = None,
         targets: np.ndarray | None = None,
         *,
-        view: int | None = None,
+        views: np.ndarray | None = None,
     ) -> np.ndarray:
         """Copy rows into an array.
 
@@ -97,7 +97,7 @@ class StoredRows:
             Where to copy to; a new array by default.
         targets : ndarray of shape (n_rows,), int, default=None
             Which rows of `out` to fill; the first `n_rows` by default.
-        view : int, default=None
+        views : ndarray of shape (n_rows,), int, default=None
             Which part of each row to copy, along its first axis; None copies all of it.
 
         Returns
@@ -110,7 +110,7 @@ class StoredRows:
         OSError
             When a shard is gone or cannot be mapped; some rows of `out` are filled then.
         """
-        row_shape = self.row_shape if view is None else self.row_shape[1:]
+        row_shape = self.row_shape if views is None else self.row_shape[1:]
         if out is None:
             out = np.empty((len(locations), *row_shape), self.dtype)
         # In the order of the disk: then most rows of a shard are neighbours, and are copied as one block.
@@ -120,10 +120,10 @@ class StoredRows:
             mine = order[bounds[owner] : bounds[owner + 1]]
             rows = locations[mine] - self.starts[owner]
             source = self.shards[owner].rows.view(np.ndarray)
-            if view is not None:
+            if views is not None:
                 # As a table of views, so that no other view is read.
                 source = source.reshape(-1, *row_shape)
-                rows = rows * self.row_shape[0] + view
+                rows = rows * self.row_shape[0] + views[mine]
             copy_rows(source, rows, out, mine if targets is None else targets[mine])
         return out
 

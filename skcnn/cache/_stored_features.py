@@ -34,7 +34,7 @@ class StoredFeatures:
         Position of each image without features, and the reason.
     store : FeatureStore or None, default=None
         Where `stored` comes from.
-    view : int, default=None
+    views : ndarray of shape (n_images,), int, default=None
         Which one to take where a row holds several views of an image; None takes all.
 
     Attributes
@@ -58,12 +58,12 @@ class StoredFeatures:
         *,
         failures: Mapping[int, str],
         store: FeatureStore | None = None,
-        view: int | None = None,
+        views: np.ndarray | None = None,
     ):
         self._locations = locations
         self._stored = stored
         self._held = held
-        self._view = view
+        self._views = views
         self.failures = dict(failures)
         self.store = store
 
@@ -71,7 +71,7 @@ class StoredFeatures:
     def shape(self) -> tuple[int, ...]:
         """(n_images, ...)."""
         row_shape = self._held.shape[1:] if self._stored is None else self._stored.row_shape
-        return (len(self._locations), *row_shape[0 if self._view is None else 1 :])
+        return (len(self._locations), *row_shape[0 if self._views is None else 1 :])
 
     @property
     def dtype(self) -> np.dtype:
@@ -104,12 +104,30 @@ class StoredFeatures:
         IndexError
             When there is no such view.
         """
-        row_shape = self._held.shape[1:] if self._stored is None else self._stored.row_shape
-        if self._view is not None or not row_shape or not 0 <= index < row_shape[0]:
-            raise IndexError(f"there is no view {index!r} in features of shape {self.shape}")
-        return StoredFeatures(
-            self._locations, self._stored, self._held, failures=self.failures, store=self.store, view=int(index)
-        )
+        return self.pick_views(np.arange(len(self)), np.full(len(self), index))
+
+    def pick_views(self, rows: np.ndarray, views: np.ndarray) -> StoredFeatures:
+        """Return the features of single views, of any images in any order; nothing is read or copied for it.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_picked,), int
+            Which image each is of.
+        views : ndarray of shape (n_picked,), int
+            Which of its views.
+
+        Raises
+        ------
+        IndexError
+            When there is no such view.
+        """
+        n_views = self.shape[1] if self.ndim > 1 and self._views is None else 0
+        wrong = np.flatnonzero((views < 0) | (views >= n_views))
+        if len(wrong):
+            raise IndexError(f"there is no view {views[wrong[0]]} in features of shape {self.shape}")
+        failures = {item: self.failures[row] for item, row in enumerate(rows.tolist()) if row in self.failures}
+        locations = self._locations[rows]
+        return StoredFeatures(locations, self._stored, self._held, failures=failures, store=self.store, views=views)
 
     def in_memory(self) -> StoredFeatures:
         """Return the same features with all rows in memory.
@@ -119,7 +137,7 @@ class StoredFeatures:
         StoreError
             As indexing does.
         """
-        if self._stored is None and self._view is None:
+        if self._stored is None and self._views is None:
             return self
         rows = self[:]
         return StoredFeatures(-1 - np.arange(len(rows)), None, rows, failures=self.failures, store=self.store)
@@ -140,7 +158,9 @@ class StoredFeatures:
         if isinstance(key, tuple):
             raise IndexError(f"features are indexed by rows alone, not by {key!r}; index the array of rows further")
         if self._stored is None:
-            return self._held[key] if self._view is None else self._held[:, self._view][key]
+            if self._views is None:
+                return self._held[key]
+            return self._held[-1 - self._locations[key], self._views[key]]
         rows = np.arange(len(self))[key]
         read = self._read(np.atleast_1d(rows))
         return read if np.ndim(rows) else read[0]
@@ -163,19 +183,20 @@ class StoredFeatures:
         """Copy rows from the disk, and those held in memory between them."""
         assert self._stored is not None
         locations = self._locations[rows]
+        views = None if self._views is None else self._views[rows]
         on_disk = np.flatnonzero(locations >= 0)
         try:
             if len(on_disk) == len(rows):
-                return self._stored.gather(locations, view=self._view)
+                return self._stored.gather(locations, views=views)
             out = np.empty((len(rows), *self.shape[1:]), self.dtype)
-            self._stored.gather(locations[on_disk], out, on_disk, view=self._view)
+            self._stored.gather(locations[on_disk], out, on_disk, views=None if views is None else views[on_disk])
         except OSError as error:
             where = "the cache" if self.store is None else f"{self.store.directory}"
             msg = f"rows were removed from {where} since they were extracted, or cannot be read: {error}; extract again"
             raise StoreError(msg) from error
         in_memory = np.flatnonzero(locations < 0)
-        held = self._held[-1 - locations[in_memory]]
-        out[in_memory] = held if self._view is None else held[:, self._view]
+        held = -1 - locations[in_memory]
+        out[in_memory] = self._held[held] if views is None else self._held[held, views[in_memory]]
         return out
 
     def __getstate__(self) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def check_one_view(X: Any, y: Any = None) -> ImageSequence:
         When `X` holds no images, `y` is of another length, or there are several views and none is chosen.
     """
     images = check_images(X, y)
-    if images.n_views > 1 and images.view is None:
+    if images.n_views > 1 and images.picks is None:
         msg = f"a step makes {images.n_views} views of each image; choose the one to classify: images.with_view(0)"
         raise ValueError(msg)
     return images

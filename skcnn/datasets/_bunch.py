@@ -13,7 +13,7 @@ import numpy as np
 from skcnn._progress import progress_bar
 from skcnn.exceptions import ImageReadError
 from skcnn.images import ImageSequence, as_image_sequence
-from skcnn.images._sequence import unreadable_error
+from skcnn.images._failures import unreadable_error
 
 if TYPE_CHECKING:
     from sklearn.utils import Bunch

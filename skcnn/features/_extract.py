@@ -13,8 +13,9 @@ from skcnn.exceptions import BackboneError
 from skcnn.features._trunk import Trunk
 from skcnn.features._trunk_rows import TrunkRows, already_normalised_error
 from skcnn.images._cached_rows import CachedRows
+from skcnn.images._failures import describe_failures, unreadable_error
 from skcnn.images._inputs import as_image_sequence
-from skcnn.images._sequence import ImageSequence, describe_failures, unreadable_error
+from skcnn.images._sequence import ImageSequence
 from skcnn.images._steps import ResizeCrop, SubtractMean, ToGrey
 
 __all__ = ["extract", "plan_extraction"]
@@ -57,7 +58,7 @@ def extract(
     Returns
     -------
     StoredFeatures of shape (n_images, ...)
-        (n_images, n_views, ...) where there are several views and none is chosen. Its rows are read when they are
+        (n_images, n_views, ...) where each image has several views. Its rows are read when they are
         indexed. Images without features are in its `failures`.
 
     Raises
@@ -98,9 +99,9 @@ def extract(
     features = rows.run()
     if images.on_error == "raise":
         if rows.failures:
-            raise unreadable_error(images, rows.failures)
+            raise unreadable_error(rows.images, rows.failures)
         if rows.not_finite:
-            raise BackboneError(describe_failures(images, rows.not_finite, "have no finite activations"))
+            raise BackboneError(describe_failures(rows.images, rows.not_finite, "have no finite activations"))
     return features
 
 

@@ -176,7 +176,7 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
         self.errors_ = []
         features = extract(images, network, self.cache, in_memory=True, **settings)
         self._description = None if features.store is None else features.store.description
-        self.errors_ = [(i, images.sources.name(i), reason) for i, reason in sorted(features.failures.items())]
+        self.errors_ = [(i, images.name(i), reason) for i, reason in sorted(features.failures.items())]
         return features[:]
 
     def cache_info(self) -> CacheInfo:

@@ -42,7 +42,8 @@ class CachedRows:
     ----------
     images : ImageSequence
         With the steps they go through before rows are made of them. Where these make several views of an image, its row
-        holds one for each: (n_views, ...).
+        holds one for each: (n_views, ...). Where the items are views, the rows of their images are found or computed
+        as a whole, and the views taken from them.
     maker : RowMaker
         Asked for nothing as long as every row is stored.
     store : FeatureStore or None
@@ -61,7 +62,7 @@ class CachedRows:
     Attributes
     ----------
     failures : dict of int to str
-        Position of each unreadable image, and what is wrong with it.
+        Position in `images` of each unreadable image, and what is wrong with it.
     not_finite : dict of int to str
         The same of each image that could be read, but whose row holds NaN or infinity.
     """
@@ -78,7 +79,8 @@ class CachedRows:
         verbose: int,
         in_memory: bool = False,
     ):
-        self.images = images
+        self._picks = images.picks
+        self.images = images = images.with_views_together()
         self.maker = maker
         self.store = store
         self.memo = memo
@@ -88,7 +90,6 @@ class CachedRows:
         self.in_memory = in_memory
         self.failures: dict[int, str] = {}
         self.not_finite: dict[int, str] = {}
-        self._all_views = images.with_view(None)
         self._images_per_batch = max(1, batch_size // images.n_views)
         self._digests = np.zeros((len(images), DIGEST_BYTES), np.uint8)
         self._writer: ShardWriter | None = None
@@ -138,14 +139,14 @@ class CachedRows:
                 self._lookup, self._writable = None, False
                 self._stream(lost)
         features = self._join(stored, locations)
-        if self.images.view is not None:
-            features = features.view(self.images.view)
+        if self._picks is not None:
+            features = features.pick_views(*self._picks)
         return features.in_memory() if self.in_memory else features
 
     def row_shape(self) -> tuple[int, ...]:
         """Return the shape of what is returned of one image; the maker is asked only where nothing is stored."""
         row_shape = self._stored_row_shape()
-        return row_shape if self.images.view is None else row_shape[1:]
+        return row_shape if self._picks is None else row_shape[1:]
 
     def _find_known(self) -> tuple[StoredRows | None, np.ndarray]:
         """Find the rows of images whose digests are known without reading them."""
@@ -153,12 +154,12 @@ class CachedRows:
         if self.store is None:
             return None, locations
         self.store.refresh()
-        recalled = self.images.recall(self.memo)
+        recalled = self.images.sources.recall(self.memo)
         stored, locations[recalled.known] = self.store.find(recalled.digests[recalled.known])
         hits = np.flatnonzero(locations >= 0)
         with contextlib.ExitStack() as stack:
             copying = None
-            if len(hits) and self.in_memory and self.images.view is None:
+            if len(hits) and self.in_memory and self._picks is None:
                 # Checking the files takes as long as copying the rows. Rows of changed files are overwritten later.
                 self._held = np.empty((len(self.images), *stored.row_shape), self.dtype)
                 executor = stack.enter_context(ThreadPoolExecutor(1))
@@ -218,8 +219,8 @@ class CachedRows:
             content = self.images.read(index, self.memo)
             if self._is_stored(content.digest):
                 return Loaded(index, content.digest)
-            name = f"image [{index}] {self.images.sources.name(index)}"
-            pixels = self._all_views.decode(content)
+            name = f"image [{index}] {self.images.name(index)}"
+            pixels = self.images.decode(content)
             # A sum is NaN or infinite when any pixel is, and costs no array of booleans.
             if pixels.dtype != np.uint8 and not np.isfinite(pixels.sum(dtype=np.float64)):
                 return Loaded(index, error="the steps made NaN or infinite pixels of it")

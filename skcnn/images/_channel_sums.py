@@ -10,8 +10,9 @@ import numpy as np
 
 from skcnn.cache._feature_cache import FeatureCache
 from skcnn.images._cached_rows import CachedRows
+from skcnn.images._failures import unreadable_error
 from skcnn.images._row_maker import RowMaker
-from skcnn.images._sequence import ImageSequence, unreadable_error
+from skcnn.images._sequence import ImageSequence
 
 __all__ = ["channel_statistics"]
 

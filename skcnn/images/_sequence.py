@@ -12,16 +12,15 @@ from skcnn._validation import check_choice
 from skcnn.cache._digests import DigestMemo
 from skcnn.exceptions import ImageReadError
 from skcnn.images._decode import DECODE_VERSION, MAX_PIXELS, decode_image, opencv_major_version
-from skcnn.images._sources import Content, KnownDigests, Sources
+from skcnn.images._failures import unreadable_error
+from skcnn.images._sources import Content, Sources
 from skcnn.images._steps import ResizeCrop, Step, ToGrey, ViewStep, describe_steps
+from skcnn.images._views import ViewPicks, apply_step, row_indices
 
-__all__ = ["DECODES", "ON_ERROR", "ImageSequence", "describe_failures", "unreadable_error"]
+__all__ = ["DECODES", "ON_ERROR", "ImageSequence"]
 
 DECODES = ("exact", "fast")
 ON_ERROR = ("raise", "nan")
-
-# Beyond this many the message would bury what it says; `failures` of the error always holds all.
-NAMED_FAILURES = 100
 
 
 class ImageSequence:
@@ -42,12 +41,14 @@ class ImageSequence:
         Images that announce more pixels are refused before they are decoded.
     on_error : {"raise", "nan"}, default="raise"
         What reading an unreadable image gives: an error, or, where the steps fix the size, an image of NaN.
-    view : int, default=None
-        Which view to read where a step makes several of each image; None reads all of them.
+    picks : ViewPicks, default=None
+        Where a step makes several views of each image: the one of them that each item is. None makes each image an item
+        that has all its views.
 
     Attributes
     ----------
     shape : tuple (n_images,)
+        Where views of one image are items of their own, these are counted.
     ndim : int
         1.
     n_views : int
@@ -72,7 +73,7 @@ class ImageSequence:
         decode: str = "exact",
         max_pixels: int = MAX_PIXELS,
         on_error: str = "raise",
-        view: int | None = None,
+        picks: ViewPicks | None = None,
     ):
         check_choice("decode", decode, DECODES)
         check_choice("on_error", on_error, ON_ERROR)
@@ -87,14 +88,12 @@ class ImageSequence:
         self.n_views = several[0].n_views if several else 1
         if self.n_views < 1:
             raise ValueError(f"{several[0]} makes {self.n_views} views of an image; expected at least 1")
-        if view is not None and not 0 <= view < self.n_views:
-            raise IndexError(f"there is no view {view} of these images; they have {self.n_views}")
-        self.view = view if self.n_views > 1 else None
+        self.picks = picks if self.n_views > 1 else None
 
     @property
     def shape(self) -> tuple[int]:
         """(n_images,), as of a one-dimensional array."""
-        return (len(self.sources),)
+        return (len(self),)
 
     @property
     def ndim(self) -> int:
@@ -110,7 +109,7 @@ class ImageSequence:
         return size
 
     def __len__(self) -> int:
-        return len(self.sources)
+        return len(self.sources if self.picks is None else self.picks.rows)
 
     def __getitem__(self, key: Any) -> Any:
         # scikit-learn takes rows as array[indices, ...].
@@ -118,7 +117,11 @@ class ImageSequence:
             key = key[0]
         if isinstance(key, (int, np.integer)):
             return self._read_one(range(len(self))[key])
-        return self._with(sources=self.sources.take(row_indices(key, len(self))))
+        taken = row_indices(key, len(self))
+        if self.picks is None:
+            return self._with(sources=self.sources.take(taken))
+        rows, picks = self.picks.take(taken)
+        return self._with(sources=self.sources.take(rows), picks=picks)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[index] for index in range(len(self)))
@@ -126,7 +129,7 @@ class ImageSequence:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Decode every image into one array of shape (n_images, height, width, channels).
 
-        Where there are several views and none is chosen: (n_images, n_views, height, width, channels).
+        Where each item has several views: (n_images, n_views, height, width, channels).
         """
         if copy is False:
             raise ValueError("an ImageSequence holds no pixels: making an array of it always decodes")
@@ -142,10 +145,13 @@ class ImageSequence:
 
     def __repr__(self) -> str:
         count = f"{len(self)} image" + "s" * (len(self) != 1)
-        first = f" ({self.sources.name(0)}{', ...' if len(self) > 1 else ''})" if len(self) else ""
+        first = f" ({self.name(0)}{', ...' if len(self) > 1 else ''})" if len(self) else ""
         steps = ", ".join(map(repr, self.steps)) or "none"
-        view = "" if self.view is None else f", view {self.view} of {self.n_views}"
-        return f"ImageSequence of {count}{first}, steps: {steps}{view}"
+        return f"ImageSequence of {count}{first}, steps: {steps}{self._describe_picks()}"
+
+    def name(self, index: int) -> str:
+        """Return what to call one image in a message: its path, or what kind of data it is."""
+        return self.sources.name(self._row(index))
 
     def with_step(self, step: Step) -> ImageSequence:
         """Return a sequence whose images go through one more step."""
@@ -153,8 +159,8 @@ class ImageSequence:
 
     def without_last_step(self) -> ImageSequence:
         """Return a sequence whose images skip the last step."""
-        view = None if self.steps and self.steps[-1].n_views != 1 else self.view
-        return self._with(steps=self.steps[:-1], view=view)
+        images = self.with_view(None) if self.steps and self.steps[-1].n_views != 1 else self
+        return images._with(steps=self.steps[:-1])
 
     def with_view(self, view: int | None) -> ImageSequence:
         """Return a sequence of which one view of each image is read, or all of them.
@@ -171,7 +177,31 @@ class ImageSequence:
         IndexError
             When there is no such view.
         """
-        return self._with(view=None if view is None else int(view))
+        rows = np.arange(len(self)) if self.picks is None else self.picks.rows
+        if view is None:
+            return self if self.picks is None else self._with(sources=self.sources.take(rows), picks=None)
+        if not 0 <= view < self.n_views:
+            raise IndexError(f"there is no view {view} of these images; they have {self.n_views}")
+        return self._with(picks=ViewPicks(rows, np.full(len(rows), view)))
+
+    def with_views_apart(self) -> ImageSequence:
+        """Return a sequence in which each view is an image of its own: n_images x n_views images.
+
+        The views of one image follow each other. Reading or extracting them decodes the image once.
+
+        Examples
+        --------
+        >>> from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
+        >>> images = as_image_sequence(["cat.jpg", "dog.jpg"]).with_step(ResizeCrop(256, 256))
+        >>> len(images.with_step(TenCrop(224, 224)).with_views_apart())
+        20
+        """
+        images = self.with_view(None)
+        return images._with(picks=ViewPicks.of_all(len(images), images.n_views))
+
+    def with_views_together(self) -> ImageSequence:
+        """Return the images that the views of this sequence are of, each once and with all its views."""
+        return self if self.picks is None else self._with(picks=None)
 
     def with_on_error(self, on_error: str) -> ImageSequence:
         """Return a sequence that treats unreadable images by another rule."""
@@ -195,27 +225,38 @@ class ImageSequence:
             Naming every image that cannot be read.
         """
         loaded = list(self.stream())
-        failures = {i: str(image) for i, image in enumerate(loaded) if isinstance(image, ImageReadError)}
+        failures = {self._row(i): str(image) for i, image in enumerate(loaded) if isinstance(image, ImageReadError)}
         return [self._blank(failures) if isinstance(image, ImageReadError) else image for image in loaded]
 
     def stream(self) -> Iterator[np.ndarray | ImageReadError]:
         """Decode one image after the other, in threads, a few ahead; an unreadable one is yielded as its error."""
         threads = available_threads()
 
-        def load(index: int) -> np.ndarray | ImageReadError:
+        def load(items: range) -> Iterable[np.ndarray | ImageReadError]:
             try:
-                return self.decode(self.read(index))
+                content = self.read(items[0])
+                if self.picks is None:
+                    return [self.decode(content)]
+                return list(self._make_views(content, self.picks.views[items.start : items.stop].tolist()))
             except ImageReadError as error:
-                return error
+                return [error] * len(items)
 
-        return bounded_map(load, range(len(self)), n_threads=threads, window=4 * threads)
+        runs = (range(i, i + 1) for i in range(len(self))) if self.picks is None else self.picks.runs()
+        for loaded in bounded_map(load, runs, n_threads=threads, window=4 * threads):
+            yield from loaded
 
     def read(self, index: int, memo: DigestMemo | None = None) -> Content:
         """Read the source of one image, without decoding it."""
-        return self.sources.read(index, memo)
+        return self.sources.read(self._row(index), memo)
 
-    def decode(self, content: Content) -> np.ndarray:
+    def decode(self, content: Content, view: int | None = None) -> np.ndarray:
         """Decode what was read and take it through the steps.
+
+        Parameters
+        ----------
+        content : Content
+        view : int, default=None
+            Which view to make, where a step makes several; None makes all.
 
         Returns
         -------
@@ -227,8 +268,8 @@ class ImageSequence:
         ImageReadError
             When the data is damaged or a step does not fit the image.
         """
-        if self.n_views == 1 or self.view is not None:
-            return next(self._make_views(content, [self.view or 0]))
+        if self.n_views == 1 or view is not None:
+            return next(self._make_views(content, [view or 0]))
         views = list(self._make_views(content, range(self.n_views)))
         shapes = {view.shape for view in views}
         if len(shapes) > 1:
@@ -261,10 +302,6 @@ class ImageSequence:
         decode = {"mode": self.decode_mode, "version": DECODE_VERSION, "opencv": opencv_major_version()}
         return {"steps": describe_steps(self.steps), "decode": decode}
 
-    def recall(self, memo: DigestMemo | None) -> KnownDigests:
-        """Return what is known of the digests of the images without reading any."""
-        return self.sources.recall(memo)
-
     def _smallest_decode(self) -> tuple[int, int] | None:
         """Return the size a fast decode must not fall below: that of the first step, when it resizes."""
         if self.decode_mode != "fast" or not self.steps or not isinstance(self.steps[0], ResizeCrop):
@@ -273,16 +310,28 @@ class ImageSequence:
 
     def _read_one(self, index: int) -> np.ndarray:
         try:
-            return self.decode(self.read(index))
+            return self.decode(self.read(index), None if self.picks is None else int(self.picks.views[index]))
         except ImageReadError as error:
-            return self._blank({index: str(error)}, error)
+            return self._blank({self._row(index): str(error)}, error)
+
+    def _row(self, index: int) -> int:
+        """Return the position in the sources of one item."""
+        return index if self.picks is None else int(self.picks.rows[index])
+
+    def _describe_picks(self) -> str:
+        if self.picks is None:
+            return ""
+        views = np.unique(self.picks.views)
+        if len(views) == 1:
+            return f", view {views[0]} of {self.n_views}"
+        return f", each of them one of {self.n_views} views"
 
     def _blank(self, failures: dict[int, str], cause: Exception | None = None) -> np.ndarray:
         """Return what stands for an unreadable image, or raise, as `on_error` says."""
         if self.on_error == "raise" or self.image_size is None:
-            raise unreadable_error(self, failures) from cause
+            raise unreadable_error(self.with_views_together(), failures) from cause
         channels = 1 if ToGrey() in self.steps else self.sources.channels
-        views = (self.n_views,) if self.n_views > 1 and self.view is None else ()
+        views = (self.n_views,) if self.n_views > 1 and self.picks is None else ()
         return np.full((*views, *self.image_size, channels), np.nan, np.float32)
 
     def _with(self, **changes: Any) -> ImageSequence:
@@ -292,72 +341,6 @@ class ImageSequence:
             "decode": self.decode_mode,
             "max_pixels": self.max_pixels,
             "on_error": self.on_error,
-            "view": self.view,
+            "picks": self.picks,
         }
         return ImageSequence(**{**settings, **changes})
-
-
-def apply_step(step: Step, image: np.ndarray, view: int = 0, origin: tuple[int, bytes] = (0, b"")) -> np.ndarray:
-    """Return what a step makes of an image.
-
-    Parameters
-    ----------
-    step : Step
-    image : ndarray of shape (height, width, channels)
-    view : int, default=0
-        Which view is being made.
-    origin : (int, bytes), default=(0, b"")
-        Position of the step behind the first one that makes views, and digest of the image: what the random numbers of
-        this step depend on besides its seed and the view.
-
-    Raises
-    ------
-    ImageReadError
-        When the step does not fit the image.
-    """
-    try:
-        if not isinstance(step, ViewStep):
-            return step(image)
-        position, digest = origin
-        random = np.random.default_rng([step.seed, position, view, int.from_bytes(digest, "big")])
-        return step.make_view(image, view if step.n_views > 1 else 0, random)
-    except Exception as error:  # a step may be the user's own, and OpenCV has errors of its own
-        raise ImageReadError(f"{type(step).__name__} cannot be applied: {error}") from error
-
-
-def row_indices(key: Any, length: int) -> np.ndarray | slice:
-    """Turn any one-dimensional index into a slice or an array of row numbers."""
-    if isinstance(key, slice):
-        return key
-    rows = np.asarray(key)
-    if rows.size == 0:
-        return np.zeros(0, np.intp)
-    if rows.ndim != 1 or rows.dtype.kind not in "biu":
-        raise IndexError(f"an ImageSequence is indexed by integers, slices, masks or row numbers, not by {key!r}")
-    if rows.dtype == bool:
-        if len(rows) != length:
-            raise IndexError(f"a mask of length {len(rows)} does not fit a sequence of {length} images")
-        return np.flatnonzero(rows)
-    return rows
-
-
-def unreadable_error(images: ImageSequence, failures: dict[int, str]) -> ImageReadError:
-    """Return the error that names every unreadable image of a call.
-
-    Parameters
-    ----------
-    images : ImageSequence
-        The images of the call.
-    failures : dict of int to str
-        Position and reason of each unreadable one.
-    """
-    return ImageReadError(describe_failures(images, failures, "cannot be read"), failures)
-
-
-def describe_failures(images: ImageSequence, failures: dict[int, str], what: str) -> str:
-    """Return the message that names every failed image of a call, `what` being what is wrong with all of them."""
-    lines = [f"  [{index}] {images.sources.name(index)}: {reason}" for index, reason in sorted(failures.items())]
-    if len(lines) > NAMED_FAILURES:
-        lines[NAMED_FAILURES:] = [f"  ... and {len(lines) - NAMED_FAILURES} more (all in the error's `failures`)"]
-    count = f"{len(failures)} of {len(images)} image" + "s" * (len(images) != 1)
-    return f"{count} {what}:\n" + "\n".join(lines)

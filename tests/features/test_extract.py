@@ -1,5 +1,7 @@
 """The one way from images through a trunk to stored features."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -287,6 +289,35 @@ def test_all_views_of_an_image_take_one_decode_and_any_is_found_later(network, c
     assert sum(run_sizes) == 120
 
 
+@pytest.mark.parametrize("in_memory", [False, True])
+@pytest.mark.parametrize("cache", [True, None])
+def test_views_apart_are_rows_of_their_own(network, crops, run_sizes, count_decodes, cache, in_memory):
+    apart = crops.with_views_apart()
+    features = extract(apart, network, cache, in_memory=in_memory)
+    assert features.shape == (120, 16, 16, 8)
+    assert sum(run_sizes) == 120
+    assert len(count_decodes) == 12
+    everything = extract(crops, network, cache)[:].reshape(120, 16, 16, 8)
+    np.testing.assert_array_equal(features[:], everything)
+    items = np.array([107, 3, 44, 3])
+    np.testing.assert_array_equal(features[items], everything[items])
+    np.testing.assert_array_equal(features[-1], everything[-1])
+    taken = extract(apart[items], network, cache, in_memory=in_memory)
+    np.testing.assert_allclose(taken[:], everything[items], atol=1e-4)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(features))[items], everything[items])
+
+
+def test_unreadable_images_with_views_apart(network, crops, image_paths, tmp_path):
+    paths = [*image_paths[:2], str(tmp_path / "gone.png"), image_paths[3]]
+    images = ImageSequence(as_image_sequence(paths).sources, crops.steps).with_views_apart()
+    with pytest.raises(ImageReadError, match=r"1 of 4 images cannot be read:\n  \[2\] .*gone.png"):
+        extract(images, network)
+    features = extract(images.with_on_error("nan"), network)
+    assert list(features.failures) == list(range(20, 30))
+    assert np.isnan(features[20:30]).all()
+    assert np.isfinite(features[30:]).all()
+
+
 def test_an_extractor_of_views(tiny_model, crops, run_sizes):
     extractor = CNNFeatureExtractor(tiny_model).fit(crops)
     assert extractor.feature_shape_ == (10, 8)
@@ -311,6 +342,8 @@ def test_unreadable_images_with_views(network, crops, image_paths, tmp_path):
 
 MEASURE = """
 import re, sys
+import pickle
+
 import numpy as np
 from pathlib import Path
 from skcnn.features import RawPixels, extract

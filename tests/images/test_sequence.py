@@ -25,7 +25,8 @@ from skcnn.images import (
     ViewStep,
     as_image_sequence,
 )
-from skcnn.images._sequence import NAMED_FAILURES, row_indices, unreadable_error
+from skcnn.images._failures import NAMED_FAILURES, unreadable_error
+from skcnn.images._views import row_indices
 
 LABELS = np.repeat(["apple", "leaf", "sea"], 4)
 
@@ -324,7 +325,7 @@ def test_digests(images, image_paths, later):
         with open(path, "rb") as file:
             assert content.digest == digest_bytes(file.read())
     pair = images[3:5].with_step(ToGrey())
-    recalled = pair.recall(memo)
+    recalled = pair.sources.recall(memo)
     digests = recalled.digests
     assert recalled.known.all()
     assert recalled.unchanged(np.arange(2)).all()
@@ -512,10 +513,59 @@ def test_the_chosen_view_decides_nothing_that_is_stored(noisy):
 
 def test_a_choice_stays_with_what_is_taken_from_it(noisy):
     one = noisy.with_view(2)[3:5].with_step(ToGrey()).with_on_error("nan")
-    assert one.view == 2
-    assert pickle.loads(pickle.dumps(one)).view == 2
-    assert noisy.with_view(2).without_last_step().view is None
-    assert noisy.with_view(2).with_step(ToGrey()).without_last_step().view == 2
+    assert one.picks.views.tolist() == [2, 2]
+    assert pickle.loads(pickle.dumps(one)).picks.views.tolist() == [2, 2]
+    assert noisy.with_view(2).without_last_step().picks is None
+    assert set(noisy.with_view(2).with_step(ToGrey()).without_last_step().picks.views) == {2}
+
+
+def test_views_apart_are_images_of_their_own(noisy):
+    together = np.asarray(noisy)
+    apart = noisy.with_views_apart()
+    assert apart.shape == (48,)
+    np.testing.assert_array_equal(np.asarray(apart), together.reshape(48, 16, 16, 3))
+    np.testing.assert_array_equal(apart[13], together[3, 1])
+    assert apart.with_views_together() is not apart
+    np.testing.assert_array_equal(np.asarray(apart.with_views_together()), together)
+    assert repr(apart).endswith("each of them one of 4 views")
+    np.testing.assert_array_equal(np.asarray(apart.with_view(2)), np.repeat(together[:, 2], 4, axis=0))
+
+
+def test_any_of_the_views_apart_can_be_taken(noisy):
+    together = np.asarray(noisy)
+    apart = noisy.with_views_apart()
+    items = np.array([46, 3, 44, 3, 17])
+    taken = apart[items]
+    np.testing.assert_array_equal(np.asarray(taken), together.reshape(48, 16, 16, 3)[items])
+    assert [taken.name(i) for i in range(5)] == [apart.name(i) for i in items]
+    # Only the images that are needed are kept, each once.
+    assert len(taken.sources) == 3
+    np.testing.assert_array_equal(np.asarray(taken[[4, 1]]), together.reshape(48, 16, 16, 3)[[17, 3]])
+    mask = np.zeros(48, bool)
+    mask[5:9] = True
+    np.testing.assert_array_equal(np.asarray(apart[mask]), together.reshape(48, 16, 16, 3)[5:9])
+    assert len(apart[:0]) == 0
+    np.testing.assert_array_equal(np.asarray(taken.with_view(None)), together[items // 4])
+
+
+def test_views_apart_take_one_decode_of_each_image(files, decodes):
+    crops = as_image_sequence(files).with_step(ResizeCrop(12, 12)).with_step(TenCrop(8, 8)).with_views_apart()
+    assert np.asarray(crops).shape == (120, 8, 8, 3)
+    assert len(decodes) == 12
+
+
+def test_images_of_one_view_are_apart_already(images):
+    assert len(images.with_views_apart()) == len(images)
+    assert images.with_views_apart().picks is None
+
+
+def test_an_unreadable_image_is_named_once_for_all_its_views(with_bad_files):
+    crops = as_image_sequence(with_bad_files).with_step(ResizeCrop(12, 12)).with_step(TenCrop(8, 8)).with_views_apart()
+    with pytest.raises(ImageReadError, match=r"^2 of 5 images cannot be read:\n") as caught:
+        crops.load()
+    assert set(caught.value.failures) == {1, 3}
+    with pytest.raises(ImageReadError, match=r"^1 of 5 images cannot be read:\n  \[3\]"):
+        crops[39]
 
 
 @pytest.mark.parametrize("view", [4, -1, 100])

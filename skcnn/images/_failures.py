@@ -1,0 +1,37 @@
+"""Errors that name every image of a call that failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from skcnn.exceptions import ImageReadError
+
+if TYPE_CHECKING:
+    from skcnn.images._sequence import ImageSequence
+
+__all__ = ["describe_failures", "unreadable_error"]
+
+# Beyond this many the message would bury what it says; `failures` of the error always holds all.
+NAMED_FAILURES = 100
+
+
+def unreadable_error(images: ImageSequence, failures: dict[int, str]) -> ImageReadError:
+    """Return the error that names every unreadable image of a call.
+
+    Parameters
+    ----------
+    images : ImageSequence
+        The images of the call.
+    failures : dict of int to str
+        Position and reason of each unreadable one.
+    """
+    return ImageReadError(describe_failures(images, failures, "cannot be read"), failures)
+
+
+def describe_failures(images: ImageSequence, failures: dict[int, str], what: str) -> str:
+    """Return the message that names every failed image of a call, `what` being what is wrong with all of them."""
+    lines = [f"  [{index}] {images.name(index)}: {reason}" for index, reason in sorted(failures.items())]
+    if len(lines) > NAMED_FAILURES:
+        lines[NAMED_FAILURES:] = [f"  ... and {len(lines) - NAMED_FAILURES} more (all in the error's `failures`)"]
+    count = f"{len(failures)} of {len(images)} image" + "s" * (len(images) != 1)
+    return f"{count} {what}:\n" + "\n".join(lines)
