@@ -17,6 +17,7 @@ PUBLIC = {
     "FineTunedCNNClassifier": "classifiers",
     "ImageSequence": "images",
     "MeanSubtract": "images",
+    "TenCropClassifier": "classifiers",
     "backbones": "",
     "cache": "",
     "classifiers": "",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from skcnn import training as training
     from skcnn.cache import FeatureStore as FeatureStore
     from skcnn.classifiers import FineTunedCNNClassifier as FineTunedCNNClassifier
+    from skcnn.classifiers import TenCropClassifier as TenCropClassifier
     from skcnn.features import CNNFeatureExtractor as CNNFeatureExtractor
     from skcnn.images import AspectAwareResize as AspectAwareResize
     from skcnn.images import ImageSequence as ImageSequence

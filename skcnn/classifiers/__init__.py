@@ -1,5 +1,6 @@
-"""Classifiers: networks that are trained on images, as scikit-learn estimators."""
+"""Classifiers of images, as scikit-learn estimators: networks that are trained, and what combines classifiers."""
 
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
+from skcnn.classifiers._ten_crop import TenCropClassifier
 
-__all__ = ["FineTunedCNNClassifier"]
+__all__ = ["FineTunedCNNClassifier", "TenCropClassifier"]

@@ -1,0 +1,266 @@
+"""`TenCropClassifier`: what a classifier says of ten crops of each image, averaged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import MetaEstimatorMixin, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import _safe_indexing, gen_batches
+from sklearn.utils.validation import _check_method_params, check_is_fitted, column_or_1d
+
+from skcnn._validation import check_choice, check_size
+from skcnn.classifiers._wrapper import ClassifierWrapper, check_plain_images, check_predicts_proba
+from skcnn.exceptions import ImageReadError
+from skcnn.images import ResizeCrop, TenCrop
+from skcnn.images._failures import unreadable_error
+from skcnn.images._sequence import ImageSequence
+from skcnn.metrics import ScoreTable
+
+__all__ = ["TenCropClassifier"]
+
+AVERAGES = ("mean", "geometric", "max")
+# All views of so many images go to the estimator at once: their features take ten times the memory of the images'.
+IMAGES_AT_ONCE = 512
+
+
+class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
+    """Average what a classifier says of ten crops of each image: the corners, the centre, and the same mirrored.
+
+    An image is resized along its shorter side and cut to a square of `resize` pixels, a smaller one enlarged
+    (bilinear), and the crops are cut out of that. It is decoded once for all of them, and what a frozen network makes
+    of them is stored as one row, so that it is computed once.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Any classifier, or pipeline that ends in one, that takes images and has `predict_proba`. Where it is fitted, and
+        `fit` is not called, it is used as it is.
+    resize : int or (int, int), default=256
+        Height and width in pixels that an image is brought to before it is cut.
+    crop_size : int or (int, int), default=224
+        Height and width in pixels of each crop, at most `resize`.
+    horizontal_flips : bool, default=True
+        False leaves out the mirror images: five crops, for images in which left and right mean something.
+    average : {"mean", "geometric", "max"}, default="mean"
+        How the probabilities of the crops are joined: their mean; their geometric mean; or the highest that a class has
+        in any crop. The last two are divided by their sum.
+    fit_crops : bool, default=False
+        What `fit` trains on: False hands the images to `estimator` as they are. True hands it all crops, each with the
+        label and the weight of its image; an estimator that splits its data by itself then has crops of one image on
+        both sides.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The clone of `estimator` that `fit` fitted.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, as of the fitted estimator.
+
+    See Also
+    --------
+    skcnn.images.TenCrop : The crops alone.
+
+    Notes
+    -----
+    Ten-crop evaluation was introduced with AlexNet: Krizhevsky et al., "ImageNet Classification with Deep Convolutional
+    Neural Networks", 2012. Averaging mends some predictions and breaks others: Shanmugam et al., "Better Aggregation in
+    Test-Time Augmentation", arXiv 2011.11156. `view_scores` counts both.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skcnn import CNNFeatureExtractor, TenCropClassifier
+    >>> images = np.random.default_rng(0).integers(0, 256, (6, 40, 40, 3), dtype=np.uint8)
+    >>> extractor = CNNFeatureExtractor(weights=None, input_size=32, cache=None)
+    >>> clf = TenCropClassifier(make_pipeline(extractor, LogisticRegression()), resize=36, crop_size=32)
+    >>> clf.fit(images, ["cat", "dog", "cow"] * 2).predict_proba(images).shape
+    (6, 3)
+    """
+
+    def __init__(self, estimator, *, resize=256, crop_size=224, horizontal_flips=True, average="mean", fit_crops=False):
+        self.estimator = estimator
+        self.resize = resize
+        self.crop_size = crop_size
+        self.horizontal_flips = horizontal_flips
+        self.average = average
+        self.fit_crops = fit_crops
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> TenCropClassifier:
+        """Fit a clone of the estimator.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes.
+        y : array-like of shape (n_images,)
+            Labels.
+        sample_weight : array-like of shape (n_images,), default=None
+            Handed to the `fit` of the estimator; of a pipeline, to that of its last step.
+        **fit_params
+            Handed to the `fit` of the estimator, such as ``logisticregression__sample_weight=...`` for a pipeline. With
+            ``enable_metadata_routing=True`` they go where they were requested.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For parameters out of range, or a crop that is larger than the image it is cut out of.
+        TypeError
+            When the estimator has no `predict_proba`, or takes no `sample_weight` and was given one.
+        """
+        images = check_plain_images(X, y, type(self).__name__)
+        check_predicts_proba(self.estimator, type(self).__name__)
+        self._check_parameters()
+        params = self._params_of_fit(sample_weight, fit_params)
+        if self.fit_crops:
+            crops = self._crops(images)
+            owners = np.repeat(np.arange(len(images)), len(crops) // len(images))
+            params = _check_method_params(images, params, owners)
+            images, y = crops, _safe_indexing(column_or_1d(y, warn=True), owners)
+        self.estimator_ = clone(self.estimator).fit(images, y, **params)
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class, averaged over the crops.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes.
+
+        Returns
+        -------
+        ndarray of shape (n_images, n_classes), float64
+            Columns in the order of `classes_`. Rows sum to 1.
+
+        Raises
+        ------
+        ImageReadError
+            Naming every unreadable image.
+        ValueError
+            As `fit` does; what the estimator raises is handed on.
+        """
+        estimator = self._fitted()
+        images = check_plain_images(X, None, type(self).__name__)
+        self._check_parameters()
+        probabilities = np.empty((len(images), len(estimator.classes_)))
+        failures: dict[int, str] = {}
+        for batch in gen_batches(len(images), IMAGES_AT_ONCE):
+            crops = self._crops(images[batch])
+            try:
+                of_crops = estimator.predict_proba(crops)
+            except ImageReadError as error:
+                if not error.failures:
+                    raise
+                failures |= {batch.start + index: reason for index, reason in error.failures.items()}
+                continue
+            by_image = np.asarray(of_crops, np.float64).reshape(batch.stop - batch.start, -1, of_crops.shape[1])
+            probabilities[batch] = average_probabilities(by_image, self.average)
+        if failures:
+            raise unreadable_error(images, failures)
+        return probabilities
+
+    def view_scores(self, X: Any, y: Any) -> ScoreTable:
+        """Compare the predictions averaged over the crops with those that the estimator makes of the images themselves.
+
+        Averaging mends some predictions and breaks others; the gain in accuracy is the difference.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes.
+        y : array-like of shape (n_images,)
+            The right labels.
+
+        Returns
+        -------
+        skcnn.metrics.ScoreTable
+            A row "all", then one for each class. Columns: images, their number; single and averaged, the accuracy
+            without and with the crops; mended, how many predictions are right only with them; broken, how many only
+            without.
+        """
+        estimator = self._fitted()
+        images = check_plain_images(X, y, type(self).__name__)
+        labels = column_or_1d(y)
+        single = np.asarray(estimator.predict(images) == labels)
+        averaged = np.asarray(self.predict(images) == labels)
+        classes = np.unique(labels)
+        groups = [np.ones(len(labels), bool), *(labels == label for label in classes)]
+        columns = {
+            "images": [int(group.sum()) for group in groups],
+            "single": [single[group].mean() for group in groups],
+            "averaged": [averaged[group].mean() for group in groups],
+            "mended": [int((averaged & ~single)[group].sum()) for group in groups],
+            "broken": [int((single & ~averaged)[group].sum()) for group in groups],
+        }
+        return ScoreTable(["all", *classes], columns)
+
+    @property
+    def classes_(self) -> np.ndarray:  # type: ignore[override]
+        """The labels of the estimator that was fitted."""
+        try:
+            return self._fitted().classes_
+        except NotFittedError as error:
+            raise AttributeError(str(error)) from error
+
+    def _fitted(self) -> Any:
+        """Return the estimator that was fitted here, or the one that came fitted."""
+        if hasattr(self, "estimator_"):
+            return self.estimator_
+        check_predicts_proba(self.estimator, type(self).__name__)
+        try:
+            check_is_fitted(self.estimator)
+        except NotFittedError:
+            msg = f"This {type(self).__name__} instance is not fitted yet, and nor is its estimator; call 'fit' first."
+            raise NotFittedError(msg) from None
+        return self.estimator
+
+    def _crops(self, images: ImageSequence) -> ImageSequence:
+        """Return all crops, those of one image after another, each as an image of its own."""
+        height, width = check_size("resize", self.resize)
+        crops = TenCrop(*check_size("crop_size", self.crop_size), horizontal_flips=bool(self.horizontal_flips))
+        return images.with_step(ResizeCrop(height, width)).with_step(crops).with_views_apart()
+
+    def _check_parameters(self) -> None:
+        check_choice("average", self.average, AVERAGES)
+        check_choice("horizontal_flips", self.horizontal_flips, (True, False))
+        check_choice("fit_crops", self.fit_crops, (True, False))
+        resize, crop = check_size("resize", self.resize), check_size("crop_size", self.crop_size)
+        if crop[0] > resize[0] or crop[1] > resize[1]:
+            msg = f"crops of {crop[0]} x {crop[1]} pixels do not fit in images of {resize[0]} x {resize[1]}"
+            raise ValueError(f"{msg}; the 'crop_size' parameter must be at most 'resize', in height and in width")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        try:
+            self._fitted()
+        except (NotFittedError, TypeError):
+            return False
+        return True
+
+
+def average_probabilities(probabilities: np.ndarray, average: str) -> np.ndarray:
+    """Join the probabilities of several views of each image.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_images, n_views, n_classes), float64
+    average : {"mean", "geometric", "max"}
+
+    Returns
+    -------
+    ndarray of shape (n_images, n_classes), float64
+        Rows sum to 1.
+    """
+    if average == "geometric":
+        # A class that one view rules out is not ruled out by it: it only counts as little as a float can say.
+        return softmax(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)).mean(axis=1), axis=1)
+    joined = probabilities.mean(axis=1) if average == "mean" else probabilities.max(axis=1)
+    return joined / joined.sum(axis=1, keepdims=True)

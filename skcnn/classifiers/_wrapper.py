@@ -1,0 +1,119 @@
+"""What classifiers share that wrap other classifiers of images: their tags, labels and fit parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.validation import has_fit_parameter
+
+from skcnn.images._sequence import ImageSequence
+from skcnn.images._transformer import check_images, image_tags
+
+__all__ = ["ClassifierWrapper", "check_plain_images", "check_predicts_proba"]
+
+
+class ClassifierWrapper(ClassifierMixin, BaseEstimator):
+    """Base of classifiers that combine the probabilities that other classifiers give.
+
+    A subclass has `estimator`, which tells what images it takes, `fit`, `predict_proba` and `classes_`.
+    """
+
+    estimator: Any
+    classes_: np.ndarray
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable label of each image.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes.
+
+        Returns
+        -------
+        ndarray of shape (n_images,), of the dtype of `classes_`
+        """
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class."""
+        raise NotImplementedError
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return how `fit` hands on what it gets besides images and labels.
+
+        Returns
+        -------
+        sklearn.utils.metadata_routing.MetadataRouter
+        """
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        return MetadataRouter(owner=self).add(estimator=self.estimator, method_mapping=mapping)
+
+    def _params_of_fit(self, sample_weight: Any, fit_params: dict[str, Any]) -> dict[str, Any]:
+        """Return the keyword arguments for the `fit` of the wrapped estimator."""
+        if get_config()["enable_metadata_routing"]:
+            weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+            return process_routing(self, "fit", **fit_params, **weights).estimator.fit
+        if sample_weight is None:
+            return fit_params
+        return {**fit_params, name_of_weights(self.estimator): sample_weight}
+
+    def __sklearn_tags__(self):
+        tags = image_tags(super().__sklearn_tags__())
+        inner = get_tags(self.estimator)
+        tags.classifier_tags = inner.classifier_tags or tags.classifier_tags
+        tags.target_tags = inner.target_tags
+        tags.non_deterministic = inner.non_deterministic
+        return tags
+
+
+def check_predicts_proba(estimator: Any, wrapper: str) -> None:
+    """Raise TypeError unless an estimator gives probabilities."""
+    if isinstance(estimator, type):
+        raise TypeError(f"{wrapper} takes an estimator, not a class: write {estimator.__name__}() with parentheses")
+    # Stacking with the default final estimator has probabilities, but says so only when it is fitted.
+    will_have = getattr(estimator, "final_estimator", estimator) is None
+    if not hasattr(estimator, "fit") or not (hasattr(estimator, "predict_proba") or will_have):
+        msg = (
+            f"{wrapper} averages probabilities, and {describe_estimator(estimator)} has no predict_proba; take a "
+            "classifier that has it, such as LogisticRegression, or wrap it in CalibratedClassifierCV"
+        )
+        raise TypeError(msg)
+
+
+def name_of_weights(estimator: Any) -> str:
+    """Return the keyword by which the `fit` of an estimator takes the weights of images.
+
+    Raises
+    ------
+    TypeError
+        When it takes none.
+    """
+    if isinstance(estimator, Pipeline):
+        name, step = estimator.steps[-1]
+        return f"{name}__{name_of_weights(step)}"
+    if not has_fit_parameter(estimator, "sample_weight"):
+        raise TypeError(f"{describe_estimator(estimator)} takes no sample_weight; leave it out")
+    return "sample_weight"
+
+
+def describe_estimator(estimator: Any) -> str:
+    """Return what to call an estimator in a message; of a pipeline, its last step counts."""
+    if isinstance(estimator, Pipeline):
+        return f"a Pipeline that ends in {describe_estimator(estimator.steps[-1][1])}"
+    return type(estimator).__name__ if isinstance(estimator, BaseEstimator) else repr(estimator)
+
+
+def check_plain_images(X: Any, y: Any, wrapper: str) -> ImageSequence:
+    """Return `X` as an `ImageSequence` of images of which no step makes several views."""
+    images = check_images(X, y)
+    if images.n_views > 1:
+        raise ValueError(f"the images have {images.n_views} views already; {wrapper} takes images and makes the views")
+    return images
