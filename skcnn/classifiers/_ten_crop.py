@@ -23,7 +23,7 @@ __all__ = ["TenCropClassifier"]
 
 AVERAGES = ("mean", "geometric", "max")
 # All views of so many images go to the estimator at once: their features take ten times the memory of the images'.
-IMAGES_AT_ONCE = 512
+IMAGES_AT_ONCE = 256
 
 
 class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,8 @@ def name_of_weights(estimator: Any) -> str:
     if isinstance(estimator, Pipeline):
         name, step = estimator.steps[-1]
         return f"{name}__{name_of_weights(step)}"
-    if not has_fit_parameter(estimator, "sample_weight"):
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in signature(estimator.fit).parameters.values())
+    if not takes_any and not has_fit_parameter(estimator, "sample_weight"):
         raise TypeError(f"{describe_estimator(estimator)} takes no sample_weight; leave it out")
     return "sample_weight"
 
