@@ -25,8 +25,6 @@ from skcnn.images import (
     ViewStep,
     as_image_sequence,
 )
-from skcnn.images._failures import NAMED_FAILURES, unreadable_error
-from skcnn.images._views import row_indices
 
 LABELS = np.repeat(["apple", "leaf", "sea"], 4)
 
@@ -154,13 +152,6 @@ def test_a_slice_keeps_the_settings(images):
 def test_other_keys(key, match, images):
     with pytest.raises((IndexError, ValueError), match=match):
         images[key]
-
-
-def test_row_indices_by_hand():
-    assert row_indices(slice(1, 2), 5) == slice(1, 2)
-    assert row_indices([True, False, True], 3).tolist() == [0, 2]
-    assert row_indices([2, -1], 3).tolist() == [2, -1]
-    assert row_indices([], 3).dtype == np.intp
 
 
 # scikit-learn
@@ -393,20 +384,6 @@ def test_nan_needs_a_size(with_bad_files):
         images.load()
     with pytest.raises(ImageReadError, match="1 of 5"):
         images[1]
-
-
-def test_a_very_long_message_is_cut_but_failures_are_not():
-    images = as_image_sequence([f"/nowhere/{number}.jpg" for number in range(NAMED_FAILURES + 7)])
-    with pytest.raises(ImageReadError, match=r"  \.\.\. and 7 more \(all in the error's `failures`\)$") as caught:
-        images.load()
-    assert len(str(caught.value).splitlines()) == NAMED_FAILURES + 2
-    assert len(caught.value.failures) == NAMED_FAILURES + 7
-
-
-def test_unreadable_sorts_and_counts(images):
-    error = unreadable_error(images[:1], {0: "it is gone"})
-    assert str(error) == f"1 of 1 image cannot be read:\n  [0] {names(images)[0]}: it is gone"
-    assert list(str(unreadable_error(images, {5: "b", 2: "a"})).splitlines())[1].startswith("  [2]")
 
 
 # Fast decoding
