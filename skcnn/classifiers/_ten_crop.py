@@ -22,16 +22,17 @@ from skcnn.metrics import ScoreTable
 __all__ = ["TenCropClassifier"]
 
 AVERAGES = ("mean", "geometric", "max")
-# All views of so many images go to the estimator at once: their features take ten times the memory of the images'.
+# The estimator gets the crops of so many images at a time: the features of all crops need not fit in memory at once.
 IMAGES_AT_ONCE = 256
 
 
 class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
     """Average what a classifier says of ten crops of each image: the corners, the centre, and the same mirrored.
 
-    An image is resized along its shorter side and cut to a square of `resize` pixels, a smaller one enlarged
-    (bilinear), and the crops are cut out of that. It is decoded once for all of them, and what a frozen network makes
-    of them is stored as one row, so that it is computed once.
+    An image is first brought to the size `resize`: resized until it covers that, enlarged (bilinear) where it is
+    smaller, and its centre cut out. The crops are taken from there, so the ends of an oblong photograph are in none of
+    them. It is decoded once for all crops, and what a frozen network makes of them is stored as one row and read back
+    the next time.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
         False leaves out the mirror images: five crops, for images in which left and right mean something.
     average : {"mean", "geometric", "max"}, default="mean"
         How the probabilities of the crops are joined: their mean; their geometric mean; or the highest that a class has
-        in any crop. The last two are divided by their sum.
+        in any crop. The last two are scaled so that they sum to 1.
     fit_crops : bool, default=False
         What `fit` trains on: False hands the images to `estimator` as they are. True hands it all crops, each with the
         label and the weight of its image; an estimator that splits its data by itself then has crops of one image on
@@ -122,7 +123,7 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
         params = self._params_of_fit(sample_weight, fit_params)
         if self.fit_crops:
             crops = self._crops(images)
-            owners = np.repeat(np.arange(len(images)), len(crops) // len(images))
+            owners = np.repeat(np.arange(len(images)), crops.n_views)
             params = _check_method_params(images, params, owners)
             images, y = crops, _safe_indexing(column_or_1d(y, warn=True), owners)
         self.estimator_ = clone(self.estimator).fit(images, y, **params)
@@ -260,7 +261,7 @@ def average_probabilities(probabilities: np.ndarray, average: str) -> np.ndarray
         Rows sum to 1.
     """
     if average == "geometric":
-        # A class that one view rules out is not ruled out by it: it only counts as little as a float can say.
+        # A probability of 0 in one view would make the product 0, whatever the others say.
         return softmax(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)).mean(axis=1), axis=1)
     joined = probabilities.mean(axis=1) if average == "mean" else probabilities.max(axis=1)
     return joined / joined.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What all classifiers share whose network is trained: probabilities, labels, export."""
+"""What all classifiers share whose network is trained: probabilities and export."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from typing import Any
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skcnn.classifiers._export import export_network
+from skcnn.classifiers._image_classifier import ImageClassifier
 from skcnn.images._sequence import ImageSequence
-from skcnn.images._transformer import check_images, image_tags
+from skcnn.images._transformer import check_images
 
 __all__ = ["TrainedClassifier", "check_one_view"]
 
 
-class TrainedClassifier(ClassifierMixin, BaseEstimator):
+class TrainedClassifier(ImageClassifier):
     """Base of classifiers that train a network.
 
     A subclass implements `fit`, which sets `classes_`, `_predict_logits` and `_build_parts`. It keeps arrays and no
     live network, so that it can be pickled.
     """
-
-    classes_: np.ndarray
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class.
@@ -50,21 +48,6 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "classes_")
         return softmax(self._predict_logits(check_one_view(X)), axis=1)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable label of each image.
-
-        Parameters
-        ----------
-        X : images
-            Anything `skcnn.images.as_image_sequence` takes.
-
-        Returns
-        -------
-        ndarray of shape (n_images,), of the dtype of `classes_`
-        """
-        check_is_fitted(self, "classes_")
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def export(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Write the whole trained network, normalisation included, for use without skcnn.
@@ -110,9 +93,6 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
     def _build_parts(self) -> list[Any]:
         """Return new Keras models that follow each other, from pixels to logits."""
         raise NotImplementedError
-
-    def __sklearn_tags__(self):
-        return image_tags(super().__sklearn_tags__())
 
 
 def check_one_view(X: Any, y: Any = None) -> ImageSequence:

@@ -1,51 +1,31 @@
-"""What classifiers share that wrap other classifiers of images: their tags, labels and fit parameters."""
+"""What classifiers share that wrap other classifiers of images: their tags, their fit parameters, and checks."""
 
 from __future__ import annotations
 
 from inspect import signature
 from typing import Any
 
-import numpy as np
 from sklearn import get_config
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import has_fit_parameter
 
+from skcnn.classifiers._image_classifier import ImageClassifier
 from skcnn.images._sequence import ImageSequence
-from skcnn.images._transformer import check_images, image_tags
+from skcnn.images._transformer import check_images
 
 __all__ = ["ClassifierWrapper", "check_plain_images", "check_predicts_proba"]
 
 
-class ClassifierWrapper(ClassifierMixin, BaseEstimator):
+class ClassifierWrapper(ImageClassifier):
     """Base of classifiers that combine the probabilities that other classifiers give.
 
-    A subclass has `estimator`, which tells what images it takes, `fit`, `predict_proba` and `classes_`.
+    A subclass has the parameter `estimator`, which is what is wrapped.
     """
 
     estimator: Any
-    classes_: np.ndarray
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable label of each image.
-
-        Parameters
-        ----------
-        X : images
-            Anything `skcnn.images.as_image_sequence` takes.
-
-        Returns
-        -------
-        ndarray of shape (n_images,), of the dtype of `classes_`
-        """
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class."""
-        raise NotImplementedError
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Return how `fit` hands on what it gets besides images and labels.
@@ -67,7 +47,7 @@ class ClassifierWrapper(ClassifierMixin, BaseEstimator):
         return {**fit_params, name_of_weights(self.estimator): sample_weight}
 
     def __sklearn_tags__(self):
-        tags = image_tags(super().__sklearn_tags__())
+        tags = super().__sklearn_tags__()
         inner = get_tags(self.estimator)
         tags.classifier_tags = inner.classifier_tags or tags.classifier_tags
         tags.target_tags = inner.target_tags

@@ -1,0 +1,40 @@
+"""What all classifiers of images share: labels from probabilities, and tags that say that the input is images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from skcnn.images._transformer import image_tags
+
+__all__ = ["ImageClassifier"]
+
+
+class ImageClassifier(ClassifierMixin, BaseEstimator):
+    """Base of all classifiers of images. A subclass has `fit`, `predict_proba` and, once it is fitted, `classes_`."""
+
+    classes_: np.ndarray
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class."""
+        raise NotImplementedError
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable label of each image.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes.
+
+        Returns
+        -------
+        ndarray of shape (n_images,), of the dtype of `classes_`
+        """
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def __sklearn_tags__(self):
+        return image_tags(super().__sklearn_tags__())
