@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 PUBLIC = {
     "AspectAwareResize": "images",
+    "CNNEnsembleClassifier": "classifiers",
     "CNNFeatureExtractor": "features",
     "FeatureStore": "cache",
     "FineTunedCNNClassifier": "classifiers",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from skcnn import metrics as metrics
     from skcnn import training as training
     from skcnn.cache import FeatureStore as FeatureStore
+    from skcnn.classifiers import CNNEnsembleClassifier as CNNEnsembleClassifier
     from skcnn.classifiers import FineTunedCNNClassifier as FineTunedCNNClassifier
     from skcnn.classifiers import TenCropClassifier as TenCropClassifier
     from skcnn.features import CNNFeatureExtractor as CNNFeatureExtractor

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import skcnn
 from skcnn import (
     AspectAwareResize,
+    CNNEnsembleClassifier,
     CNNFeatureExtractor,
     FineTunedCNNClassifier,
     MeanSubtract,
@@ -107,6 +108,10 @@ class RowFedTenCrop(RowFedClassifier, TenCropClassifier):
     pass
 
 
+class RowFedEnsemble(RowFedClassifier, CNNEnsembleClassifier):
+    pass
+
+
 ROW_FED = [
     RowFedExtractor("tiny.keras", batch_size=7),
     RowFedExtractor("tiny.keras", layer=-1, pooling="flatten", cache=None),
@@ -128,6 +133,13 @@ ROW_FED = [
         horizontal_flips=False,
         average="geometric",
         fit_crops=True,
+    ),
+    RowFedEnsemble(
+        [
+            ("strong", FineTunedCNNClassifier("tiny.keras", pooling="flatten", unfreeze=0)),
+            ("weak", FineTunedCNNClassifier("tiny.keras", pooling="flatten", unfreeze=0, probe_C=0.1)),
+        ],
+        weights=[2, 1],
     ),
 ]
 
@@ -274,6 +286,10 @@ ESTIMATORS = [
 # How to fit each in no time.
 SMALL = {
     "AspectAwareResize": {"size": (8, 9)},
+    "CNNEnsembleClassifier": {
+        "estimator": FineTunedCNNClassifier(weights=None, input_size=32, hidden_units=4, unfreeze=0, head_epochs=1),
+        "n_estimators": 2,
+    },
     "CNNFeatureExtractor": {"weights": None, "input_size": 32},
     "FineTunedCNNClassifier": {"weights": None, "input_size": 32, "unfreeze": 1, "epochs": 1},
     "MeanSubtract": {"std": True},
@@ -388,9 +404,9 @@ def test_pickles_of_fitted_ones_do_the_same(small, image_paths):
     method = "transform" if hasattr(small, "transform") else "predict_proba"
     expected = getattr(small.fit(image_paths, LABELS), method)(image_paths)
     data = pickle.dumps(small)
-    inside = vars(getattr(small, "estimator_", small))
-    trained = sum(array.nbytes for name in inside if name.endswith("_weights_") for array in inside[name])
-    assert len(data) < 5000 + 1.01 * trained
+    inside = [vars(each) for each in getattr(small, "estimators_", [getattr(small, "estimator_", small)])]
+    weights = [array for each in inside for name in each if name.endswith("_weights_") for array in each[name]]
+    assert len(data) < 5000 * len(inside) + 1.01 * sum(array.nbytes for array in weights)
     other = pickle.loads(data)
     check_is_fitted(other)
     assert_same_parameters(other, small)

@@ -1,6 +1,7 @@
 """Classifiers of images, as scikit-learn estimators: networks that are trained, and what combines classifiers."""
 
+from skcnn.classifiers._ensemble import CNNEnsembleClassifier
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
 from skcnn.classifiers._ten_crop import TenCropClassifier
 
-__all__ = ["FineTunedCNNClassifier", "TenCropClassifier"]
+__all__ = ["CNNEnsembleClassifier", "FineTunedCNNClassifier", "TenCropClassifier"]

@@ -120,7 +120,7 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
         images = check_plain_images(X, y, type(self).__name__)
         check_predicts_proba(self.estimator, type(self).__name__)
         self._check_parameters()
-        params = self._params_of_fit(sample_weight, fit_params)
+        params = self._params_of_fit(sample_weight, fit_params)["estimator"]
         if self.fit_crops:
             crops = self._crops(images)
             owners = np.repeat(np.arange(len(images)), crops.n_views)

@@ -22,10 +22,14 @@ __all__ = ["ClassifierWrapper", "check_plain_images", "check_predicts_proba"]
 class ClassifierWrapper(ImageClassifier):
     """Base of classifiers that combine the probabilities that other classifiers give.
 
-    A subclass has the parameter `estimator`, which is what is wrapped.
+    A subclass has the parameter `estimator`, which is what is wrapped, or overrides `_wrapped`.
     """
 
     estimator: Any
+
+    def _wrapped(self) -> dict[str, Any]:
+        """Return what is wrapped, by name."""
+        return {"estimator": self.estimator}
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Return how `fit` hands on what it gets besides images and labels.
@@ -35,23 +39,25 @@ class ClassifierWrapper(ImageClassifier):
         sklearn.utils.metadata_routing.MetadataRouter
         """
         mapping = MethodMapping().add(caller="fit", callee="fit")
-        return MetadataRouter(owner=self).add(estimator=self.estimator, method_mapping=mapping)
+        return MetadataRouter(owner=self).add(**self._wrapped(), method_mapping=mapping)
 
-    def _params_of_fit(self, sample_weight: Any, fit_params: dict[str, Any]) -> dict[str, Any]:
-        """Return the keyword arguments for the `fit` of the wrapped estimator."""
+    def _params_of_fit(self, sample_weight: Any, fit_params: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return the keyword arguments for the `fit` of each wrapped estimator, by its name."""
+        wrapped = self._wrapped()
         if get_config()["enable_metadata_routing"]:
             weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-            return process_routing(self, "fit", **fit_params, **weights).estimator.fit
+            routed = process_routing(self, "fit", **fit_params, **weights)
+            return {name: routed[name].fit for name in wrapped}
         if sample_weight is None:
-            return fit_params
-        return {**fit_params, name_of_weights(self.estimator): sample_weight}
+            return dict.fromkeys(wrapped, fit_params)
+        return {name: {**fit_params, name_of_weights(estimator): sample_weight} for name, estimator in wrapped.items()}
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        tags.classifier_tags = inner.classifier_tags or tags.classifier_tags
-        tags.target_tags = inner.target_tags
-        tags.non_deterministic = inner.non_deterministic
+        inner = [get_tags(estimator) for estimator in self._wrapped().values()]
+        tags.classifier_tags = inner[0].classifier_tags or tags.classifier_tags
+        tags.target_tags = inner[0].target_tags
+        tags.non_deterministic = any(each.non_deterministic for each in inner)
         return tags
 
 

@@ -25,28 +25,6 @@ LABELS = np.array(["cat", "dog", "emu"] * 4)
 SIZES = {"resize": 20, "crop_size": 16}
 
 
-def flatten(images):
-    return np.asarray(images, np.float32).reshape(len(images), -1)
-
-
-@pytest.fixture
-def regression(residual):
-    """Features of a tiny network, and logistic regression."""
-    return make_pipeline(CNNFeatureExtractor(residual), LogisticRegression())
-
-
-@pytest.fixture
-def tuned(residual):
-    return FineTunedCNNClassifier(residual, epochs=2, random_state=0, unfreeze="two_a")
-
-
-@pytest.fixture(params=["features", "fine-tuned", "pixels"])
-def classifier(request, regression, tuned):
-    """Classifiers that read images in different ways."""
-    pixels = make_pipeline(AspectAwareResize(16), FunctionTransformer(flatten), LogisticRegression())
-    return {"features": regression, "fine-tuned": tuned, "pixels": pixels}[request.param]
-
-
 @pytest.fixture
 def decodes(monkeypatch):
     """The list that grows with every image that is decoded."""
@@ -125,8 +103,8 @@ def test_one_decode_serves_all_crops(residual, files, decodes, run_sizes, cache)
     assert sum(run_sizes) == 120
 
 
-def test_one_decode_serves_all_crops_of_pixels(files, decodes):
-    clf = make_pipeline(AspectAwareResize(16), FunctionTransformer(flatten), LogisticRegression()).fit(files, LABELS)
+def test_one_decode_serves_all_crops_of_pixels(on_pixels, files, decodes):
+    clf = on_pixels.fit(files, LABELS)
     decodes.clear()
     TenCropClassifier(clf, **SIZES).predict(files)
     assert len(decodes) == 12

@@ -1,0 +1,322 @@
+"""`CNNEnsembleClassifier`: several classifiers of the same images, whose probabilities are averaged."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.base import MetaEstimatorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import _BaseComposition
+from sklearn.utils.validation import _check_method_params, check_is_fitted, column_or_1d
+
+from skcnn._validation import check_choice, check_int, check_real
+from skcnn.classifiers._labels import encode_labels
+from skcnn.classifiers._members import check_same_classes, fit_members, naming, seeded_clone, shortened
+from skcnn.classifiers._weights import check_weights, fit_weights
+from skcnn.classifiers._wrapper import ClassifierWrapper, check_predicts_proba, describe_estimator
+from skcnn.images._sequence import ImageSequence
+from skcnn.images._transformer import check_images
+from skcnn.metrics import ScoreTable
+from skcnn.training._holdout import hold_out
+
+__all__ = ["CNNEnsembleClassifier"]
+
+METHODS = ("independent",)
+# Members that agree to the last bit on so many images are taken to be the same.
+COMPARED_IMAGES = 8
+
+
+class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, _BaseComposition):
+    """Average the probabilities of several classifiers of images.
+
+    The members are clones of one classifier that begin from different random numbers, or different classifiers that are
+    given by name. Members that share a frozen trunk share what is stored of it: five fine-tuned members cost five
+    tails, and one pass of the images through the trunk.
+
+    Parameters
+    ----------
+    estimator : classifier, or list of (str, classifier)
+        Any classifier, or pipeline that ends in one, that takes images and has `predict_proba`; or several of them,
+        each with a name. Parameters of named ones are set as ``name__parameter``. A classifier that is fitted already
+        takes part as ``FrozenEstimator(clf)`` (`sklearn.frozen`).
+    n_estimators : int, default=5
+        Number of clones; it means nothing for a list.
+    method : {"independent"}, default="independent"
+        How the members come about: each is fitted by itself.
+    weights : array-like of shape (n_members,), "validation" or None, default=None
+        What each member counts in the average; None for the same. "validation" holds out `validation_fraction` of the
+        images, fits the members on the others, and takes the weights that give the lowest log loss on those held out.
+    validation_fraction : float, default=0.2
+        Fraction of the images of each class that is held out, where the weights are learned.
+    n_jobs : int, default=None
+        Members that are fitted at the same time, as in joblib. The first is fitted before the others, so that they find
+        the activations of a trunk they share in the cache.
+    random_state : int, RandomState or None, default=None
+        What the random states of the members, nested ones too, are drawn from, and what is held out. Clones get states
+        of their own in any case; named classifiers keep those that are not None.
+
+    Attributes
+    ----------
+    estimators_ : list of n_members classifiers
+        The fitted members.
+    weights_ : ndarray of shape (n_members,), float64
+        What each member counts; the sum is 1.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, as of the members.
+
+    See Also
+    --------
+    TenCropClassifier : Averages over crops of each image. The two can be nested, either in the other.
+    sklearn.ensemble.BaggingClassifier : For a classifier with nothing random in it: members see different images. It
+        takes them as a column, an array of paths of shape (n_images, 1).
+
+    Notes
+    -----
+    Prediction runs through the members one by one and keeps only the sum, so its memory does not grow with their
+    number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn import CNNEnsembleClassifier, FineTunedCNNClassifier
+    >>> images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    >>> member = FineTunedCNNClassifier(weights=None, input_size=32, unfreeze=1, epochs=1, cache=None)
+    >>> clf = CNNEnsembleClassifier(member, n_estimators=2).fit(images, ["cat", "dog", "cow"] * 2)
+    >>> clf.predict_proba(images).shape
+    (6, 3)
+    """
+
+    def __init__(
+        self,
+        estimator,
+        n_estimators=5,
+        *,
+        method="independent",
+        weights=None,
+        validation_fraction=0.2,
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.n_estimators = n_estimators
+        self.method = method
+        self.weights = weights
+        self.validation_fraction = validation_fraction
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters; with `deep` those of the classifier, or of all named ones, too.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+
+        Returns
+        -------
+        dict of str to any
+        """
+        return self._get_params("estimator", deep) if self._is_named() else super().get_params(deep)
+
+    def set_params(self, **params: Any) -> CNNEnsembleClassifier:
+        """Set parameters: ``estimator__parameter``, or ``name__parameter`` and ``name`` for named classifiers.
+
+        Parameters
+        ----------
+        **params
+            As `get_params` names them.
+
+        Returns
+        -------
+        self
+        """
+        self._set_params("estimator", **params)
+        return self
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> CNNEnsembleClassifier:
+        """Fit the members.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes.
+        y : array-like of shape (n_images,)
+            Labels of at least two classes.
+        sample_weight : array-like of shape (n_images,), default=None
+            Handed to the `fit` of each member; of a pipeline, to that of its last step. Learned weights count images
+            by it too.
+        **fit_params
+            Handed to the `fit` of each member. With ``enable_metadata_routing=True`` they go where they were requested.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For parameters out of range, no members, members whose classes differ, or too few images to hold out some.
+        TypeError
+            When a member has no `predict_proba`, or takes no `sample_weight` and was given one.
+
+        Notes
+        -----
+        What a member raises is raised again, of the same type, with the name of the member before the message.
+        """
+        images = check_images(X, y)
+        wrapped = self._wrapped()
+        keys = self._check_parameters()
+        classes, codes = encode_labels(y, type(self).__name__)
+        params = self._params_of_fit(sample_weight, fit_params)
+        split_seed, *seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=len(keys) + 1)
+        chosen, held_out = np.arange(len(images)), None
+        if self._learns_weights():
+            chosen, held_out = hold_out(codes, self.validation_fraction, split_seed)
+
+        named = self._is_named()
+        names = keys if named else [f"member {number}" for number in range(1, len(keys) + 1)]
+        members = [seeded_clone(wrapped[key], seed, only_unset=named) for key, seed in zip(keys, seeds, strict=True)]
+        self.estimators_ = fit_members(
+            [in_message(name) for name in names],
+            members,
+            images[chosen],
+            classes[codes[chosen]],
+            [_check_method_params(images, params[key], chosen) for key in keys],
+            n_jobs=self.n_jobs,
+        )
+        self._names = names
+        self.classes_ = check_same_classes(dict(zip(map(in_message, names), self.estimators_, strict=True)))
+        self.weights_ = check_weights(None if held_out is not None else self.weights, len(keys))
+        if held_out is not None:
+            weights = None if sample_weight is None else np.asarray(sample_weight)[held_out]
+            self.weights_ = self._learn_weights(images[held_out], classes[codes[held_out]], weights)
+        if not named:
+            self._warn_of_copies(images[:COMPARED_IMAGES])
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class, averaged over the members.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes.
+
+        Returns
+        -------
+        ndarray of shape (n_images, n_classes), float64
+            Columns in the order of `classes_`. Rows sum to 1.
+
+        Raises
+        ------
+        ImageReadError
+            Naming every unreadable image.
+        """
+        check_is_fitted(self, "estimators_")
+        images = check_images(X)
+        total = np.zeros((len(images), len(self.classes_)))
+        for index, weight in enumerate(self.weights_):
+            if weight:
+                total += weight * self._member_probabilities(index, images)
+        return total
+
+    def member_scores(self, X: Any, y: Any) -> ScoreTable:
+        """Compare the accuracy of each member with that of the ensemble.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes.
+        y : array-like of shape (n_images,)
+            The right labels.
+
+        Returns
+        -------
+        skcnn.metrics.ScoreTable
+            A row for each member, then one for the ensemble. Columns: weight, what the member counts; rank-1, the
+            accuracy.
+        """
+        check_is_fitted(self, "estimators_")
+        images = check_images(X, y)
+        labels = column_or_1d(y)
+        total = np.zeros((len(images), len(self.classes_)))
+        scores = []
+        for index, weight in enumerate(self.weights_):
+            probabilities = self._member_probabilities(index, images)
+            scores.append(self._accuracy(probabilities, labels))
+            total += weight * probabilities
+        columns = {"weight": [*self.weights_, 1.0], "rank-1": [*scores, self._accuracy(total, labels)]}
+        return ScoreTable([*self._names, "ensemble"], columns)
+
+    def _accuracy(self, probabilities: np.ndarray, labels: np.ndarray) -> float:
+        return float(np.mean(self.classes_[probabilities.argmax(axis=1)] == labels))
+
+    def _member_probabilities(self, index: int, images: ImageSequence) -> np.ndarray:
+        with naming(in_message(self._names[index])):
+            return np.asarray(self.estimators_[index].predict_proba(images), np.float64)
+
+    def _learns_weights(self) -> bool:
+        return isinstance(self.weights, str) and self.weights == "validation"
+
+    def _learn_weights(self, images: ImageSequence, labels: np.ndarray, sample_weight: Any) -> np.ndarray:
+        """Return the weights of members that suit images best which they were not fitted on."""
+        unknown = np.setdiff1d(labels, self.classes_)
+        if len(unknown):
+            raise ValueError(f"the members do not know the labels {shortened(unknown)}, and y has them")
+        columns = np.searchsorted(self.classes_, labels)
+        right = [
+            self._member_probabilities(index, images)[np.arange(len(labels)), columns]
+            for index in range(len(self.estimators_))
+        ]
+        return fit_weights(np.stack(right, axis=1), sample_weight)
+
+    def _warn_of_copies(self, images: ImageSequence) -> None:
+        """Warn where clones turned out to be the same."""
+        if len(self.estimators_) < 2:
+            return
+        first, second = (self._member_probabilities(index, images) for index in (0, 1))
+        if np.array_equal(first, second):
+            msg = (
+                "the members are all the same: nothing is random in the training of "
+                f"{describe_estimator(self.estimators_[0])}, so the ensemble is no better than one of them. Give it a "
+                "list of different classifiers, or take scikit-learn's BaggingClassifier, whose members see different "
+                "images"
+            )
+            warnings.warn(msg, UserWarning, stacklevel=3)
+
+    # Members and parameters -------------------------------------------------------------------------------------------
+
+    def _is_named(self) -> bool:
+        """Whether the members are given by name."""
+        return isinstance(self.estimator, (list, tuple))
+
+    def _wrapped(self) -> dict[str, Any]:
+        if not self._is_named():
+            return super()._wrapped()
+        pairs = [tuple(entry) for entry in self.estimator if isinstance(entry, (list, tuple)) and len(entry) == 2]
+        if len(pairs) < len(self.estimator) or not all(isinstance(name, str) for name, _ in pairs):
+            msg = "The 'estimator' parameter must be a classifier or a list of (name, classifier) pairs."
+            raise TypeError(f"{msg} Got {self.estimator!r} instead.")
+        if not pairs:
+            raise ValueError("the list of classifiers is empty; an ensemble needs at least one")
+        self._validate_names([name for name, _ in pairs])
+        return dict(pairs)
+
+    def _check_parameters(self) -> list[str]:
+        """Refuse parameters out of range; return for each member the name of what is wrapped that it is a clone of."""
+        wrapped = self._wrapped()
+        for estimator in wrapped.values():
+            check_predicts_proba(estimator, type(self).__name__)
+        check_int("n_estimators", self.n_estimators)
+        check_choice("method", self.method, METHODS)
+        check_real("validation_fraction", self.validation_fraction, below=1, open_left=True)
+        keys = list(wrapped) if self._is_named() else ["estimator"] * self.n_estimators
+        check_weights(None if self._learns_weights() else self.weights, len(keys))
+        return keys
+
+
+def in_message(name: str) -> str:
+    """Return what to call a member in a message."""
+    return name if name.startswith("member ") else f"member {name!r}"

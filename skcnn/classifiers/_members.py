@@ -1,0 +1,124 @@
+"""The members of an ensemble: their seeds, their fits, and errors that name the one that failed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+
+from skcnn.exceptions import ImageReadError
+from skcnn.images._sequence import ImageSequence
+
+__all__ = ["check_same_classes", "fit_members", "naming", "seeded_clone", "shortened"]
+
+
+def seeded_clone(estimator: Any, seed: int, *, only_unset: bool = False) -> Any:
+    """Return a clone whose random states, nested ones too, are numbers drawn from a seed.
+
+    Parameters
+    ----------
+    estimator : estimator
+    seed : int
+    only_unset : bool, default=False
+        Whether random states that are not None are kept.
+    """
+    cloned = clone(estimator)
+    random = check_random_state(seed)
+    states = {}
+    for name, value in sorted(cloned.get_params(deep=True).items(), key=lambda item: item[0]):
+        if name == "random_state" or name.endswith("__random_state"):
+            drawn = int(random.randint(np.iinfo(np.int32).max))
+            if value is None or not only_unset:
+                states[name] = drawn
+    if states:
+        cloned.set_params(**states)
+    return cloned
+
+
+def fit_members(
+    names: Sequence[str],
+    members: Sequence[Any],
+    images: ImageSequence,
+    labels: np.ndarray,
+    params: Sequence[dict[str, Any]],
+    *,
+    n_jobs: int | None = None,
+) -> list[Any]:
+    """Fit each member.
+
+    The first is fitted before the others: what the trunk makes of the images is in the cache then, and members that are
+    fitted at the same time need not all compute it.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What to call the members in messages.
+    members : sequence of classifier
+        They are fitted in place, or, in other processes, copies of them.
+    images : ImageSequence
+    labels : ndarray of shape (n_images,)
+    params : sequence of dict
+        Keyword arguments for the `fit` of each member.
+    n_jobs : int, default=None
+        As in joblib.
+
+    Returns
+    -------
+    list of classifier
+    """
+    first, *others = [
+        delayed(fit_member)(name, member, images, labels, own)
+        for name, member, own in zip(names, members, params, strict=True)
+    ]
+    return [*Parallel(n_jobs=1)([first]), *Parallel(n_jobs=n_jobs)(others)]
+
+
+def fit_member(name: str, member: Any, images: ImageSequence, labels: np.ndarray, params: dict[str, Any]) -> Any:
+    """Fit one member; what it raises begins with its name."""
+    with naming(name):
+        return member.fit(images, labels, **params)
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put the name of a member in front of the message of what it raises; type and attributes stay.
+
+    Unreadable images are no failure of the member: they are the same for all.
+    """
+    try:
+        yield
+    except ImageReadError:
+        raise
+    except Exception as error:
+        if error.args and isinstance(error.args[0], str):
+            error.args = (f"{name}: {error.args[0]}", *error.args[1:])
+        raise
+
+
+def check_same_classes(members: Mapping[str, Any]) -> np.ndarray:
+    """Return the classes of all members.
+
+    Raises
+    ------
+    ValueError
+        When two members have different ones, or the same in another order.
+    """
+    (first, reference), *others = members.items()
+    expected = np.asarray(reference.classes_)
+    for name, member in others:
+        classes = np.asarray(member.classes_)
+        if not np.array_equal(classes, expected):
+            msg = f"{first} has the classes {shortened(expected)}, and {name} has {shortened(classes)}"
+            raise ValueError(f"{msg}; the probabilities of members can be averaged only over the same classes")
+    return expected
+
+
+def shortened(classes: np.ndarray) -> str:
+    """Return the number of classes, and the first ones."""
+    shown = ", ".join(map(repr, classes[:5].tolist()))
+    return f"({shown})" if len(classes) <= 5 else f"({shown}, ..., {len(classes)} in all)"
