@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -220,11 +221,15 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         FloatingPointError
             When training diverges.
         """
+        return self._fit_with([], X, y, sample_weight)
+
+    def _fit_with(self, callbacks: Sequence[Any], X: Any, y: Any, sample_weight: Any = None) -> FineTunedCNNClassifier:
+        """Fit as `fit` does, with Keras callbacks in the second phase."""
         images = check_one_view(X, y)
         classes, codes = encode_labels(y, type(self).__name__)
         weights = join_weights(codes, classes, sample_weight, self.class_weight)
         head_optimizer, optimizer = self._check_parameters()
-        network = self._network()
+        network = self._tunable_network()
         tunes = network.has_tail and self.epochs > 0
         # All activations before any training: an unreadable image is named at once.
         features = self._extract(images, network.features)
@@ -249,7 +254,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         if tunes:
             batches = self._batches(rows, codes, weights, seed, TAIL_ORDER)
             with lend(network, settings) as model:
-                history += self._train("fine-tune", model, head, batches, self.epochs, optimizer)
+                history += self._train("fine-tune", model, head, batches, self.epochs, optimizer, callbacks)
                 tail_weights = model.tail_weights()
 
         self.classes_ = classes
@@ -280,13 +285,13 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
 
     def _fitted_network(self) -> tuple[TunableNetwork, bool]:
         """Return the network this was fitted on, and whether its tail was trained."""
-        network = self._network()
+        network = self._tunable_network()
         network.check_same(self._fitted_on)
         return network, bool(self.tail_weights_)
 
     # The network and its rows -----------------------------------------------------------------------------------------
 
-    def _network(self) -> TunableNetwork:
+    def _tunable_network(self) -> TunableNetwork:
         return TunableNetwork(self._frozen_network(), self.unfreeze)
 
     def _trunk(self, network: TunableNetwork, images: ImageSequence) -> Trunk:
@@ -333,13 +338,20 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         return Batches(rows, targets, weights, self.batch_size, seed)
 
     def _train(
-        self, phase: str, model: Any, head: Any, batches: Batches, epochs: int, optimizer: Any
+        self,
+        phase: str,
+        model: Any,
+        head: Any,
+        batches: Batches,
+        epochs: int,
+        optimizer: Any,
+        callbacks: Sequence[Any] = (),
     ) -> list[dict[str, Any]]:
         """Train a model from the weights of a head, which gets what was trained; return the records."""
         from skcnn.training._phase import train
 
         model.start(head)
-        settings = {"label_smoothing": self.label_smoothing, "verbose": self.verbose}
+        settings = {"label_smoothing": self.label_smoothing, "callbacks": callbacks, "verbose": self.verbose}
         records = train(phase, model, batches, epochs=epochs, optimizer=optimizer, **settings)
         copy_head(model.head, head)
         return records

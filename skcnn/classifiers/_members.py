@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
+from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
+from skcnn.classifiers._wrapper import describe_estimator
 from skcnn.exceptions import ImageReadError
 from skcnn.images._sequence import ImageSequence
 
-__all__ = ["check_same_classes", "fit_members", "naming", "seeded_clone", "shortened"]
+__all__ = ["check_same_classes", "check_trains_tail", "fit_members", "naming", "seeded_clone", "shortened"]
 
 
 def seeded_clone(estimator: Any, seed: int, *, only_unset: bool = False) -> Any:
@@ -38,6 +41,26 @@ def seeded_clone(estimator: Any, seed: int, *, only_unset: bool = False) -> Any:
     if states:
         cloned.set_params(**states)
     return cloned
+
+
+def check_trains_tail(estimator: Any, method: str) -> None:
+    """Refuse an estimator that does not train the tail of a network.
+
+    Raises
+    ------
+    TypeError
+        When it is no `FineTunedCNNClassifier`.
+    ValueError
+        When its parameters are out of range, or leave nothing to train but the head.
+    """
+    if not isinstance(estimator, FineTunedCNNClassifier):
+        msg = f"method={method!r} is for FineTunedCNNClassifier, and got {describe_estimator(estimator)}"
+        hint = "; steps before it go around the ensemble: make_pipeline(step, CNNEnsembleClassifier(...))"
+        raise TypeError(msg + (hint if isinstance(estimator, Pipeline) else ""))
+    estimator._check_parameters()
+    if estimator.epochs == 0 or not estimator._tunable_network().has_tail:
+        msg = f"method={method!r} needs members that train more than the head"
+        raise ValueError(f"{msg}; got unfreeze={estimator.unfreeze!r} and epochs={estimator.epochs!r}")
 
 
 def fit_members(

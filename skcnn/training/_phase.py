@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -61,6 +62,7 @@ def train(
     epochs: int,
     optimizer: Any,
     label_smoothing: float = 0.0,
+    callbacks: Sequence[Any] = (),
     verbose: int = 0,
 ) -> list[dict[str, Any]]:
     """Train head and tail by cross-entropy.
@@ -77,6 +79,8 @@ def train(
         A new one.
     label_smoothing : float, default=0.0
         Fraction in [0, 1) of each target that is shared out to all classes.
+    callbacks : sequence of keras.callbacks.Callback, default=()
+        Called after the records are made.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -84,21 +88,21 @@ def train(
     -------
     list of dict
         A record for each epoch: phase, epoch (from 1 on), loss and accuracy on the training images while they were
-        trained on, learning_rate, seconds.
+        trained on, learning_rate (at its end), seconds.
 
     Raises
     ------
     FloatingPointError
         When the loss becomes NaN or infinite.
     """
-    # One step of a small head takes less time than going back to Python for the next one.
-    is_light = model.tail is None and model.head.count_params() <= MAX_WEIGHTS_AT_ONCE
+    # One step of a small head takes less time than going back to Python for the next one. Callbacks want each.
+    is_light = not callbacks and model.tail is None and model.head.count_params() <= MAX_WEIGHTS_AT_ONCE
     steps = largest_divisor(batches.per_epoch, MAX_STEPS_AT_ONCE) if is_light else 1
     model.compile_for(optimizer, label_smoothing=label_smoothing, steps_per_execution=steps)
     with progress_bar(epochs, description=phase, unit="epoch", verbose=verbose) as bar:
         recorder = Recorder(phase, bar)
         settings = {"epochs": epochs, "steps_per_epoch": batches.per_epoch, "shuffle": False, "verbose": 0}
-        model.fit(feed(batches, epochs), callbacks=[recorder], **settings)
+        model.fit(feed(batches, epochs), callbacks=[recorder, *callbacks], **settings)
     return recorder.records
 
 

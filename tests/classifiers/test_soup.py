@@ -1,0 +1,169 @@
+import copy
+import pickle
+
+import keras
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+
+from skcnn import CNNEnsembleClassifier, FineTunedCNNClassifier, TenCropClassifier
+from skcnn.classifiers._soup import average_weights, greedy_soup
+
+LABELS = np.array(["cat", "dog", "emu"] * 4)
+
+
+@pytest.fixture
+def soup(tuned):
+    member = tuned.set_params(learning_rate=3e-3)
+    return CNNEnsembleClassifier(member, 3, method="soup", validation_fraction=0.25, random_state=0)
+
+
+def spoiled(member, seed=0):
+    """A copy of a classifier whose head is noise."""
+    other = copy.copy(member)
+    random = np.random.default_rng(seed)
+    other.head_weights_ = [
+        random.normal(size=each.shape, scale=1e4).astype(np.float32) for each in member.head_weights_
+    ]
+    return other
+
+
+def test_one_network_with_the_mean_of_the_weights(soup, files):
+    clf = soup.fit(files, LABELS)
+    kept = np.flatnonzero(clf.weights_)
+    assert len(kept) > 1
+    np.testing.assert_allclose(clf.weights_[kept], 1 / len(kept))
+    members = [clf.estimators_[index] for index in kept]
+    for name in ("head_weights_", "tail_weights_"):
+        for averaged, *arrays in zip(getattr(clf.soup_, name), *(getattr(each, name) for each in members), strict=True):
+            np.testing.assert_allclose(averaged, np.mean(arrays, axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(clf.predict_proba(files), clf.soup_.predict_proba(files))
+    assert clf.soup_.history_ == []
+
+
+def test_members_are_those_of_an_ensemble_on_the_same_part_of_the_images(soup, files, run_sizes):
+    clf = soup.fit(files, LABELS)
+    # Nine for the features of the head and for the cut, and the three held out for the cut.
+    assert sum(run_sizes) == 21
+    independent = clone(soup).set_params(method="independent", weights="validation").fit(files, LABELS)
+    for one, other in zip(clf.estimators_, independent.estimators_, strict=True):
+        np.testing.assert_array_equal(one.predict_proba(files), other.predict_proba(files))
+
+
+def test_the_mean_of_equal_weights_is_exact_and_seeds_are_kept():
+    arrays = [np.float32([0.1, 0.7]), np.uint32([3, 4])]
+    mean = average_weights([arrays] * 3)
+    assert [each.dtype for each in mean] == [np.float32, np.uint32]
+    for one, other in zip(mean, arrays, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_best_comes_first_and_what_harms_is_left_out(tuned, image_paths):
+    labels = np.repeat(["apple", "leaf", "sea"], 4)
+    good = tuned.set_params(epochs=8, learning_rate=3e-3).fit(image_paths, labels)
+    other = clone(good).set_params(random_state=1).fit(image_paths, labels)
+    members = [spoiled(good), good, other, spoiled(good, 1)]
+    best = max(member.score(image_paths, labels) for member in members)
+    averaged, kept = greedy_soup(members, image_paths, labels)
+    assert kept.tolist() == [False, True, True, False]
+    assert averaged.score(image_paths, labels) >= best
+    # Weights that leave only some images make another one the best.
+    predicted = members[0].predict(image_paths)
+    weights = (predicted == labels).astype(float)
+    assert 0 < weights.sum() < 12
+    _, kept = greedy_soup([members[0], spoiled(good, 1)], image_paths, labels, weights)
+    assert kept[0]
+
+
+def test_of_equal_accuracy_the_lower_log_loss_comes_first(tuned, image_paths):
+    labels = np.repeat(["apple", "leaf", "sea"], 4)
+    good = tuned.set_params(epochs=8, learning_rate=3e-3).fit(image_paths, labels)
+    timid = copy.copy(good)
+    timid.head_weights_ = [each / 1000 for each in good.head_weights_]
+    np.testing.assert_array_equal(timid.predict(image_paths), good.predict(image_paths))
+    averaged, kept = greedy_soup([timid, good], image_paths, labels)
+    assert kept[1]
+    np.testing.assert_allclose(
+        averaged.head_weights_[0], (timid.head_weights_[0] + good.head_weights_[0]) / 2, rtol=1e-5
+    )
+
+
+def test_different_settings_of_one_network(soup, tuned, files):
+    members = [("slow", tuned), ("fast", clone(tuned).set_params(learning_rate=0.01, dropout=0.5, epochs=3))]
+    clf = CNNEnsembleClassifier(members, method="soup", random_state=0).fit(files, LABELS)
+    scores = clf.member_scores(files, LABELS)
+    assert scores.rows == ["slow", "fast", "ensemble"]
+    assert scores.row("ensemble")["rank-1"] == clf.soup_.score(files, LABELS)
+
+
+def test_the_soup_is_exported_and_pickled(soup, files, pixels, tmp_path):
+    clf = soup.fit(files, LABELS)
+    clf.soup_.export(tmp_path / "soup.keras")
+    exported = keras.models.load_model(tmp_path / "soup.keras")
+    np.testing.assert_allclose(exported(pixels.astype(np.float32)), clf.predict_proba(files), atol=1e-5)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(clf)).predict_proba(files), clf.predict_proba(files))
+
+
+def test_another_method_afterwards_forgets_the_soup(soup, files):
+    clf = soup.fit(files, LABELS).set_params(method="independent").fit(files, LABELS)
+    assert clf.soup_ is None
+    np.testing.assert_allclose(clf.weights_, 1 / 3)
+
+
+def test_ten_crops_around_it(soup, files):
+    clf = TenCropClassifier(soup, resize=20, crop_size=16).fit(files, LABELS)
+    assert clf.predict_proba(files).shape == (12, 3)
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (
+            {"unfreeze": 1},
+            "share a trunk, and member 'b' differs from member 'a' in unfreeze; use method='independent'",
+        ),
+        ({"pooling": "max"}, "and member 'b' differs from member 'a' in pooling;"),
+        ({"layer": "one_add", "unfreeze": "one_b"}, "differs from member 'a' in layer, unfreeze;"),
+        ({"hidden_units": 4}, "begin with the same head, and that of member 'b' begins at random; leave head_init='pr"),
+        ({"head_init": "random"}, "begin with the same head, and that of member 'b' begins at random"),
+        ({"unfreeze": 0}, "method='soup' needs members that train more than the head; got unfreeze=0 and epochs=2"),
+        ({"epochs": 0}, "method='soup' needs members that train more than the head"),
+    ],
+    ids=str,
+)
+def test_networks_that_do_not_share_a_trunk(tuned, files, run_sizes, second, message):
+    members = [("a", tuned), ("b", clone(tuned).set_params(**second))]
+    with pytest.raises(ValueError, match=message):
+        CNNEnsembleClassifier(members, method="soup").fit(files, LABELS)
+    assert not run_sizes
+
+
+def test_networks_of_other_weights(tuned, chain, files):
+    other = FineTunedCNNClassifier(chain, epochs=2, unfreeze=1)
+    with pytest.raises(
+        ValueError, match="member 'b' differs from member 'a' in backbone, .*; use method='independent'"
+    ):
+        CNNEnsembleClassifier([("a", tuned), ("b", other)], method="soup").fit(files, LABELS)
+
+
+def test_other_classifiers_are_no_ingredients(tuned, files):
+    with pytest.raises(TypeError, match="method='soup' is for FineTunedCNNClassifier, and got LogisticRegression$"):
+        CNNEnsembleClassifier([("a", tuned), ("b", LogisticRegression())], method="soup").fit(files, LABELS)
+
+
+def test_a_soup_has_no_weights(soup, files):
+    with pytest.raises(ValueError, match="averages the networks themselves; leave the 'weights' parameter None"):
+        soup.set_params(weights=[1, 1, 1]).fit(files, LABELS)
+
+
+def test_images_held_out_that_do_not_count(soup, files):
+    weights = np.zeros(12)
+    weights[:3] = 1  # one image of each class
+    for seed in range(20):
+        try:
+            soup.set_params(random_state=seed).fit(files, LABELS, sample_weight=weights)
+        except ValueError as error:
+            if "all images that were held out have the weight 0; set 'validation_fraction' higher" in str(error):
+                return
+    pytest.fail("no seed held out only images of weight 0")
