@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.utils.validation import _check_method_params, check_is_fitted, colu
 from skcnn._validation import check_choice, check_int, check_real
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
 from skcnn.classifiers._labels import encode_labels
-from skcnn.classifiers._members import check_same_classes, fit_members, naming, seeded_clone, shortened
+from skcnn.classifiers._members import Member, check_same_classes, fit_members, naming, seeded_clone, shortened
 from skcnn.classifiers._snapshots import check_snapshots, fit_snapshots
 from skcnn.classifiers._soup import check_soup, greedy_soup
 from skcnn.classifiers._weights import check_weights, fit_weights
@@ -183,30 +184,29 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, _BaseComposit
         What a member raises is raised again, of the same type, with the name of the member before the message.
         """
         images = check_images(X, y)
-        wrapped = self._wrapped()
-        keys = self._check_parameters()
+        self._check_parameters()
         classes, codes = encode_labels(y, type(self).__name__)
+        labels = classes[codes]
         params = self._params_of_fit(sample_weight, fit_params)
-        split_seed, *seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=len(keys) + 1)
+        random = check_random_state(self.random_state)
+        split_seed, *seeds = random.randint(np.iinfo(np.int32).max, size=self._n_members() + 1)
         chosen, held_out = np.arange(len(images)), None
         if self._holds_out():
             chosen, held_out = hold_out(codes, self.validation_fraction, split_seed)
-        labels, named = classes[codes], self._is_named()
-        names = keys if named else [f"member {number}" for number in range(1, len(keys) + 1)]
-        members = [seeded_clone(wrapped[key], seed, only_unset=named) for key, seed in zip(keys, seeds, strict=True)]
-        own_params = [_check_method_params(images, params[key], chosen) for key in keys]
-
+        params = {key: _check_method_params(images, each, chosen) for key, each in params.items()}
+        members = self._make_members(seeds, params)
         if self.method == "snapshot":
-            fitted = fit_snapshots(members[0], images[chosen], labels[chosen], len(members), **own_params[0])
+            fitted = fit_snapshots(members[0], images[chosen], labels[chosen], len(members))
         else:
-            titles = [in_message(name) for name in names]
-            fitted = fit_members(titles, members, images[chosen], labels[chosen], own_params, n_jobs=self.n_jobs)
-        self._names, self.estimators_ = names, fitted
-        self.classes_ = check_same_classes(dict(zip(map(in_message, names), fitted, strict=True)))
+            fitted = fit_members(members, images[chosen], labels[chosen], n_jobs=self.n_jobs)
+
+        self.estimators_ = fitted
+        self._names, self._titles = [each.name for each in members], [each.title for each in members]
+        self.classes_ = check_same_classes(self._titles, fitted)
         self.soup_: FineTunedCNNClassifier | None = None
         if held_out is None:
-            self.weights_ = check_weights(self.weights, len(keys))
-            if self.method == "independent" and not named:
+            self.weights_ = check_weights(self.weights, len(members))
+            if self.method == "independent" and not self._is_named():
                 self._warn_of_copies(images[:COMPARED_IMAGES])
         else:
             weights = None if sample_weight is None else np.asarray(sample_weight)[held_out]
@@ -275,7 +275,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, _BaseComposit
         return float(np.mean(self.classes_[probabilities.argmax(axis=1)] == labels))
 
     def _member_probabilities(self, index: int, images: ImageSequence) -> np.ndarray:
-        with naming(in_message(self._names[index])):
+        with naming(self._titles[index]):
             return np.asarray(self.estimators_[index].predict_proba(images), np.float64)
 
     def _learns_weights(self) -> bool:
@@ -332,16 +332,31 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, _BaseComposit
         self._validate_names([name for name, _ in pairs])
         return dict(pairs)
 
-    def _check_parameters(self) -> list[str]:
-        """Refuse parameters out of range; return for each member the name of what is wrapped that it is a clone of."""
+    def _n_members(self) -> int:
+        return len(self.estimator) if self._is_named() else self.n_estimators
+
+    def _make_members(self, seeds: Sequence[int], params: dict[str, dict[str, Any]]) -> list[Member]:
+        """Return clones to fit, each with a seed of its own and the parameters of its `fit`."""
+        if self._is_named():
+            return [
+                Member(name, f"member {name!r}", seeded_clone(estimator, seed, only_unset=True), params[name])
+                for (name, estimator), seed in zip(self._wrapped().items(), seeds, strict=True)
+            ]
+        titles = [f"member {number}" for number in range(1, self.n_estimators + 1)]
+        return [
+            Member(title, title, seeded_clone(self.estimator, seed), params["estimator"])
+            for title, seed in zip(titles, seeds, strict=True)
+        ]
+
+    def _check_parameters(self) -> None:
+        """Refuse parameters out of range, and classifiers that the method is not for."""
         wrapped = self._wrapped()
         for estimator in wrapped.values():
             check_predicts_proba(estimator, type(self).__name__)
         check_int("n_estimators", self.n_estimators)
         check_choice("method", self.method, METHODS)
         check_real("validation_fraction", self.validation_fraction, below=1, open_left=True)
-        keys = list(wrapped) if self._is_named() else ["estimator"] * self.n_estimators
-        check_weights(None if self._learns_weights() else self.weights, len(keys))
+        check_weights(None if self._learns_weights() else self.weights, self._n_members())
         if self.method == "snapshot":
             if self._is_named():
                 raise ValueError("method='snapshot' makes all members in one training; give it one classifier, no list")
@@ -349,10 +364,4 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, _BaseComposit
         elif self.method == "soup":
             if self.weights is not None:
                 raise ValueError("method='soup' averages the networks themselves; leave the 'weights' parameter None")
-            check_soup({in_message(name): estimator for name, estimator in wrapped.items()})
-        return keys
-
-
-def in_message(name: str) -> str:
-    """Return what to call a member in a message."""
-    return name if name.startswith("member ") else f"member {name!r}"
+            check_soup({f"member {name!r}": estimator for name, estimator in wrapped.items()})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -17,7 +17,27 @@ from skcnn.classifiers._wrapper import describe_estimator
 from skcnn.exceptions import ImageReadError
 from skcnn.images._sequence import ImageSequence
 
-__all__ = ["check_same_classes", "check_trains_tail", "fit_members", "naming", "seeded_clone", "shortened"]
+__all__ = ["Member", "check_same_classes", "check_trains_tail", "fit_members", "naming", "seeded_clone", "shortened"]
+
+
+class Member(NamedTuple):
+    """One classifier of an ensemble, to be fitted.
+
+    Attributes
+    ----------
+    name : str
+        In tables.
+    title : str
+        In messages.
+    estimator : classifier
+    params : dict
+        Keyword arguments for its `fit`.
+    """
+
+    name: str
+    title: str
+    estimator: Any
+    params: dict[str, Any]
 
 
 def seeded_clone(estimator: Any, seed: int, *, only_unset: bool = False) -> Any:
@@ -64,13 +84,7 @@ def check_trains_tail(estimator: Any, method: str) -> None:
 
 
 def fit_members(
-    names: Sequence[str],
-    members: Sequence[Any],
-    images: ImageSequence,
-    labels: np.ndarray,
-    params: Sequence[dict[str, Any]],
-    *,
-    n_jobs: int | None = None,
+    members: Sequence[Member], images: ImageSequence, labels: np.ndarray, *, n_jobs: int | None = None
 ) -> list[Any]:
     """Fit each member.
 
@@ -79,14 +93,10 @@ def fit_members(
 
     Parameters
     ----------
-    names : sequence of str
-        What to call the members in messages.
-    members : sequence of classifier
-        They are fitted in place, or, in other processes, copies of them.
+    members : sequence of Member
+        Their estimators are fitted in place, or, in other processes, copies of them.
     images : ImageSequence
     labels : ndarray of shape (n_images,)
-    params : sequence of dict
-        Keyword arguments for the `fit` of each member.
     n_jobs : int, default=None
         As in joblib.
 
@@ -94,22 +104,19 @@ def fit_members(
     -------
     list of classifier
     """
-    first, *others = [
-        delayed(fit_member)(name, member, images, labels, own)
-        for name, member, own in zip(names, members, params, strict=True)
-    ]
+    first, *others = [delayed(fit_member)(member, images, labels) for member in members]
     return [*Parallel(n_jobs=1)([first]), *Parallel(n_jobs=n_jobs)(others)]
 
 
-def fit_member(name: str, member: Any, images: ImageSequence, labels: np.ndarray, params: dict[str, Any]) -> Any:
-    """Fit one member; what it raises begins with its name."""
-    with naming(name):
-        return member.fit(images, labels, **params)
+def fit_member(member: Member, images: ImageSequence, labels: np.ndarray) -> Any:
+    """Fit one member; what it raises begins with its title."""
+    with naming(member.title):
+        return member.estimator.fit(images, labels, **member.params)
 
 
 @contextlib.contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Put the name of a member in front of the message of what it raises; type and attributes stay.
+def naming(title: str) -> Iterator[None]:
+    """Put the title of a member in front of the message of what it raises; type and attributes stay.
 
     Unreadable images are no failure of the member: they are the same for all.
     """
@@ -119,11 +126,11 @@ def naming(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         if error.args and isinstance(error.args[0], str):
-            error.args = (f"{name}: {error.args[0]}", *error.args[1:])
+            error.args = (f"{title}: {error.args[0]}", *error.args[1:])
         raise
 
 
-def check_same_classes(members: Mapping[str, Any]) -> np.ndarray:
+def check_same_classes(titles: Sequence[str], fitted: Sequence[Any]) -> np.ndarray:
     """Return the classes of all members.
 
     Raises
@@ -131,17 +138,16 @@ def check_same_classes(members: Mapping[str, Any]) -> np.ndarray:
     ValueError
         When two members have different ones, or the same in another order.
     """
-    (first, reference), *others = members.items()
-    expected = np.asarray(reference.classes_)
-    for name, member in others:
+    expected = np.asarray(fitted[0].classes_)
+    for title, member in zip(titles, fitted, strict=True):
         classes = np.asarray(member.classes_)
         if not np.array_equal(classes, expected):
-            msg = f"{first} has the classes {shortened(expected)}, and {name} has {shortened(classes)}"
+            msg = f"{titles[0]} has the classes {shortened(expected)}, and {title} has {shortened(classes)}"
             raise ValueError(f"{msg}; the probabilities of members can be averaged only over the same classes")
     return expected
 
 
 def shortened(classes: np.ndarray) -> str:
-    """Return the number of classes, and the first ones."""
+    """Return the first classes, and how many there are."""
     shown = ", ".join(map(repr, classes[:5].tolist()))
     return f"({shown})" if len(classes) <= 5 else f"({shown}, ..., {len(classes)} in all)"

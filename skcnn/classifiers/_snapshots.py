@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
-from skcnn.classifiers._members import check_trains_tail
+from skcnn.classifiers._members import Member, check_trains_tail
 from skcnn.images._sequence import ImageSequence
 from skcnn.training import make_optimizer
 from skcnn.training._optimizers import describe_optimizer
@@ -34,21 +34,17 @@ def check_snapshots(estimator: Any, count: int) -> None:
         raise ValueError(f"{msg}; give it one number, which each cycle begins with")
 
 
-def fit_snapshots(
-    estimator: FineTunedCNNClassifier, images: ImageSequence, labels: Any, count: int, **params: Any
-) -> list[FineTunedCNNClassifier]:
+def fit_snapshots(member: Member, images: ImageSequence, labels: Any, count: int) -> list[FineTunedCNNClassifier]:
     """Fit once; return a classifier with the weights at the end of each cycle of the learning rate.
 
     Parameters
     ----------
-    estimator : FineTunedCNNClassifier
-        It becomes the last of them.
+    member : Member
+        A `FineTunedCNNClassifier`, which becomes the last of them.
     images : ImageSequence
     labels : ndarray of shape (n_images,)
     count : int
         Number of cycles.
-    **params
-        As for the `fit` of the estimator.
 
     Returns
     -------
@@ -57,11 +53,12 @@ def fit_snapshots(
     """
     from skcnn.training._restarts import CosineRestarts
 
-    restarts = CosineRestarts(estimator.epochs, count)
-    estimator._fit_with([restarts], images, labels, **params)
-    before = len(estimator.history_) - estimator.epochs
-    members = [copy.copy(estimator) for _ in restarts.snapshots[:-1]] + [estimator]
-    for member, snapshot in zip(members, restarts.snapshots, strict=True):
-        member.head_weights_, member.tail_weights_ = snapshot.head_weights, snapshot.tail_weights
-        member.history_ = estimator.history_[: before + snapshot.epochs]
-    return members
+    last = member.estimator
+    restarts = CosineRestarts(last.epochs, count)
+    last._fit_with([restarts], images, labels, **member.params)
+    history, before = last.history_, len(last.history_) - last.epochs
+    fitted = [copy.copy(last) for _ in restarts.snapshots[:-1]] + [last]
+    for each, snapshot in zip(fitted, restarts.snapshots, strict=True):
+        each.head_weights_, each.tail_weights_ = snapshot.head_weights, snapshot.tail_weights
+        each.history_ = history[: before + snapshot.epochs]
+    return fitted
