@@ -31,6 +31,7 @@ COST_EPOCHS, SNAPSHOT_EPOCHS = 3, 10
 TRUNK_LIMIT, SOUP_TIME_LIMIT, SOUP_DROP_LIMIT = 1.5, 1.02, 0.003
 
 
+BEST = "the best member on the images held out"
 # Of each way: accuracy, log loss, seconds of the fit.
 Figures = dict[str, tuple[float, float, float]]
 
@@ -89,9 +90,13 @@ def compare_averages(cache: Any, seed: int, train: Any, test: Any, y_train: Any,
     weighted = CNNEnsembleClassifier(frozen, weights="validation", random_state=seed).fit(train, y_train)
     equal = CNNEnsembleClassifier(frozen).fit(train, y_train)
     scores = [judged(each, test, y_test, taken / MEMBERS) for each in soup.estimators_]
+    held_out = soup.validation_scores_
+    # Several may be the best on so few images; their mean is taken.
+    best = [row for row, score in zip(scores, held_out, strict=True) if score == held_out.max()]
     return {
         "a member, mean of five": tuple(np.mean(scores, axis=0).tolist()),
-        "the member that is best on the test images": max(scores),
+        BEST: tuple(np.mean(best, axis=0).tolist()),
+        "the best member on the test images themselves": max(scores),
         f"soup of {(soup.weights_ > 0).sum()}": judged(soup, test, y_test, taken),
         'weights="validation"': judged(weighted, test, y_test, taken),
         "equal weights": judged(equal, test, y_test, taken),
@@ -129,8 +134,7 @@ def bench_soup(data: Any, seeds: list[int], keep: Path | None) -> None:
     sizes = [next(name for name in each if name.startswith("soup")) for each in figures]
     figures = [{"soup" if name in sizes else name: row for name, row in each.items()} for each in figures]
     print_accuracy("Accuracy, a fifth of the training images held out", figures)
-    best = "the member that is best on the test images"
-    drop = statistics.mean(each[best][0] - each["soup"][0] for each in figures)
+    drop = statistics.mean(each[BEST][0] - each["soup"][0] for each in figures)
     print(f"\nThe soups: {', '.join(sizes)} members. Below the best member: {100 * drop:+.2f} points; asked for: "
           f"at most {100 * SOUP_DROP_LIMIT:.1f}.", flush=True)  # fmt: skip
 

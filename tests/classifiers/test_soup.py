@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from skcnn import CNNEnsembleClassifier, FineTunedCNNClassifier, TenCropClassifier
-from skcnn.classifiers._soup import average_weights, greedy_soup
+from skcnn.classifiers._soup import average_networks, average_weights, greedy_soup
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
 
@@ -32,14 +32,20 @@ def spoiled(member, seed=0):
 def test_one_network_with_the_mean_of_the_weights(soup, files):
     clf = soup.fit(files, LABELS)
     kept = np.flatnonzero(clf.weights_)
-    assert len(kept) > 1
     np.testing.assert_allclose(clf.weights_[kept], 1 / len(kept))
-    members = [clf.estimators_[index] for index in kept]
-    for name in ("head_weights_", "tail_weights_"):
-        for averaged, *arrays in zip(getattr(clf.soup_, name), *(getattr(each, name) for each in members), strict=True):
-            np.testing.assert_allclose(averaged, np.mean(arrays, axis=0), rtol=1e-6)
+    expected = average_networks([clf.estimators_[index] for index in kept])
+    np.testing.assert_array_equal(clf.soup_.predict_proba(files), expected.predict_proba(files))
     np.testing.assert_array_equal(clf.predict_proba(files), clf.soup_.predict_proba(files))
     assert clf.soup_.history_ == []
+    assert clf.validation_scores_.shape == (3,)
+    # The mean of all three, whichever were kept.
+    averaged = average_networks(clf.estimators_)
+    for name in ("head_weights_", "tail_weights_"):
+        arrays = [getattr(member, name) for member in clf.estimators_]
+        for mean, *of_members in zip(getattr(averaged, name), *arrays, strict=True):
+            assert mean.dtype == np.float32
+            np.testing.assert_allclose(mean, np.mean(of_members, axis=0), rtol=1e-6)
+    assert np.abs(averaged.predict_proba(files) - clf.estimators_[0].predict_proba(files)).max() > 1e-4
 
 
 def test_members_are_those_of_an_ensemble_on_the_same_part_of_the_images(soup, files, run_sizes):
@@ -62,31 +68,28 @@ def test_the_mean_of_equal_weights_is_exact_and_seeds_are_kept():
 def test_the_best_comes_first_and_what_harms_is_left_out(tuned, image_paths):
     labels = np.repeat(["apple", "leaf", "sea"], 4)
     good = tuned.set_params(epochs=8, learning_rate=3e-3).fit(image_paths, labels)
-    other = clone(good).set_params(random_state=1).fit(image_paths, labels)
-    members = [spoiled(good), good, other, spoiled(good, 1)]
-    best = max(member.score(image_paths, labels) for member in members)
-    averaged, kept = greedy_soup(members, image_paths, labels)
+    members = [spoiled(good), good, copy.copy(good), spoiled(good, 1)]
+    averaged, kept, scores = greedy_soup(members, image_paths, labels)
     assert kept.tolist() == [False, True, True, False]
-    assert averaged.score(image_paths, labels) >= best
+    assert scores.tolist() == [member.score(image_paths, labels) for member in members]
+    assert averaged.score(image_paths, labels) >= scores.max()
     # Weights that leave only some images make another one the best.
     predicted = members[0].predict(image_paths)
     weights = (predicted == labels).astype(float)
     assert 0 < weights.sum() < 12
-    _, kept = greedy_soup([members[0], spoiled(good, 1)], image_paths, labels, weights)
+    _, kept, _ = greedy_soup([members[0], spoiled(good, 1)], image_paths, labels, weights)
     assert kept[0]
 
 
-def test_of_equal_accuracy_the_lower_log_loss_comes_first(tuned, image_paths):
+def test_of_equal_accuracy_the_lower_log_loss_counts(tuned, image_paths):
     labels = np.repeat(["apple", "leaf", "sea"], 4)
     good = tuned.set_params(epochs=8, learning_rate=3e-3).fit(image_paths, labels)
     timid = copy.copy(good)
     timid.head_weights_ = [each / 1000 for each in good.head_weights_]
     np.testing.assert_array_equal(timid.predict(image_paths), good.predict(image_paths))
-    averaged, kept = greedy_soup([timid, good], image_paths, labels)
-    assert kept[1]
-    np.testing.assert_allclose(
-        averaged.head_weights_[0], (timid.head_weights_[0] + good.head_weights_[0]) / 2, rtol=1e-5
-    )
+    averaged, kept, _ = greedy_soup([timid, good, good], image_paths, labels)
+    assert kept.tolist() == [False, True, True]
+    np.testing.assert_array_equal(averaged.predict_proba(image_paths), good.predict_proba(image_paths))
 
 
 def test_different_settings_of_one_network(soup, tuned, files):

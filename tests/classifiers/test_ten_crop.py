@@ -224,8 +224,7 @@ def test_searches_over_its_own_parameters_and_those_inside(regression, files, ru
     assert sum(run_sizes) == 12 + 120
 
 
-@pytest.mark.parametrize("fit_crops", [False, True])
-def test_it_nests(classifier, files, fit_crops):
+def check_nesting(classifier, files, *, fit_crops):
     ten = TenCropClassifier(classifier, fit_crops=fit_crops, **SIZES)
     names = [("ten", ten), ("plain", classifier)]
     for outer in (
@@ -248,6 +247,14 @@ def test_it_nests(classifier, files, fit_crops):
     held_out = cross_val_predict(ten, files, LABELS, cv=2, method="predict_proba", n_jobs=2)
     assert held_out.shape == (12, 3)
     assert cross_val_score(ten, files, LABELS, cv=2, error_score="raise").shape == (2,)
+
+
+def test_it_nests(classifier, files):
+    check_nesting(classifier, files, fit_crops=False)
+
+
+def test_it_nests_where_crops_are_trained_on(regression, files):
+    check_nesting(regression, files, fit_crops=True)
 
 
 def test_pixels_centred_before(residual, files):
