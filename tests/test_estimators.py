@@ -302,7 +302,7 @@ SMALL = {
         "n_estimators": 2,
     },
     "CNNFeatureExtractor": {"weights": None, "input_size": 32},
-    "FineTunedCNNClassifier": {"weights": None, "input_size": 32, "unfreeze": 1, "epochs": 1},
+    "FineTunedCNNClassifier": {"weights": None, "input_size": 32, "unfreeze": 0},
     "MeanSubtract": {"std": True},
     "TenCropClassifier": {
         "estimator": FineTunedCNNClassifier(weights=None, input_size=32, unfreeze=0),

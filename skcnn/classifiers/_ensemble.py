@@ -101,11 +101,14 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, _BaseComposit
     Examples
     --------
     >>> import numpy as np
-    >>> from skcnn import CNNEnsembleClassifier, FineTunedCNNClassifier
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skcnn import CNNEnsembleClassifier, CNNFeatureExtractor
     >>> images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
-    >>> member = FineTunedCNNClassifier(weights=None, input_size=32, unfreeze=1, epochs=1, cache=None)
-    >>> clf = CNNEnsembleClassifier(member, n_estimators=2).fit(images, ["cat", "dog", "cow"] * 2)
-    >>> clf.predict_proba(images).shape
+    >>> extractor = CNNFeatureExtractor(weights=None, input_size=32, cache=None)
+    >>> weak, strong = (make_pipeline(extractor, LogisticRegression(C=C)) for C in (0.1, 10))
+    >>> clf = CNNEnsembleClassifier([("weak", weak), ("strong", strong)], weights=[2, 1])
+    >>> clf.fit(images, ["cat", "dog", "cow"] * 2).predict_proba(images).shape
     (6, 3)
     """
 

