@@ -29,8 +29,6 @@ MEMBERS = 5
 # Of the parts that take times: what an epoch costs is the same in all of them.
 COST_EPOCHS, SNAPSHOT_EPOCHS = 3, 10
 TRUNK_LIMIT, SOUP_TIME_LIMIT, SOUP_DROP_LIMIT = 1.5, 1.02, 0.003
-
-
 BEST = "the best member on the images held out"
 # Of each way: accuracy, log loss, seconds of the fit.
 Figures = dict[str, tuple[float, float, float]]

@@ -52,7 +52,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, _BaseComposit
 
         "snapshot", for one `FineTunedCNNClassifier`: they come from a single training, in which the learning rate falls
         along a cosine to 0 `n_estimators` times. The weights at the end of each cycle become a member. It costs as much
-        as one member, and the members differ less.
+        as one member.
 
         "soup", for `FineTunedCNNClassifier`, several settings of one network included: each is fitted by itself on part
         of the images. Then their weights are averaged into one network: those of the member that is best on the images
@@ -376,4 +376,6 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, _BaseComposit
         elif self.method == "soup":
             if self.weights is not None:
                 raise ValueError("method='soup' averages the networks themselves; leave the 'weights' parameter None")
-            check_soup({f"member {name!r}": estimator for name, estimator in wrapped.items()})
+            check_soup(
+                {f"member {name!r}" if self._is_named() else "every member": each for name, each in wrapped.items()}
+            )

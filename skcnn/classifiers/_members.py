@@ -104,8 +104,9 @@ def fit_members(
     -------
     list of classifier
     """
-    first, *others = [delayed(fit_member)(member, images, labels) for member in members]
-    return [*Parallel(n_jobs=1)([first]), *Parallel(n_jobs=n_jobs)(others)]
+    first, *others = members
+    tasks = (delayed(fit_member)(member, images, labels) for member in others)
+    return [fit_member(first, images, labels), *Parallel(n_jobs=n_jobs)(tasks)]
 
 
 def fit_member(member: Member, images: ImageSequence, labels: np.ndarray) -> Any:

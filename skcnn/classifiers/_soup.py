@@ -56,7 +56,7 @@ def greedy_soup(
     """Average members, the best first, as long as the accuracy on images that were held out does not fall.
 
     Source: Wortsman et al., "Model soups", arXiv 2203.05482. One thing is added: where the accuracy stays the same, the
-    log loss must not rise. On a few hundred images, the accuracy alone does not notice most of what a member harms.
+    log loss must not rise. On a few hundred images the accuracy changes in steps of one image, the log loss does not.
 
     Parameters
     ----------

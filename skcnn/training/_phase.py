@@ -95,7 +95,8 @@ def train(
     FloatingPointError
         When the loss becomes NaN or infinite.
     """
-    # One step of a small head takes less time than going back to Python for the next one. Callbacks want each.
+    # One step of a small head takes less time than going back to Python for the next one. Callbacks are called
+    # at each step.
     is_light = not callbacks and model.tail is None and model.head.count_params() <= MAX_WEIGHTS_AT_ONCE
     steps = largest_divisor(batches.per_epoch, MAX_STEPS_AT_ONCE) if is_light else 1
     model.compile_for(optimizer, label_smoothing=label_smoothing, steps_per_execution=steps)

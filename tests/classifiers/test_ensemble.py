@@ -311,7 +311,7 @@ def test_weights_are_routed(residual, tuned, files):
         ({"weights": "best"}, ValueError, "must be None, \"validation\" or a number .* Got 'best' instead"),
         ({"method": "boosting"}, ValueError, "'method' parameter must be one of 'independent'"),
         (
-            {"validation_fraction": 1.5},
+            {"validation_fraction": 1.0},
             ValueError,
             "'validation_fraction' parameter must be a number above 0 and below",
         ),

@@ -142,6 +142,11 @@ def test_networks_that_do_not_share_a_trunk(tuned, files, run_sizes, second, mes
     assert not run_sizes
 
 
+def test_a_head_that_begins_at_random(soup, files):
+    with pytest.raises(ValueError, match="begin with the same head, and that of every member begins at random; leave"):
+        soup.set_params(estimator__hidden_units=4).fit(files, LABELS)
+
+
 def test_networks_of_other_weights(tuned, chain, files):
     other = FineTunedCNNClassifier(chain, epochs=2, unfreeze=1)
     with pytest.raises(
