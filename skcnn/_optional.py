@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from types import ModuleType
+from typing import Any
 
-__all__ = ["import_optional", "is_installed"]
+__all__ = ["import_optional", "is_installed", "new_axes"]
 
 
 def is_installed(module: str) -> bool:
@@ -38,3 +39,26 @@ def import_optional(module: str, *, purpose: str, install: str) -> ModuleType:
             raise
         msg = f"{purpose} needs {module}, which is not installed; run: pip install '{install}'"
         raise ImportError(msg) from error
+
+
+def new_axes(n_axes: int, *, purpose: str, size: tuple[float, float]) -> list[Any]:
+    """Return the axes of a new matplotlib figure, side by side.
+
+    Parameters
+    ----------
+    n_axes : int
+    purpose : str
+        What draws, as for `import_optional`.
+    size : tuple of two floats
+        Width and height of the figure, in inches.
+
+    Raises
+    ------
+    ImportError
+        When matplotlib is not installed.
+    """
+    import_optional("matplotlib", purpose=purpose, install="skcnn[plots]")
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(1, n_axes, figsize=size, layout="constrained", squeeze=False)
+    return list(axes[0])

@@ -242,3 +242,15 @@ def run_sizes(monkeypatch):
 
     monkeypatch.setattr(KerasRunner, "run", counting)
     return sizes
+
+
+@pytest.fixture
+def pyplot():
+    """Pyplot without a screen, all of whose figures are closed in the end."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as pyplot
+
+    yield pyplot
+    pyplot.close("all")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -193,16 +194,14 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
         labels = column_or_1d(y)
         single = np.asarray(estimator.predict(images) == labels)
         averaged = np.asarray(self.predict(images) == labels)
-        classes = np.unique(labels)
-        groups = [np.ones(len(labels), bool), *(labels == label for label in classes)]
-        columns = {
-            "images": [int(group.sum()) for group in groups],
-            "single": [single[group].mean() for group in groups],
-            "averaged": [averaged[group].mean() for group in groups],
-            "mended": [int((averaged & ~single)[group].sum()) for group in groups],
-            "broken": [int((single & ~averaged)[group].sum()) for group in groups],
+        columns: dict[str, Callable[[np.ndarray], Any]] = {
+            "images": np.count_nonzero,
+            "single": lambda of: single[of].mean(),
+            "averaged": lambda of: averaged[of].mean(),
+            "mended": lambda of: np.count_nonzero((averaged & ~single)[of]),
+            "broken": lambda of: np.count_nonzero((single & ~averaged)[of]),
         }
-        return ScoreTable(["all", *classes], columns)
+        return ScoreTable.by_class(labels, columns)
 
     @property
     def classes_(self) -> np.ndarray:  # type: ignore[override]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skcnn._optional import import_optional
+from skcnn._optional import new_axes
 
 __all__ = ["HistoryDisplay"]
 
@@ -98,10 +98,7 @@ class HistoryDisplay:
         if not self.history:
             raise ValueError("there is nothing to plot: no epoch was trained (epochs=0)")
         if axes is None:
-            import_optional("matplotlib", purpose="HistoryDisplay", install="skcnn[plots]")
-            import matplotlib.pyplot as plt
-
-            _, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+            axes = new_axes(2, purpose="HistoryDisplay", size=(9, 3.6))
         self.axes_ = np.asarray(axes, dtype=object).ravel()
         if len(self.axes_) != len(CURVES):
             raise ValueError(f"axes must be two, of loss and of accuracy; got {len(self.axes_)}")

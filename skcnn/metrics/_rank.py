@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["check_k", "one_dimensional", "rank_k_accuracy_score"]
+__all__ = [
+    "Ranking",
+    "check_k",
+    "check_sample_weight",
+    "likeliest_columns",
+    "one_dimensional",
+    "rank_k_accuracy_score",
+    "rank_true_labels",
+]
 
 
 def rank_k_accuracy_score(
@@ -78,6 +86,37 @@ def rank_k_accuracy_score(
     0.667
     """
     check_k(k)
+    ranking = rank_true_labels(y_true, y_proba, labels)
+    check_k(k, n_classes=len(ranking.classes))
+    hits = ranking.ranks < k
+    weights = check_sample_weight(sample_weight, len(hits), normalize=normalize)
+    if normalize:
+        return float(np.average(hits, weights=weights))
+    return float(hits.sum() if weights is None else np.dot(hits, weights))
+
+
+class Ranking(NamedTuple):
+    """Labels and scores that were checked, and the rank of each true label.
+
+    `true_labels` and `ranks` have shape (n_samples,), `classes` (n_classes,), `scores` (n_samples, n_classes) with a
+    column for each class. `ranks` counts the classes that come before the true one: 0 is a hit of rank 1. It is
+    n_classes where the true label has no column.
+    """
+
+    true_labels: NDArray[Any]
+    classes: NDArray[Any]
+    scores: NDArray[Any]
+    ranks: NDArray[np.intp]
+
+
+def rank_true_labels(y_true: ArrayLike, y_proba: ArrayLike, labels: ArrayLike | None) -> Ranking:
+    """Check what `rank_k_accuracy_score` was given, and rank the true labels.
+
+    Raises
+    ------
+    ValueError
+        As `rank_k_accuracy_score` does.
+    """
     true_labels = _check_y_true(y_true)
     scores = _check_scores(y_proba, len(true_labels))
     classes = _check_labels(labels, true_labels, scores)
@@ -89,14 +128,18 @@ def rank_k_accuracy_score(
             "in the order of the columns: labels=estimator.classes_."
         )
         raise ValueError(msg)
-    check_k(k, n_classes=len(classes))
-
     columns = _columns_of(true_labels, classes)
-    hits = (columns >= 0) & (_true_ranks(scores, columns, classes) < k)
-    weights = _check_sample_weight(sample_weight, len(true_labels), normalize=normalize)
-    if weights is None:
-        return float(hits.mean() if normalize else hits.sum())
-    return float(np.average(hits, weights=weights) if normalize else np.dot(hits, weights))
+    ranks = np.where(columns >= 0, _true_ranks(scores, columns, classes), len(classes))
+    return Ranking(true_labels, classes, scores, ranks)
+
+
+def likeliest_columns(scores: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
+    """For each sample, return the column that no class comes before (int, shape (n_samples,))."""
+    order = np.argsort(classes, kind="stable")
+    # Among equal scores argmax takes the first.
+    order = order if len(classes) == 2 else order[::-1]
+    columns: NDArray[np.intp] = order[scores[:, order].argmax(axis=1)]
+    return columns
 
 
 def _true_ranks(scores: NDArray[Any], columns: NDArray[np.intp], classes: NDArray[Any]) -> NDArray[np.intp]:
@@ -138,15 +181,15 @@ def _two_columns(scores: NDArray[Any]) -> NDArray[Any]:
     return np.column_stack([np.full_like(scores, threshold, dtype=np.float64), scores])
 
 
-def check_k(k: Any, n_classes: int | None = None) -> None:
+def check_k(k: Any, n_classes: int | None = None, *, name: str = "k") -> None:
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 1:
-        msg = f"'k' must be an integer of at least 1. Got {k!r}."
+        msg = f"'{name}' must be an integer of at least 1. Got {k!r}."
         raise ValueError(msg)
     if n_classes is not None and k >= n_classes:
-        remedy = f"Choose k from 1 to {n_classes - 1}." if n_classes > 1 else "One class leaves nothing to rank."
+        remedy = f"Choose {name} from 1 to {n_classes - 1}." if n_classes > 1 else "One class leaves nothing to rank."
         msg = (
-            "'k' must be smaller than the number of classes: otherwise every class is among the first k and the score "
-            f"would always be 1.0. Got k={k} with n_classes={n_classes}. {remedy}"
+            f"'{name}' must be smaller than the number of classes: otherwise every class is among the first k and the "
+            f"score would always be 1.0. Got {name}={k} with n_classes={n_classes}. {remedy}"
         )
         raise ValueError(msg)
 
@@ -227,7 +270,9 @@ def _check_labels(labels: ArrayLike | None, true_labels: NDArray[Any], scores: N
     return classes
 
 
-def _check_sample_weight(sample_weight: ArrayLike | None, n_samples: int, *, normalize: bool) -> NDArray[Any] | None:
+def check_sample_weight(
+    sample_weight: ArrayLike | None, n_samples: int, *, normalize: bool = True
+) -> NDArray[Any] | None:
     if sample_weight is None:
         return None
     weights = np.asarray(sample_weight, dtype=np.float64)

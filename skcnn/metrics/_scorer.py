@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["make_rank_k_scorer", "rank1", "rank5"]
+__all__ = ["class_scores", "classes_of", "make_rank_k_scorer", "rank1", "rank5"]
 
 RESPONSE_METHODS = ("predict_proba", "decision_function")
 
@@ -95,17 +95,9 @@ class _RankKScorer(_BaseScorer):
         y_true: ArrayLike,
         sample_weight: ArrayLike | None = None,
     ) -> float:
-        method = _response_method(estimator)
-        classes = _classes_of(estimator)
+        classes = classes_of(estimator)
         check_k(self.k, n_classes=len(classes))
-        if len(classes) == 2:
-            # Scikit-learn caches one column for two classes, and whichever class another scorer named as positive.
-            scores = np.asarray(_call(estimator, method, X))
-            if method == "decision_function" and scores.ndim == 1:
-                # A fold whose decisions all lie in [0, 1] would pass for probabilities.
-                scores = np.column_stack([np.zeros_like(scores), scores])
-        else:
-            scores = method_caller(estimator, method, X)
+        scores = class_scores(estimator, X, method_caller)
         return rank_k_accuracy_score(y_true, scores, k=self.k, labels=classes, sample_weight=sample_weight)
 
 
@@ -116,6 +108,19 @@ def _score_function(y_true, y_pred, sample_weight=None, **kwargs):
 
 def _call(estimator: Any, method: str, X: Any) -> Any:
     return getattr(estimator, method)(X)
+
+
+def class_scores(estimator: Any, X: Any, method_caller: Callable[..., Any] = _call) -> Any:
+    """Return what a fitted estimator predicts of X, for `rank_k_accuracy_score` with its `classes_` as labels."""
+    method = _response_method(estimator)
+    if len(classes_of(estimator)) != 2:
+        return method_caller(estimator, method, X)
+    # Scikit-learn caches one column for two classes, and whichever class another scorer named as positive.
+    scores = np.asarray(_call(estimator, method, X))
+    if method == "decision_function" and scores.ndim == 1:
+        # A fold whose decisions all lie in [0, 1] would pass for probabilities.
+        scores = np.column_stack([np.zeros_like(scores), scores])
+    return scores
 
 
 def _response_method(estimator: Any) -> str:
@@ -129,7 +134,9 @@ def _response_method(estimator: Any) -> str:
     raise ValueError(msg)
 
 
-def _classes_of(estimator: Any) -> NDArray[Any]:
+def classes_of(estimator: Any) -> NDArray[Any]:
+    """Return the labels of an estimator's score columns, or raise ValueError if it has no scores or no labels."""
+    _response_method(estimator)
     classes = getattr(estimator, "classes_", None)
     if classes is None:
         msg = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ class ScoreTable:
     rows : iterable of n_rows labels
         Such as class labels.
     columns : mapping of str to array-like of shape (n_rows,)
-        Shares between 0 and 1, counts, or labels.
+        Shares between 0 and 1, counts, or labels; None where there is nothing to say.
 
     Attributes
     ----------
@@ -47,6 +47,26 @@ class ScoreTable:
         for name, values in self.columns.items():
             if values.shape != (len(self.rows),):
                 raise ValueError(f"the column {name!r} has shape {values.shape}, but there are {len(self.rows)} rows")
+
+    @classmethod
+    def by_class(cls, labels: Any, columns: Mapping[str, Callable[[np.ndarray], Any]]) -> ScoreTable:
+        """Make a table with a row "all", then one for each class.
+
+        Parameters
+        ----------
+        labels : array-like of shape (n_samples,)
+            The class of each sample.
+        columns : mapping of str to callable
+            Each is called with the samples of a row, a bool array of shape (n_samples,), and returns its figure.
+
+        Returns
+        -------
+        ScoreTable
+        """
+        labels = np.asarray(labels)
+        classes = np.unique(labels)
+        members = [np.ones(len(labels), bool), *(labels == label for label in classes)]
+        return cls(["all", *classes], {name: [figure(of) for of in members] for name, figure in columns.items()})
 
     def __getitem__(self, column: str) -> np.ndarray:
         return self.columns[column]
@@ -84,7 +104,9 @@ class ScoreTable:
 
 
 def format_value(value: Any) -> str:
-    """Return a share with four decimals, anything else as it is."""
+    """Return a share with four decimals, nothing for None, anything else as it is."""
+    if value is None:
+        return ""
     return f"{value:.4f}" if isinstance(value, (float, np.floating)) else str(value)
 
 

@@ -1,7 +1,6 @@
 import subprocess
 import sys
 
-import matplotlib
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -11,6 +10,8 @@ from sklearn.pipeline import make_pipeline
 from skcnn import AspectAwareResize, FineTunedCNNClassifier
 from skcnn.inspection import HistoryDisplay
 
+pytestmark = pytest.mark.usefixtures("pyplot")
+
 LABELS = ["cat", "dog", "emu"] * 4
 
 
@@ -18,16 +19,6 @@ def records(**counts):
     """So many records of each phase, each with values of its own."""
     phases = [phase for phase, count in counts.items() for _ in range(count)]
     return [{"phase": phase, "loss": 2 / (i + 1), "accuracy": i / 10} for i, phase in enumerate(phases)]
-
-
-@pytest.fixture(autouse=True)
-def pyplot(monkeypatch):
-    """Pyplot without a screen, all of whose figures are closed in the end."""
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as pyplot
-
-    yield pyplot
-    pyplot.close("all")
 
 
 def texts(axis):
