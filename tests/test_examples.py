@@ -81,3 +81,30 @@ def test_grid_search_unfreeze_depth(photos, backbone, tmp_path, private_cache):
     assert rows == {("0", "-"), ("1", "3e-05"), ("2", "3e-05"), ("1", "0.0001"), ("2", "0.0001")}
     assert "best: {'clf__" in said
     assert picture.stat().st_size > 5_000
+
+
+def test_ensemble(photos, backbone, tmp_path, private_cache):
+    picture = tmp_path / "output" / "ranks.png"
+    options = ["--backbone", backbone, "--members", 2, "--epochs", 2, "--output", picture]
+    said = run("ensemble.py", photos, *options, cache=private_cache)
+    lines = said.splitlines()
+    for name in ("one network", "snapshot, 2 members", "soup, 2 members", "independent, 2 members"):
+        assert sum(line.startswith(f"{name}: held-out accuracy ") for line in lines) == 1
+    assert sum("points per extra second" in line for line in lines) >= 1
+    assert [line.split()[0] for line in lines if line.startswith(("member", "ensemble", "all  ", "dark", "light"))] == [
+        *["member", "member", "ensemble"],
+        *["all", "dark", "light"],
+    ]
+    assert picture.stat().st_size > 5_000
+
+
+def test_ten_crop(photos, backbone, tmp_path, private_cache):
+    said = run("ten_crop.py", photos, "--backbone", backbone, "--average", "max", cache=private_cache)
+    assert [line.split(":")[0] for line in said.splitlines() if "held-out accuracy" in line] == [
+        "one crop",
+        "crops predicted",
+        "crops predicted and trained on",
+    ]
+    assert said.count("images  single  averaged  mended  broken") == 2
+    assert said.count("points per extra second") >= 1
+    assert not list(private_cache.rglob("shard-*"))  # the caches were its own

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["RankCurveDisplay"]
 
 MAX_RANK = 10
+MOST_TICKS = 20
 
 
 class RankCurveDisplay:
@@ -183,7 +184,8 @@ class RankCurveDisplay:
             options = {"marker": "o", "markersize": 4, "label": f"{name} (rank-1 {curve[0]:.3f})", **line_options}
             self.lines_ += self.ax_.plot(np.arange(1, len(curve) + 1), curve, **options)
         self.ax_.set(xlabel="k", ylabel="rank-k accuracy")
-        self.ax_.xaxis.get_major_locator().set_params(integer=True)
+        if (last := int(self.ax_.dataLim.x1)) <= MOST_TICKS:
+            self.ax_.set_xticks(range(1, last + 1))
         self.ax_.legend(loc="lower right")
         return self
 

@@ -78,7 +78,8 @@ def test_one_estimator_and_a_list_of_named_ones(estimators, digits):
 def test_it_draws_where_it_is_told_and_as_it_is_told(pyplot):
     figure, ax = pyplot.subplots()
     first = RankCurveDisplay({"a": [0.5, 0.8]}).plot(ax=ax, color="red", linestyle="--")
-    second = RankCurveDisplay({"b": [0.6, 0.7]}).plot(ax=ax)
+    second = RankCurveDisplay({"b": [0.6]}).plot(ax=ax)
+    assert ax.get_xticks().tolist() == [1, 2]
     assert first.figure_ is second.figure_ is figure
     assert (first.lines_[0].get_color(), first.lines_[0].get_linestyle()) == ("red", "--")
     assert legend(second) == ["a (rank-1 0.500)", "b (rank-1 0.600)"]
