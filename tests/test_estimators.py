@@ -298,16 +298,16 @@ ESTIMATORS = [
 SMALL = {
     "AspectAwareResize": {"size": (8, 9)},
     "CNNEnsembleClassifier": {
-        "estimator": FineTunedCNNClassifier(weights=None, input_size=32, hidden_units=4, unfreeze=0, head_epochs=1),
+        "estimator": FineTunedCNNClassifier("tiny.keras", hidden_units=4, unfreeze=0, head_epochs=1),
         "n_estimators": 2,
     },
-    "CNNFeatureExtractor": {"weights": None, "input_size": 32},
-    "FineTunedCNNClassifier": {"weights": None, "input_size": 32, "unfreeze": 0},
+    "CNNFeatureExtractor": {"backbone": "tiny.keras"},
+    "FineTunedCNNClassifier": {"backbone": "tiny.keras", "unfreeze": 0},
     "MeanSubtract": {"std": True},
     "TenCropClassifier": {
-        "estimator": FineTunedCNNClassifier(weights=None, input_size=32, unfreeze=0),
-        "resize": 36,
-        "crop_size": 32,
+        "estimator": FineTunedCNNClassifier("tiny.keras", unfreeze=0),
+        "resize": 12,
+        "crop_size": 8,
     },
 }
 
@@ -335,7 +335,7 @@ def estimator(request):
 
 
 @pytest.fixture(params=ESTIMATORS, ids=short_name)
-def small(request):
+def small(request, beside_tiny):
     name = request.param.__name__
     assert name in SMALL, f"say in SMALL how to fit {name} in no time"
     return made(request.param, **SMALL[name])

@@ -10,17 +10,16 @@ from skcnn.backbones._applications import APPLICATIONS
 from skcnn.backbones._pixel_range import LAYER_NAMES, application_of, expects_raw_pixels, parts_of_model
 from skcnn.exceptions import PixelRangeWarning
 
-# A network of each module, and what else its module has of other layers.
+# A network of each module.
 NORMALISED_OUTSIDE = {
     "DenseNet121": "densenet",
-    "DenseNet201": "densenet",
     "InceptionResNetV2": "inception_resnet_v2",
     "InceptionV3": "inception_v3",
     "MobileNet": "mobilenet",
     "MobileNetV2": "mobilenet_v2",
     "NASNetMobile": "nasnet",
     "ResNet50": "resnet",
-    "ResNet101V2": "resnet_v2",
+    "ResNet50V2": "resnet_v2",
     "VGG16": "vgg16",
     "VGG19": "vgg16",
     "Xception": "xception",
