@@ -7,7 +7,7 @@ import importlib.util
 from types import ModuleType
 from typing import Any
 
-__all__ = ["import_optional", "is_installed", "new_axes"]
+__all__ = ["check_matplotlib", "import_optional", "is_installed", "new_axes"]
 
 
 def is_installed(module: str) -> bool:
@@ -41,23 +41,13 @@ def import_optional(module: str, *, purpose: str, install: str) -> ModuleType:
         raise ImportError(msg) from error
 
 
-def new_axes(n_axes: int, *, purpose: str, size: tuple[float, float]) -> list[Any]:
-    """Return the axes of a new matplotlib figure, side by side.
+def check_matplotlib(display: str) -> None:
+    """Raise ImportError when matplotlib is not installed, which `display`, the name of a class, draws with."""
+    import_optional("matplotlib", purpose=display, install="skcnn[plots]")
 
-    Parameters
-    ----------
-    n_axes : int
-    purpose : str
-        What draws, as for `import_optional`.
-    size : tuple of two floats
-        Width and height of the figure, in inches.
 
-    Raises
-    ------
-    ImportError
-        When matplotlib is not installed.
-    """
-    import_optional("matplotlib", purpose=purpose, install="skcnn[plots]")
+def new_axes(n_axes: int, *, size: tuple[float, float]) -> list[Any]:
+    """Return the axes of a new matplotlib figure, side by side; `size` is its width and height in inches."""
     import matplotlib.pyplot as plt
 
     _, axes = plt.subplots(1, n_axes, figsize=size, layout="constrained", squeeze=False)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skcnn._optional import new_axes
+from skcnn._optional import check_matplotlib, new_axes
 
 __all__ = ["HistoryDisplay"]
 
@@ -98,7 +98,8 @@ class HistoryDisplay:
         if not self.history:
             raise ValueError("there is nothing to plot: no epoch was trained (epochs=0)")
         if axes is None:
-            axes = new_axes(2, purpose="HistoryDisplay", size=(9, 3.6))
+            check_matplotlib("HistoryDisplay")
+            axes = new_axes(2, size=(9, 3.6))
         self.axes_ = np.asarray(axes, dtype=object).ravel()
         if len(self.axes_) != len(CURVES):
             raise ValueError(f"axes must be two, of loss and of accuracy; got {len(self.axes_)}")

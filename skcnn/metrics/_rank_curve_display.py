@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skcnn._optional import new_axes
+from skcnn._optional import check_matplotlib, new_axes
 from skcnn.metrics._rank import Ranking, check_k, check_sample_weight, rank_true_labels
 from skcnn.metrics._scorer import class_scores, classes_of
 
@@ -102,6 +102,7 @@ class RankCurveDisplay:
         ImportError
             When matplotlib is not installed.
         """
+        check_matplotlib(cls.__name__)
         estimators = by_name(estimator)
         for each in estimators.values():
             last_rank(max_rank, len(classes_of(each)))
@@ -177,7 +178,8 @@ class RankCurveDisplay:
         """
         if not self.accuracies:
             raise ValueError("there is nothing to plot: no classifier was given")
-        (self.ax_,) = [ax] if ax is not None else new_axes(1, purpose="RankCurveDisplay", size=(6, 4.2))
+        check_matplotlib(type(self).__name__)
+        (self.ax_,) = [ax] if ax is not None else new_axes(1, size=(6, 4.2))
         self.figure_ = self.ax_.figure
         self.lines_ = []
         for name, curve in self.accuracies.items():

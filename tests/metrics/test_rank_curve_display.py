@@ -117,7 +117,10 @@ def test_what_is_refused_before_anything_is_predicted(estimators, estimator, max
         RankCurveDisplay.from_estimator(given, Unreadable(), [0], max_rank=max_rank)
 
 
-def test_without_matplotlib(monkeypatch):
+def test_without_matplotlib_nothing_is_predicted(estimators, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"RankCurveDisplay needs matplotlib.*pip install 'skcnn\[plots\]'"):
+    said = r"RankCurveDisplay needs matplotlib.*pip install 'skcnn\[plots\]'"
+    with pytest.raises(ImportError, match=said):
         RankCurveDisplay({"a": [0.5]}).plot()
+    with pytest.raises(ImportError, match=said):
+        RankCurveDisplay.from_estimator(estimators, Unreadable(), [0])
