@@ -1,7 +1,6 @@
 """Lazy images: decoding, deterministic steps, content digests, and the transformers built on them."""
 
 from skcnn.images._decode import decode_image
-from skcnn.images._header import read_header
 from skcnn.images._inputs import as_image_sequence
 from skcnn.images._mean import MeanSubtract
 from skcnn.images._resize import AspectAwareResize
@@ -31,5 +30,4 @@ __all__ = [
     "ViewStep",
     "as_image_sequence",
     "decode_image",
-    "read_header",
 ]

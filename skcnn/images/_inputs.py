@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from skcnn.images._sequence import ImageSequence
-from skcnn.images._sources import CHANNELS, ArraySources, BytesSources, PathSources
+from skcnn.images._sources import CHANNELS, ArraySources, BytesSources, PathSources, PillowSources, Sources
 
 __all__ = ["as_image_sequence", "is_pixel_array"]
 
 ACCEPTED = (
-    "a list or array of paths, of encoded bytes, or of (height, width, channels) arrays; one (n, height, width, 3) "
-    "array; an ImageSequence; a Series or a single column of paths"
+    "a list or array of paths, of encoded bytes, of Pillow images, or of (height, width, channels) arrays; one "
+    "(n, height, width, 3) array; an ImageSequence; a Series or a single column of paths"
 )
 NAMED_ITEMS = 20
 
@@ -31,8 +31,9 @@ def as_image_sequence(X: Any) -> ImageSequence:
     Parameters
     ----------
     X : images
-        A list or 1-d array of str or Path, of bytes, or of arrays; an ndarray of shape (n_images, height, width) or
-        (n_images, height, width, channels); an ImageSequence; a pandas or polars Series; an (n_images, 1) column.
+        A list or 1-d array of str or Path, of bytes, of Pillow images, or of arrays; an ndarray of shape (n_images,
+        height, width) or (n_images, height, width, channels); an ImageSequence; a pandas or polars Series; an
+        (n_images, 1) column.
 
     Returns
     -------
@@ -116,7 +117,7 @@ def array_sources(X: np.ndarray) -> ArraySources:
     return ArraySources(X[..., np.newaxis] if X.ndim == 3 else X)
 
 
-def item_sources(items: Sequence[Any]) -> PathSources | BytesSources | ArraySources:
+def item_sources(items: Sequence[Any]) -> Sources:
     """Check that all items are of one kind, and keep them as sources of that kind."""
     kinds = [kind_of(item) for item in items]
     counts = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
@@ -128,31 +129,27 @@ def item_sources(items: Sequence[Any]) -> PathSources | BytesSources | ArraySour
         return PathSources([str(os.fsdecode(item)) for item in items])
     if "bytes" in counts:
         return BytesSources([bytes(item) for item in items])
+    if "Pillow image" in counts:
+        return PillowSources(items)
     arrays = np.empty(len(items), object)
     for index, item in enumerate(items):
-        arrays[index] = as_pixels(item)
+        arrays[index] = np.asarray(item)
     return ArraySources(arrays)
 
 
 def kind_of(item: Any) -> str:
-    """Name the kind of source an item is: path, bytes, array, or unknown."""
+    """Name the kind of source an item is: path, bytes, Pillow image, array, or unknown."""
     if isinstance(item, (str, os.PathLike)):
         return "path"
     if isinstance(item, (bytes, bytearray, memoryview)):
         return "bytes"
+    if hasattr(item, "getbands"):
+        return "Pillow image"
     try:
-        is_image = hasattr(item, "getbands") or np.ndim(item) >= 2
+        is_image = np.ndim(item) >= 2
     except (TypeError, ValueError):  # rows of unequal length
         is_image = False
     return "array" if is_image else "unknown"
-
-
-def as_pixels(item: Any) -> np.ndarray:
-    """Return an array-like image as an array; a Pillow image with a palette or in CMYK becomes RGB first."""
-    # Pillow would clip what is larger than 255 in the modes of wider numbers.
-    if hasattr(item, "getbands") and item.mode not in ("L", "RGB", "RGBA", "F") and not item.mode.startswith("I"):
-        item = item.convert("RGBA" if "transparency" in item.info or "A" in item.getbands() else "RGB")
-    return np.asarray(item)
 
 
 def mixed_kinds_error(items: Sequence[Any], kinds: Sequence[str], usual: str | None) -> ValueError:

@@ -11,7 +11,7 @@ from skcnn._parallel import available_threads, bounded_map
 from skcnn._validation import check_choice
 from skcnn.cache._digests import DigestMemo
 from skcnn.exceptions import ImageReadError
-from skcnn.images._decode import DECODE_VERSION, MAX_PIXELS, decode_image, opencv_major_version
+from skcnn.images._decode import DECODE_VERSION, MAX_PIXELS, decode_image, decoder_versions
 from skcnn.images._failures import unreadable_error
 from skcnn.images._sources import Content, Sources
 from skcnn.images._steps import ResizeCrop, Step, ToGrey, ViewStep, describe_steps
@@ -299,7 +299,7 @@ class ImageSequence:
         UnknownCodeError
             When it cannot be told what a step of the user's own does.
         """
-        decode = {"mode": self.decode_mode, "version": DECODE_VERSION, "opencv": opencv_major_version()}
+        decode = {"mode": self.decode_mode, "version": DECODE_VERSION, **decoder_versions()}
         return {"steps": describe_steps(self.steps), "decode": decode}
 
     def _smallest_decode(self) -> tuple[int, int] | None:

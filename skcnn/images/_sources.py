@@ -1,8 +1,9 @@
-"""Where images come from: files, addresses, encoded bytes, arrays. Nothing here decodes."""
+"""Where images come from: files, addresses, encoded bytes, Pillow images, arrays. Nothing here decodes files."""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -21,13 +22,26 @@ from skcnn.cache._digests import (
     unchanged_files,
 )
 from skcnn.exceptions import ImageReadError, PreprocessingError
-from skcnn.images._decode import lay_over_white
+from skcnn.images._formats import explain_failure
+from skcnn.images._pillow import lay_over_white, upright_rgb
 
-__all__ = ["ArraySources", "BytesSources", "Content", "PathSources", "KnownDigests", "Sources", "is_url"]
+__all__ = [
+    "ArraySources",
+    "BytesSources",
+    "Content",
+    "KnownDigests",
+    "PathSources",
+    "PillowSources",
+    "Sources",
+    "is_url",
+]
 
 CHANNELS = (1, 3, 4)
 MAX_FILE_BYTES = 2 << 30
 NO_DIGEST = bytes(DIGEST_BYTES)
+
+# Two threads must not load one image at a time, and a list may hold an image twice.
+_pillow_loading = threading.Lock()
 
 
 class Content(NamedTuple):
@@ -113,7 +127,8 @@ class _ItemSources(Sources):
     def __init__(self, items: Sequence[Any] | np.ndarray):
         if not isinstance(items, np.ndarray):
             array = np.empty(len(items), object)
-            array[:] = items
+            for index, item in enumerate(items):  # all at once NumPy would load Pillow images
+                array[index] = item
             items = array
         self.items = items
 
@@ -179,6 +194,26 @@ class PathSources(_ItemSources):
         entries = memo.recall(paths)
         states, digests = zip(*entries, strict=True) if entries else ((), ())
         return KnownDigests(digests, states, paths)
+
+
+class PillowSources(_ItemSources):
+    """Pillow images, which come in like the files they were opened from."""
+
+    def name(self, index: int) -> str:
+        image = self.items[index]
+        where = f" of {os.fsdecode(image.filename)!r}" if getattr(image, "filename", "") else ""
+        return f"<Pillow image{where}, mode {image.mode}, {image.width} x {image.height}>"
+
+    def read(self, index: int, memo: DigestMemo | None = None) -> Content:
+        image = self.items[index]
+        try:
+            with _pillow_loading:
+                pixels = upright_rgb(image)
+        except (MemoryError, ImageReadError):
+            raise
+        except Exception as error:  # each plugin of Pillow has errors of its own
+            raise explain_failure(image.format or "Pillow image", error) from error
+        return Content(pixels, known_contents.digest(pixels))
 
 
 class ArraySources(Sources):

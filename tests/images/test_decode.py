@@ -3,6 +3,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from contextlib import suppress
 
@@ -11,12 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image
 
 from skcnn.exceptions import ImageReadError
 from skcnn.images import decode_image
-from skcnn.images._decode import MAX_PIXELS, lay_over_white, to_8_bits, turn_upright
-from skcnn.images._header import Header
+from skcnn.images._decode import MAX_PIXELS
 
 # name: (Pillow's format, options, largest difference from Pillow's own pixels)
 FORMATS = {
@@ -37,49 +37,27 @@ FORMATS = {
 
 @pytest.fixture
 def no_decoding(monkeypatch):
-    """Fail when OpenCV is asked to decode anything."""
+    """Fail when anything is decoded."""
 
     def refuse(*args):
         pytest.fail("the image was decoded")
 
-    monkeypatch.setattr(cv2, "imdecode", refuse)
-    monkeypatch.setattr(cv2, "imdecodeWithMetadata", refuse)
+    monkeypatch.setattr("skcnn.images._decode.decode_jpeg", refuse)
+    monkeypatch.setattr("skcnn.images._decode.upright_rgb", refuse)
 
 
-def pillow_pixels(data, *, upright=False):
-    """Return what Pillow makes of an image file, RGB over white."""
-    image = Image.open(io.BytesIO(data))
-    if upright:
-        image = ImageOps.exif_transpose(image)
-    if "transparency" in image.info or "A" in image.mode:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return np.asarray(image.convert("RGB"))
-
-
-def assert_close(decoded, expected, tolerance):
-    assert decoded.dtype == np.uint8
-    assert decoded.shape == expected.shape
-    assert np.abs(decoded.astype(int) - expected).max() <= tolerance
-
-
-def with_exif(orientation):
-    exif = Image.Exif()
-    exif[274] = orientation
-    return exif
-
-
-# Colour, grey, alpha, palettes, CMYK
+# Formats
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_colour(name, photo, encode):
+def test_colour(name, photo, encode, pillow_pixels, assert_close):
     format, options, tolerance = FORMATS[name]
     data = encode(photo(37, 53), format, **options)
     assert_close(decode_image(data), pillow_pixels(data), tolerance)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_grey_becomes_three_equal_channels(name, photo, encode):
+def test_grey_becomes_three_equal_channels(name, photo, encode, pillow_pixels, assert_close):
     format, options, tolerance = FORMATS[name]
     data = encode(photo(37, 53)[..., 0], format, **options)
     decoded = decode_image(data)
@@ -87,195 +65,46 @@ def test_grey_becomes_three_equal_channels(name, photo, encode):
     assert np.abs(np.ptp(decoded.astype(int), axis=2)).max() <= tolerance
 
 
-def test_channels_are_red_green_blue(encode):
-    pixels = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
-    assert decode_image(encode(pixels)).tolist() == [[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]
-    red = decode_image(encode(np.full((16, 16, 3), (250, 10, 10), np.uint8), "JPEG"))
-    assert np.abs(red.astype(int) - (250, 10, 10)).max() <= 3
+# JPEG
 
 
 @pytest.mark.parametrize(
-    ("format", "options"),
-    [("PNG", {}), ("WEBP", {"lossless": True, "exact": True}), ("TIFF", {}), ("JPEG2000", {})],
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"keep_rgb": True}, {"quality": 30}]
 )
-def test_rgba_is_laid_over_white(format, options, encode):
-    rgba = [[[200, 100, 50, 255], [200, 100, 50, 0], [200, 100, 50, 128], [0, 0, 0, 51]]]
-    # c * a / 255 + 255 - a: 200 * 128 / 255 + 127 = 227.4, 100 -> 177.2, 50 -> 152.1; black at a fifth -> 204.
-    expected = [[[200, 100, 50], [255, 255, 255], [227, 177, 152], [204, 204, 204]]]
-    decoded = decode_image(encode(np.array(rgba, np.uint8), format, **options))
-    assert decoded.tolist() == expected
+@pytest.mark.parametrize("grey", [False, True])
+def test_jpeg_is_equal_to_what_opencv_decodes(options, grey, photo, encode):
+    data = encode(photo(67, 93)[..., 0] if grey else photo(67, 93), "JPEG", **options)
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    np.testing.assert_array_equal(decode_image(data), expected)
 
 
-def test_avif_alpha(photo, encode):
-    rgba = np.dstack([photo(), photo(seed=1)[..., 0]])
-    data = encode(rgba, "AVIF", quality=90)
-    assert_close(decode_image(data), pillow_pixels(data), 3)
+def test_what_follows_the_image_is_passed_over(photo, encode):
+    data = encode(photo(), "JPEG")
+    np.testing.assert_array_equal(decode_image(data + b"a video of Google's" * 9), decode_image(data))
 
 
-def test_grey_with_alpha_is_laid_over_white(encode):
-    pixels = Image.fromarray(np.array([[[200, 255], [200, 0], [200, 128], [0, 51]]], np.uint8), "LA")
-    assert decode_image(encode(pixels)).tolist() == [[[200] * 3, [255] * 3, [227] * 3, [204] * 3]]
+def test_bytes_between_segments_are_passed_over(photo, encode):
+    data = encode(photo(), "JPEG")
+    tables = data.index(b"\xff\xdb")
+    decoded = decode_image(data[:tables] + b"\0\1\2" + data[tables:])
+    np.testing.assert_array_equal(decoded, decode_image(data))
 
 
-@pytest.mark.xfail(reason="OpenCV drops the second channel of an 8-bit grey TIFF")
-def test_grey_tiff_with_alpha(encode):
-    pixels = Image.fromarray(np.array([[[200, 255], [200, 0]]], np.uint8), "LA")
-    assert decode_image(encode(pixels, "TIFF")).tolist() == [[[200] * 3, [255] * 3]]
+def segment(marker, body):
+    return bytes([255, marker]) + struct.pack(">H", len(body) + 2) + body
 
 
-@pytest.mark.xfail(reason="OpenCV drops the transparent shade of a grey PNG")
-def test_grey_png_with_a_transparent_shade(encode):
-    pixels = Image.fromarray(np.array([[10, 20]], np.uint8))
-    assert decode_image(encode(pixels, transparency=20)).tolist() == [[[10] * 3, [255] * 3]]
+def test_lossless_jpeg_is_read():
+    frame, table = struct.pack(">BHHB", 8, 8, 8, 1) + b"\1\x11\0", b"\0\1" + bytes(15) + b"\0"
+    data = segment(0xC3, frame) + segment(0xC4, table) + segment(0xDA, b"\1\1\0\1\0\0") + bytes(8)
+    assert decode_image(b"\xff\xd8" + data + b"\xff\xd9").shape == (8, 8, 3)
 
 
-def test_rgb_png_with_a_transparent_colour(encode):
-    pixels = np.array([[[10, 20, 30], [40, 50, 60]]], np.uint8)
-    assert decode_image(encode(pixels, transparency=(40, 50, 60))).tolist() == [[[10, 20, 30], [255, 255, 255]]]
-
-
-@pytest.mark.parametrize("format", ["PNG", "GIF", "BMP", "TIFF"])
-def test_palette(format, photo, encode):
-    data = encode(Image.fromarray(photo()).quantize(16), format)
-    assert Image.open(io.BytesIO(data)).mode == "P"
-    assert_close(decode_image(data), pillow_pixels(data), 0)
-
-
-@pytest.mark.parametrize("format", ["PNG", "GIF"])
-def test_palette_with_one_transparent_entry(format, encode):
-    image = Image.new("P", (3, 1))
-    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
-    image.putdata([0, 1, 2])
-    data = encode(image, format, transparency=1)
-    assert decode_image(data).tolist() == [[[10, 20, 30], [255, 255, 255], [70, 80, 90]]]
-
-
-def test_palette_with_opacities(encode):
-    image = Image.new("P", (3, 1))
-    image.putpalette([200, 100, 50] * 3)
-    image.putdata([0, 1, 2])
-    data = encode(image, transparency=bytes([255, 128, 0]))
-    assert decode_image(data).tolist() == [[[200, 100, 50], [227, 177, 152], [255, 255, 255]]]
-
-
-@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
-def test_cmyk(format, photo, encode):
-    options = {"quality": 95} if format == "JPEG" else {}
-    data = encode(Image.fromarray(photo()).convert("CMYK"), format, **options)
-    assert Image.open(io.BytesIO(data)).mode == "CMYK"
-    assert_close(decode_image(data), pillow_pixels(data), 3)
-
-
-@pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "PPM"])
-def test_one_bit(format, encode):
-    image = Image.fromarray(np.array([[True, False, False, True, True, False, True, False, True]]))
-    assert image.mode == "1"
-    assert decode_image(encode(image, format))[0, :, 0].tolist() == [255, 0, 0, 255, 255, 0, 255, 0, 255]
-
-
-# Wider samples
-
-
-@pytest.mark.parametrize("format", ["PNG", "TIFF", "JPEG2000", "PPM"])
-def test_16_bits_are_scaled_exactly(format, encode):
-    samples = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-    decoded = decode_image(encode(Image.fromarray(samples), format))
-    expected = np.rint(samples / 257).astype(np.uint8)
-    np.testing.assert_array_equal(decoded, np.repeat(expected[..., np.newaxis], 3, axis=2))
-    # A plain shift by 8 bits would give 0 for 255 and 254 for 65,279.
-    assert decoded[0, [0, 128, 129, 255], 0].tolist() == [0, 0, 1, 1]
-    assert decoded[254, 255, 0] == 254
-
-
-@pytest.mark.parametrize("suffix", [".png", ".tiff"])
-def test_16_bit_colour(suffix):
-    samples = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), dtype=np.uint16)
-    data = cv2.imencode(suffix, samples)[1].tobytes()
-    np.testing.assert_array_equal(decode_image(data), np.rint(samples[..., ::-1] / 257).astype(np.uint8))
-
-
-def test_16_bit_alpha():
-    bgra = np.array([[[0, 0, 51400, 65535], [0, 0, 51400, 32896], [0, 0, 51400, 0]]], np.uint16)
-    data = cv2.imencode(".png", bgra)[1].tobytes()
-    assert decode_image(data).tolist() == [[[200, 0, 0], [227, 127, 127], [255, 255, 255]]]
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.int32])
-def test_samples_without_a_fixed_range_are_refused(dtype, encode):
-    data = encode(Image.fromarray(np.ones((4, 5), dtype)), "TIFF")
-    match = "the TIFF holds samples of 32 bits, whose range is not fixed; .* pass the arrays"
-    with pytest.raises(ImageReadError, match=match):
-        decode_image(data)
-
-
-def test_to_8_bits_leaves_bytes_alone():
-    pixels = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
-    assert to_8_bits(pixels, Header("PNG", 2, 1)) is pixels
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_lay_over_white(dtype):
-    rgba = np.array([[[200, 100, 50, 128], [0, 255, 7, 255], [9, 9, 9, 0]]], dtype)
-    kept = rgba.copy()
-    blended = lay_over_white(rgba)
-    assert blended.dtype == dtype
-    tolerance = 0 if dtype is np.uint8 else 1e-4
-    exact = [[227.3922, 177.1961, 152.0980], [0, 255, 7], [255, 255, 255]]
-    np.testing.assert_allclose(blended[0], np.rint(exact) if dtype is np.uint8 else exact, atol=tolerance)
-    np.testing.assert_array_equal(rgba, kept)
-
-
-# Orientation
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize(
-    ("format", "options", "tolerance"),
-    [
-        ("JPEG", {"quality": 95}, 3),
-        ("PNG", {}, 0),
-        ("WEBP", {"lossless": True}, 0),
-        ("TIFF", {}, 0),
-        ("AVIF", {"quality": 95}, 3),
-    ],
-)
-def test_turned_upright(format, options, tolerance, orientation, photo, encode):
-    pixels = photo(24, 40)
-    data = encode(pixels, format, exif=with_exif(orientation), **options)
-    decoded = decode_image(data)
-    assert decoded.shape == ((24, 40, 3) if orientation < 5 else (40, 24, 3))
-    assert decoded.flags.c_contiguous
-    # Pillow turns a TIFF while loading it; exif_transpose has nothing left to do.
-    assert_close(decoded, pillow_pixels(data, upright=True), tolerance)
-
-
-def test_turn_upright_by_hand():
-    stored = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)[..., np.newaxis]
-    turned = {number: turn_upright(stored, number)[..., 0].tolist() for number in range(10)}
-    assert turned == {
-        0: [[1, 2, 3], [4, 5, 6]],
-        1: [[1, 2, 3], [4, 5, 6]],
-        2: [[3, 2, 1], [6, 5, 4]],
-        3: [[6, 5, 4], [3, 2, 1]],
-        4: [[4, 5, 6], [1, 2, 3]],
-        5: [[1, 4], [2, 5], [3, 6]],
-        6: [[4, 1], [5, 2], [6, 3]],
-        7: [[6, 3], [5, 2], [4, 1]],
-        8: [[3, 6], [2, 5], [1, 4]],
-        9: [[1, 2, 3], [4, 5, 6]],
-    }
-
-
-@pytest.mark.parametrize("block", [b"Exif\0\0", b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff"])
-@pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG"])
-def test_damaged_exif_is_ignored(format, block, photo, encode):
-    data = encode(photo(24, 40), format, exif=block)
-    assert decode_image(data).shape == (24, 40, 3)
-
-
-def test_exif_rotates_alpha_too(encode):
-    rgba = np.array([[[10, 20, 30, 255], [40, 50, 60, 0]]], np.uint8)
-    assert decode_image(encode(rgba, exif=with_exif(6))).tolist() == [[[10, 20, 30]], [[255, 255, 255]]]
+def test_jpeg_of_12_bits_is_named(photo, encode):
+    data = bytearray(encode(photo(), "JPEG"))
+    data[data.index(b"\xff\xc0") + 4] = 12
+    with pytest.raises(ImageReadError, match=r"it is a JPEG of a variant that is not read \(.*12-bit.*\); convert it"):
+        decode_image(bytes(data))
 
 
 # Animations
@@ -284,7 +113,7 @@ def test_exif_rotates_alpha_too(encode):
 @pytest.mark.parametrize(
     ("format", "options"), [("GIF", {}), ("PNG", {}), ("WEBP", {"lossless": True}), ("AVIF", {}), ("TIFF", {})]
 )
-def test_first_frame_of_several(format, options, photo, encode):
+def test_first_frame_of_several(format, options, photo, encode, pillow_pixels, assert_close):
     first, second = Image.fromarray(photo()), Image.fromarray(255 - photo())
     data = encode(first, format, save_all=True, append_images=[second], **options)
     assert Image.open(io.BytesIO(data)).n_frames == 2
@@ -306,11 +135,6 @@ def test_truncated(name, fraction, photo, encode):
 def test_no_bytes():
     with pytest.raises(ImageReadError, match=r"the file is empty \(0 bytes\)"):
         decode_image(b"")
-
-
-def test_text_is_no_image():
-    with pytest.raises(ImageReadError, match="not an image of a known format"):
-        decode_image(b"<!doctype html><title>404 Not Found</title>")
 
 
 def png(width, height):
@@ -390,22 +214,21 @@ def test_patched_headers_are_read_as_meant(make):
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_bomb_is_refused_before_it_is_decoded(make, no_decoding):
-    match = (
-        rf"the header announces 60000 x 60000 pixels, more than max_pixels={MAX_PIXELS}; if the image can be trusted"
-    )
+    # The library behind AVIF has a limit of its own.
+    match = "the AVIF data is" if make is avif else f"60000 x 60000 pixels, more than max_pixels={MAX_PIXELS}; if the"
     with pytest.raises(ImageReadError, match=match):
         decode_image(make(60_000, 60_000))
 
 
-@pytest.mark.parametrize("make", [png, jpeg, gif, bmp, pnm, tiff])
+@pytest.mark.parametrize("make", [png, jpeg, bmp, pnm, tiff])
 @pytest.mark.parametrize("size", [(0, 0), (0, 10), (20, 0)])
 def test_header_without_pixels(make, size, no_decoding):
-    with pytest.raises(ImageReadError, match=rf"announces {size[0]} x {size[1]} pixels: there is nothing to decode"):
+    with pytest.raises(ImageReadError, match="data is cut short or damaged .its header announces no pixels."):
         decode_image(make(*size))
 
 
 def test_bmp_of_negative_width(no_decoding):
-    with pytest.raises(ImageReadError, match="announces -20 x 10 pixels: there is nothing to decode"):
+    with pytest.raises(ImageReadError, match="announces 4294967276 x 10 pixels, more than max_pixels"):
         decode_image(bmp(-20, 10))
 
 
@@ -416,22 +239,33 @@ def test_max_pixels_is_the_most_there_may_be():
         decode_image(data, max_pixels=199)
 
 
-def test_png_chunk_bomb_is_refused_before_it_is_decoded(no_decoding):
+def test_png_chunk_that_claims_more_bytes_than_there_are():
     data = bytearray(encode_small("PNG"))
     at = data.index(b"IDAT") - 4
     data[at : at + 4] = struct.pack(">I", 0x7FFFFFF0)
-    with pytest.raises(ImageReadError, match="the PNG data is cut short or damaged"):
+    tracemalloc.start()
+    with suppress(ImageReadError):
         decode_image(bytes(data))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50 << 20
 
 
-def test_opencv_errors_keep_their_cause(monkeypatch):
-    def fail(*args):
-        cv2.resize(np.zeros((2, 2), np.uint8), (0, 0))
+def test_errors_keep_their_cause():
+    with pytest.raises(ImageReadError, match=r"^the PNG data is cut short or damaged \(.+\)$") as caught:
+        decode_image(encode_small("PNG")[:45])
+    assert caught.value.__cause__ is not None
 
-    monkeypatch.setattr(cv2, "imdecode", fail)
-    with pytest.raises(ImageReadError, match=r"^the JPEG data is damaged: inv_scale_x > 0$") as caught:
-        decode_image(encode_small("JPEG"))
-    assert isinstance(caught.value.__cause__, cv2.error)
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG"])
+def test_memory_that_runs_out_is_no_damage(format, monkeypatch):
+    def fail(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr("skcnn.images._decode.upright_rgb", fail)
+    monkeypatch.setattr("skcnn.images._decode.decode_jpeg", fail)
+    with pytest.raises(MemoryError):
+        decode_image(encode_small(format))
 
 
 @given(st.binary(max_size=200))
@@ -479,18 +313,26 @@ def test_flipped_bytes(name, photo, encode):
 
 @pytest.mark.parametrize(
     ("at_least", "scale"),
-    [((100, 100), 4), ((75, 75), 8), ((76, 10), 4), ((10, 76), 4), ((151, 151), 2), ((301, 301), 1), ((999, 5), 1)],
+    [
+        ((100, 100), 4),
+        ((75, 100), 8),
+        ((75, 101), 4),
+        ((76, 10), 4),
+        ((10, 76), 8),
+        ((151, 151), 2),
+        ((301, 301), 1),
+        ((999, 5), 1),
+    ],
 )
-def test_smallest_scale_that_covers(at_least, scale, photo, encode):
-    data = encode(photo(600, 800), "JPEG", quality=90)
-    decoded = decode_image(data, at_least=at_least)
-    assert decoded.shape == (600 // scale, 800 // scale, 3)
-    upright = decode_image(encode(photo(800, 600), "JPEG", quality=90), at_least=at_least)
-    assert upright.shape == (800 // scale, 600 // scale, 3)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_smallest_scale_that_covers(at_least, scale, orientation, photo, encode, with_exif):
+    stored = photo(600, 800) if orientation == 1 else photo(800, 600)
+    data = encode(stored, "JPEG", quality=90, exif=with_exif(orientation))
+    assert decode_image(data, at_least=at_least).shape == (600 // scale, 800 // scale, 3)
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_reduced_decoding_is_close_to_resizing(orientation, photo, encode):
+def test_reduced_decoding_is_close_to_resizing(orientation, photo, encode, with_exif):
     data = encode(photo(601, 803), "JPEG", quality=95, exif=with_exif(orientation))
     reduced = decode_image(data, at_least=(140, 90))
     exact = decode_image(data)
@@ -570,11 +412,3 @@ def test_bytes_for_each_pixel_while_decoding(tmp_path, suffix, dtype, channels, 
     )
     assert int(done.stdout) / 2048**2 < limit
     assert ("whose range is not fixed" in done.stderr) == np.issubdtype(dtype, np.floating)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_an_image_laid_over_white_in_strips_is_the_same(monkeypatch, dtype):
-    rgba = np.random.default_rng(0).integers(0, 256, (37, 11, 4)).astype(dtype)
-    whole = lay_over_white(rgba)
-    monkeypatch.setattr("skcnn.images._decode.BLEND_PIXELS", 50)
-    np.testing.assert_array_equal(lay_over_white(rgba), whole)

@@ -1,3 +1,5 @@
+import io
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +9,8 @@ import pytest
 from PIL import Image
 
 from skcnn import ImageSequence
-from skcnn.exceptions import PreprocessingError
-from skcnn.images import as_image_sequence
+from skcnn.exceptions import ImageReadError
+from skcnn.images import ResizeCrop, as_image_sequence
 from skcnn.images._inputs import is_pixel_array
 from skcnn.images._sources import ArraySources, BytesSources, PathSources
 
@@ -176,15 +178,53 @@ def test_pillow_images_with_transparency(encode):
 
 
 def test_pillow_images_of_wider_numbers():
-    wide = Image.fromarray(np.array([[0, 300]], np.uint16))
-    narrow = Image.fromarray(np.array([[0, 200]], np.int32))
-    floats = Image.fromarray(np.array([[0.5, 200]], np.float32))
-    images = as_image_sequence([wide, narrow, floats])
-    # Pillow would clip 300 to 255 without a word.
-    with pytest.raises(PreprocessingError, match=r"image \[0\] .* these are in \[0, 300\]; scale them"):
-        images[0]
-    assert images[1].tolist() == [[[0], [200]]]
-    assert images[2].tolist() == [[[0.5], [200]]]
+    wide = Image.fromarray(np.array([[0, 300, 65535]], np.uint16))
+    assert as_image_sequence([wide])[0][..., 0].tolist() == [[0, 1, 255]]
+    for dtype in (np.int32, np.float32):
+        images = as_image_sequence([wide, Image.fromarray(np.array([[0, 200]], dtype))])
+        with pytest.raises(
+            ImageReadError, match=r"\[1\] <Pillow image, mode ., 2 x 1>: .* range is not fixed; scale it"
+        ):
+            images[1]
+
+
+def test_pillow_images_are_opened_but_not_loaded(tmp_path, photo, encode):
+    paths = [tmp_path / f"{number}.jpg" for number in range(3)]
+    for path in paths:
+        path.write_bytes(encode(photo(200, 300), "JPEG"))
+    paths[1].write_bytes(paths[1].read_bytes()[:3000])
+    opened = [Image.open(io.BytesIO(path.read_bytes())) for path in paths]
+    for image, path in zip(opened, paths, strict=True):
+        image.filename = str(path)  # as when it was opened by name
+    images = as_image_sequence(opened)
+    assert [image.tile == [] for image in opened] == [False] * 3
+    match = (
+        r"\[1\] <Pillow image of '.*1.jpg', mode RGB, 300 x 200>: the JPEG data is cut short or damaged \(image file"
+    )
+    with pytest.raises(ImageReadError, match=match):
+        images.load()
+    blank = images.with_step(ResizeCrop(8, 8)).with_on_error("nan").load()
+    assert [bool(np.isnan(image).any()) for image in blank] == [False, True, False]
+
+
+@pytest.mark.parametrize("name", ["turned.jpg", "colour.png", "deep.png", "deep.tiff", "grey.gif"])
+def test_pillow_images_come_in_like_their_files(name, tmp_path, photo, with_exif):
+    path = tmp_path / name
+    options = {"turned.jpg": {"exif": with_exif(6)}, "colour.png": {"transparency": tuple(map(int, photo()[3, 4]))}}
+    pixels = photo()[..., 0].astype(np.uint16) * 256 if "deep" in name else photo()
+    Image.fromarray(pixels[..., 0] if "grey" in name else pixels).save(path, **options.get(name, {}))
+    by_path = as_image_sequence([path])[0]
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(as_image_sequence([image])[0], by_path)
+        copied = pickle.loads(pickle.dumps(as_image_sequence([image])))
+    if "deep" not in name:  # a copy has no format
+        np.testing.assert_array_equal(copied[0], by_path)
+
+
+def test_one_pillow_image_in_many_threads(photo, encode):
+    image = Image.open(io.BytesIO(encode(photo(300, 400), "PNG")))
+    loaded = as_image_sequence([image] * 40).load()
+    assert all(np.array_equal(each, photo(300, 400)) for each in loaded)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def with_bad_files(write_image, tmp_path):
     """Return five paths, of which the second is missing and the fourth holds text."""
     paths = [write_image(f"{number}.png") for number in range(5)]
     os.unlink(paths[1])
-    (tmp_path / "3.png").write_text("<html>404</html>")
+    (tmp_path / "3.png").write_text("no image")
     return paths
 
 
@@ -337,7 +337,7 @@ def test_load_names_every_bad_file(with_bad_files):
     assert str(caught.value).splitlines()[1:] == [
         f"  [1] {with_bad_files[1]}: there is no such file",
         f"  [3] {with_bad_files[3]}: not an image of a known format "
-        "(JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF, JPEG 2000, PNM)",
+        "(JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF, JPEG 2000, PNM, HEIC)",
     ]
     assert list(caught.value.failures) == [1, 3]
     with pytest.raises(ImageReadError, match="2 of 5"):

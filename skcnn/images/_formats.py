@@ -1,0 +1,122 @@
+"""Which image formats are read. Pillow opens them; a file that is none of them is named as what it is."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from skcnn._optional import is_installed
+from skcnn.exceptions import ImageReadError
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+__all__ = ["FORMATS", "explain_failure", "open_image", "quiet_pillow"]
+
+# Name, how its files start, and the class that opens them. Pillow's own `Image.open` would load all its plugins for the
+# whole process, and refuse large images by a limit of the whole process.
+FORMATS = (
+    ("JPEG", rb"\xff\xd8\xff", "PIL.JpegImagePlugin", "JpegImageFile"),
+    ("PNG", rb"\x89PNG\r\n\x1a\n", "PIL.PngImagePlugin", "PngImageFile"),
+    ("GIF", rb"GIF8[79]a", "PIL.GifImagePlugin", "GifImageFile"),
+    ("WebP", rb"RIFF....WEBP", "PIL.WebPImagePlugin", "WebPImageFile"),
+    ("BMP", rb"BM", "PIL.BmpImagePlugin", "BmpImageFile"),
+    ("TIFF", rb"II[*+]\x00(?!....CR)|MM\x00[*+]", "skcnn.images._tiff", "CheckedTiffFile"),
+    ("AVIF", rb"....ftyp(?:avi[fs]|mi?[fs]f?1.{4,64}?avi[fs])", "PIL.AvifImagePlugin", "AvifImageFile"),
+    ("JPEG 2000", rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
+    ("PNM", rb"P[1-6]\s", "PIL.PpmImagePlugin", "PpmImageFile"),
+    ("HEIC", rb"....ftyp(?:he[iv][cxms]|mif1|msf1)", "pillow_heif", "HeifImageFile"),
+)
+
+CONVERT = "convert it to JPEG or PNG, or open it with a library of your choice and pass Pillow images or arrays"
+CAMERA_RAW = "a camera raw file, which is not read; export it as JPEG, or develop it with rawpy and pass the arrays"
+# How other files start that are found among images, and what to say about them.
+OTHERS = (
+    (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", f"a JPEG XL image, which is not read; {CONVERT}"),
+    (rb"II\*\x00....CR|II[RU][OS\x00]|MMOR|FUJIFILMCCD-RAW|FOVb|\x00MRM|....ftypcrx|.{6}HEAPCCDR", CAMERA_RAW),
+    (rb"8BPS", f"a Photoshop document, which is not read; {CONVERT}"),
+    (rb"%PDF|%!PS", f"a PDF or PostScript document, which is not read; {CONVERT}"),
+    (rb".{128}DICM", f"a DICOM image, which is not read; {CONVERT}"),
+    (rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ", "a video; extract the frames that you need"),
+    (rb"version https://git-lfs", "a pointer of Git LFS, not the image itself; fetch it with `git lfs pull`"),
+    (rb"\x00\x05\x16[\x00\x07]", "what macOS keeps beside a file, not the image itself; leave it out"),
+    (rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf", "an archive; unpack it"),
+    (rb"(?:\xef\xbb\xbf)?\s*<[!?a-zA-Z]", "a page of HTML, SVG or XML; was it downloaded in place of the image?"),
+)
+
+# What Pillow and libjpeg say of a whole file that they have no code for.
+UNSUPPORTED = re.compile(
+    r"(?i)unsupported|not supported|not implemented|not available|unknown|unrecogni[sz]ed|cannot handle"
+)
+
+_pillow_warnings = threading.Lock()
+
+
+@contextlib.contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Leave out what Pillow warns of while it reads metadata: it names no file, and nobody can mend it."""
+    # One thread at a time: the filters are those of the whole process, and must be put back in order.
+    with _pillow_warnings, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
+
+
+def open_image(data: bytes) -> tuple[str, ImageFile]:
+    """Read the header of an encoded image.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole encoded image.
+
+    Returns
+    -------
+    name : str
+        The format, as in ``FORMATS``.
+    image : PIL.ImageFile.ImageFile
+        Nothing of it is decoded yet.
+
+    Raises
+    ------
+    ImageReadError
+        When `data` is empty, of a format or variant that is not read, or its header is damaged.
+    """
+    if not data:
+        raise ImageReadError("the file is empty (0 bytes)")
+    found = next((entry for entry in FORMATS if re.match(entry[1], data, re.DOTALL)), None)
+    if found is None:
+        raise unknown_error(data)
+    name, _, module, kind = found
+    if module == "pillow_heif" and not is_installed(module):
+        raise ImageReadError("it is a HEIC image, as phones write them; `pip install pillow-heif`, and it is read")
+    opener = getattr(import_module(module), kind)
+    try:
+        with quiet_pillow():
+            return name, opener(io.BytesIO(data))
+    except (MemoryError, ImageReadError):
+        raise
+    except Exception as error:  # each plugin of Pillow has errors of its own
+        raise explain_failure(name, error) from error
+
+
+def unknown_error(data: bytes) -> ImageReadError:
+    """Return the error for a file that is of no format in ``FORMATS``."""
+    for signature, what in OTHERS:
+        if re.match(signature, data, re.DOTALL):
+            return ImageReadError(f"it is {what}")
+    return ImageReadError(f"not an image of a known format ({', '.join(name for name, *_ in FORMATS)})")
+
+
+def explain_failure(name: str, *errors: Exception) -> ImageReadError:
+    """Return the error for an image that could not be opened or decoded: of a rare variant, or damaged."""
+    reasons = "; ".join(dict.fromkeys(str(error) or type(error).__name__ for error in errors))
+    reasons = reasons.replace("not identified by this driver", "its header announces no pixels")
+    if UNSUPPORTED.search(reasons) or any(isinstance(error, NotImplementedError) for error in errors):
+        return ImageReadError(f"it is a {name} of a variant that is not read ({reasons}); {CONVERT}")
+    return ImageReadError(f"the {name} data is cut short or damaged ({reasons})")

@@ -1,0 +1,182 @@
+"""A Pillow image becomes upright 8-bit RGB pixels, whatever its mode, depth, transparency and orientation."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skcnn.exceptions import ImageReadError
+from skcnn.images._formats import quiet_pillow
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["lay_over_white", "orientation_of", "turn_upright", "upright_rgb"]
+
+# Pixels that are laid over white at a time.
+BLEND_PIXELS = 1 << 18
+
+BITS_PER_SAMPLE_TAG, PHOTOMETRIC_TAG, ORIENTATION_TAG = 258, 262, 274
+# How Pillow unpacks PNGs of few bits, and what it multiplies their samples with; not the transparent one.
+SHADE_SCALES = {"1": 255, "L;2": 85, "L;4": 17}
+# SIZ, the first segment of a JPEG 2000 codestream: 34 bytes, the number of components, the depth of the first.
+JPEG2000_DEPTH = re.compile(rb"\xff\x4f\xff\x51.{36}..(.)", re.DOTALL)
+
+
+def upright_rgb(image: Image) -> np.ndarray:
+    """Return the pixels of a Pillow image, decoding it if it was only opened.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Of any mode with samples of a fixed range; transparency is laid over white, its EXIF orientation undone.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8
+        RGB in [0, 255].
+
+    Raises
+    ------
+    ImageReadError
+        For a variant that would come out wrong. What Pillow raises for a damaged file is passed on.
+    """
+    quiet: Any = contextlib.nullcontext()
+    if image.format == "TIFF" and hasattr(image, "tag_v2"):
+        from skcnn.images._tiff import check_variant, quiet_libtiff
+
+        check_variant(image.tag_v2)
+        quiet = quiet_libtiff
+    white, shade = largest_sample(image), transparent_shade(image)
+    # Before the pixels are loaded: a TIFF is then turned by Pillow itself, and its metadata says so.
+    orientation_of(image)
+    with quiet:
+        image.load()
+    is_grey = image.mode in ("1", "L") or image.mode[0] == "I"
+    pixels = grey_pixels(image, white, shade) if is_grey else colour_pixels(image, white)
+    return turn_upright(pixels, orientation_of(image))
+
+
+def largest_sample(image: Image) -> int:
+    """Return the sample that means white, or full colour."""
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
+        msg = (
+            f"the image holds samples of Pillow's mode {image.mode}, whose range is not fixed; scale it to [0, 255] "
+            "and pass the arrays"
+        )
+        raise ImageReadError(msg)
+    width = 16 if image.mode[0] == "I" else 8
+    if image.format == "TIFF" and width == 16:
+        return (1 << getattr(image, "tag_v2")[BITS_PER_SAMPLE_TAG][0]) - 1  # noqa: B009
+    bits = jpeg2000_depth(image) if image.format == "JPEG2000" else width
+    # Pillow shifts the samples of a JPEG 2000 up, to 8 bits or to 16.
+    return ((1 << bits) - 1) << (width - bits) if bits < width else (1 << width) - 1
+
+
+def jpeg2000_depth(image: Any) -> int:
+    """Return the bits of a sample of a JPEG 2000 that was not loaded yet; Pillow does not tell."""
+    if image.fp is None:
+        return 16
+    position = image.fp.tell()
+    image.fp.seek(0)
+    found = JPEG2000_DEPTH.search(image.fp.read())
+    image.fp.seek(position)
+    return (found[1][0] & 0x7F) + 1 if found else 16
+
+
+def transparent_shade(image: Image) -> int | None:
+    """Return the one shade of a grey PNG that is transparent, as it will be in the loaded pixels."""
+    shade = image.info.get("transparency")
+    raw_mode = image.tile[0][3] if getattr(image, "tile", None) else ""  # type: ignore[attr-defined]
+    if shade is not None and raw_mode == "RGB;16B":
+        raise ImageReadError("it is a PNG of a variant that is not read (16 bits with one transparent colour)")
+    return shade * SHADE_SCALES.get(raw_mode, 1) if isinstance(shade, int) else None
+
+
+def grey_pixels(image: Image, white: int, shade: int | None) -> np.ndarray:
+    """Return the pixels of an image of one channel."""
+    import cv2
+
+    samples = np.asarray(image if image.mode[0] == "I" else image.convert("L"))
+    samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
+    grey = samples if white == 255 else cv2.convertScaleAbs(samples, alpha=255 / white)
+    if getattr(image, "is_inverted", False) or is_inverted_16_bits(image):
+        grey = 255 - grey
+    if shade is not None:
+        grey = np.where(samples == shade, np.uint8(255), grey)
+    return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+
+
+def is_inverted_16_bits(image: Image) -> bool:
+    """Whether an image is a TIFF in which 0 means white and which Pillow opened without inverting it."""
+    return image.mode[0] == "I" and image.format == "TIFF" and getattr(image, "tag_v2")[PHOTOMETRIC_TAG] == 0  # noqa: B009
+
+
+def colour_pixels(image: Image, white: int) -> np.ndarray:
+    """Return the pixels of an image of several channels, or with a palette."""
+    if image.mode in ("La", "RGBa"):  # Pillow takes these apart only into their own kind
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+    if image.has_transparency_data:
+        pixels = lay_over_white(np.asarray(image.convert("RGBA")))
+    else:
+        pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    if white == 255:
+        return pixels
+    import cv2
+
+    return cv2.convertScaleAbs(pixels, alpha=255 / white)
+
+
+def lay_over_white(rgba: np.ndarray) -> np.ndarray:
+    """Blend an RGBA image with a white background.
+
+    Parameters
+    ----------
+    rgba : ndarray of shape (height, width, 4), uint8 or float32
+        Colour and opacity in [0, 255].
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), same dtype
+    """
+    blended = np.empty((*rgba.shape[:2], 3), rgba.dtype)
+    # A few rows at a time: in float32 a whole image would take 16 times its size.
+    rows = max(1, BLEND_PIXELS // rgba.shape[1])
+    for top in range(0, len(rgba), rows):
+        strip = rgba[top : top + rows]
+        colour, opacity = strip[..., :3].astype(np.float32), strip[..., 3:].astype(np.float32) / 255
+        result = colour * opacity + 255 * (1 - opacity)
+        blended[top : top + rows] = np.rint(result) if rgba.dtype == np.uint8 else result
+    return blended
+
+
+def orientation_of(image: Image) -> int:
+    """Return how an image is stored: an EXIF orientation from 1, upright, to 8; from XMP where EXIF has none."""
+    import PIL.Image
+
+    # Damaged EXIF counts for nothing, and must not hide the XMP.
+    xmp = PIL.Image.new("1", (1, 1))
+    xmp.info = {key: image.info[key] for key in ("xmp", "XML:com.adobe.xmp") if key in image.info}
+    for candidate in (image, xmp):
+        with quiet_pillow(), contextlib.suppress(Exception):
+            orientation: Any = candidate.getexif().get(ORIENTATION_TAG)
+            if orientation in range(1, 9):
+                return int(orientation)
+    return 1
+
+
+def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo the rotation or mirroring that EXIF orientation 2 to 8 records."""
+    turned = {
+        2: lambda image: image[:, ::-1],
+        3: lambda image: image[::-1, ::-1],
+        4: lambda image: image[::-1],
+        5: lambda image: image.transpose(1, 0, 2),
+        6: lambda image: image.transpose(1, 0, 2)[:, ::-1],
+        7: lambda image: image.transpose(1, 0, 2)[::-1, ::-1],
+        8: lambda image: image.transpose(1, 0, 2)[::-1],
+    }.get(orientation)
+    return pixels if turned is None else np.ascontiguousarray(turned(pixels))

@@ -1,0 +1,120 @@
+"""TIFF files: what Pillow would show wrongly is refused, or mended."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import threading
+
+import PIL._imaging
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
+
+from skcnn.exceptions import ImageReadError
+from skcnn.images._formats import CAMERA_RAW, CONVERT
+
+__all__ = ["CheckedTiffFile", "check_variant", "quiet_libtiff"]
+
+NEW_SUBFILE_TYPE, IMAGE_WIDTH, BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC = 254, 256, 258, 259, 262
+SAMPLES_PER_PIXEL, PLANAR_CONFIGURATION, EXTRA_SAMPLES, SAMPLE_FORMAT, YCBCR_SUBSAMPLING = 277, 284, 338, 339, 530
+DNG_VERSION = 50706
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, YCBCR = 0, 1, 2, 5, 6
+COLOUR_FILTER_ARRAY, LINEAR_RAW = 32803, 34892
+
+
+class CheckedTiffFile(TiffImageFile):
+    """A TIFF file as Pillow reads it, of the variants that it reads rightly.
+
+    Attributes
+    ----------
+    is_inverted : bool
+        Whether the samples that `load` gives are still to be inverted, because 0 means white.
+    """
+
+    is_inverted = False
+
+    def _setup(self) -> None:
+        """Check the tags that were just read, before Pillow chooses how to decode by them."""
+        tags = self.tag_v2
+        bits, photometric = tags.get(BITS_PER_SAMPLE, (1,)), tags.get(PHOTOMETRIC)
+        check_variant(tags)
+        # Pillow does not know 12 bits this way, and does not invert 16.
+        if photometric == WHITE_IS_ZERO and bits in ((12,), (16,)):
+            tags[PHOTOMETRIC] = BLACK_IS_ZERO
+            self.is_inverted = True
+        try:
+            super()._setup()
+        except (KeyError, SyntaxError) as error:
+            described = f"BitsPerSample {bits}, PhotometricInterpretation {photometric}"
+            rest = {"Compression": COMPRESSION, "ExtraSamples": EXTRA_SAMPLES}
+            described += "".join(f", {name} {tags[tag]}" for name, tag in rest.items() if tag in tags)
+            raise unsupported(described) from error
+
+
+def check_variant(tags: ImageFileDirectory_v2) -> None:
+    """Refuse, by the tags of its first image, a TIFF that Pillow would show wrongly."""
+    bits, photometric = tags.get(BITS_PER_SAMPLE, (1,)), tags.get(PHOTOMETRIC)
+    extra = tags.get(EXTRA_SAMPLES, ())
+    is_preview = bool(tags.get(NEW_SUBFILE_TYPE, 0) & 1)
+    if DNG_VERSION in tags or photometric in (COLOUR_FILTER_ARRAY, LINEAR_RAW) or is_preview:
+        raise ImageReadError(f"its first image is the preview or the sensor data of {CAMERA_RAW}")
+    if max(bits) > 16 or max(tags.get(SAMPLE_FORMAT, (1,))) > 1:
+        msg = (
+            f"the TIFF holds samples of {max(bits)} bits that are signed, floating-point or wide, whose range is not "
+            "fixed; read it with a library of your choice, scale it to [0, 255] and pass the arrays"
+        )
+        raise ImageReadError(msg)
+    if photometric is None and IMAGE_WIDTH in tags:
+        raise unsupported("it does not say what its samples mean: PhotometricInterpretation is missing")
+    if photometric == RGB and tags.get(SAMPLES_PER_PIXEL, 1) > 3 and not extra:
+        raise unsupported("more than three samples a pixel, and it does not say which is opacity: no ExtraSamples")
+    has_planes = tags.get(PLANAR_CONFIGURATION, 1) == 2 and len(bits) > 1
+    if has_planes and not (set(bits) == {8} and photometric in (RGB, CMYK) and 0 not in extra):
+        described = f"PhotometricInterpretation {photometric}, ExtraSamples {extra}"
+        raise unsupported(f"separate planes of {max(bits)} bits, {described}")
+    is_raw = tags.get(COMPRESSION, 1) == 1
+    if photometric == YCBCR and is_raw and tags.get(YCBCR_SUBSAMPLING, (2, 2)) != (1, 1):
+        raise unsupported("uncompressed YCbCr with fewer samples of colour than of brightness")
+
+
+def unsupported(variant: str) -> ImageReadError:
+    """Return the error for a TIFF of a rare variant."""
+    return ImageReadError(f"it is a TIFF of a variant that is not read ({variant}); {CONVERT}")
+
+
+class _QuietLibtiff:
+    """Keeps the libtiff within Pillow from printing to stderr, while any thread is in it.
+
+    What matters of what it says Pillow raises as an error.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_inside = 0
+        self._handlers: list[int | None] = [None, None]
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._n_inside += 1
+            if self._n_inside == 1:
+                self._handlers = self._swap([None, None])
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if self._n_inside == 0:
+                self._swap(self._handlers)
+
+    def _swap(self, handlers: list[int | None]) -> list[int | None]:
+        """Set the functions that print errors and warnings; return those before."""
+        before: list[int | None] = [None, None]
+        # Where Pillow was built with libtiff inside of it, its functions are not found.
+        with contextlib.suppress(OSError, AttributeError):
+            library = ctypes.CDLL(PIL._imaging.__file__)
+            for kind, setter in enumerate((library.TIFFSetErrorHandler, library.TIFFSetWarningHandler)):
+                setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+                before[kind] = setter(handlers[kind])
+        return before
+
+
+quiet_libtiff = _QuietLibtiff()
