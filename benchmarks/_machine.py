@@ -11,7 +11,8 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("skcnn", "scikit-learn", "keras", "tensorflow", "openvino", "opencv-python-headless", "numpy", "h5py")
+PACKAGES = ("skcnn", "scikit-learn", "keras", "tensorflow", "openvino", "opencv-python-headless", "pillow",
+            "simplejpeg", "numpy", "h5py")  # fmt: skip
 
 
 def print_machine() -> None:

@@ -89,8 +89,9 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
     preprocess : {"auto", None}, default="auto"
         "auto" applies the backbone's own normalisation to RGB pixels in [0, 255], and refuses pixels that were centred
         or scaled before. None feeds the network what comes in.
-    decode : {"exact", "fast"}, default="exact"
-        "fast" lets libjpeg shrink large JPEGs while decoding, never below the size that is needed.
+    decode : {"fast", "exact"}, default="fast"
+        "fast" lets libjpeg shrink large JPEGs by 2, 4 or 8 while decoding, never below 1.5 times the size that is
+        needed; "exact" decodes all pixels.
     cache : True, path or None, default=True
         Where activations are kept: in the user's cache directory (`SKCNN_CACHE_DIR` names another), in a directory of
         your own, or nowhere.
@@ -159,7 +160,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         class_weight=None,
         input_size=None,
         preprocess="auto",
-        decode="exact",
+        decode="fast",
         cache=True,
         batch_size=32,
         engine="auto",

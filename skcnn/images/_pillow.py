@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skcnn.exceptions import ImageReadError
 from skcnn.images._formats import quiet_pillow
+from skcnn.images._jpeg2000 import deep_pixels, sample_depth
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,8 +22,6 @@ BLEND_PIXELS = 1 << 18
 BITS_PER_SAMPLE_TAG, PHOTOMETRIC_TAG, ORIENTATION_TAG = 258, 262, 274
 # How Pillow unpacks PNGs of few bits, and what it multiplies their samples with; not the transparent one.
 SHADE_SCALES = {"1": 255, "L;2": 85, "L;4": 17}
-# SIZ, the first segment of a JPEG 2000 codestream: 34 bytes, the number of components, the depth of the first.
-JPEG2000_DEPTH = re.compile(rb"\xff\x4f\xff\x51.{36}..(.)", re.DOTALL)
 
 
 def upright_rgb(image: Image) -> np.ndarray:
@@ -50,9 +48,13 @@ def upright_rgb(image: Image) -> np.ndarray:
 
         check_variant(image.tag_v2)
         quiet = quiet_libtiff
-    white, shade = largest_sample(image), transparent_shade(image)
+    depth = sample_depth(image) if image.format == "JPEG2000" else None
+    white, shade = largest_sample(image, depth), transparent_shade(image)
     # Before the pixels are loaded: a TIFF is then turned by Pillow itself, and its metadata says so.
     orientation_of(image)
+    if depth is not None and depth > 8 and image.mode != "I;16":
+        pixels = deep_pixels(image, depth)
+        return turn_upright(pixels if pixels.shape[2] == 3 else lay_over_white(pixels), orientation_of(image))
     with quiet:
         image.load()
     is_grey = image.mode in ("1", "L") or image.mode[0] == "I"
@@ -60,8 +62,8 @@ def upright_rgb(image: Image) -> np.ndarray:
     return turn_upright(pixels, orientation_of(image))
 
 
-def largest_sample(image: Image) -> int:
-    """Return the sample that means white, or full colour."""
+def largest_sample(image: Image, depth: int | None = None) -> int:
+    """Return the sample that means white, or full colour; `depth` is that of a JPEG 2000."""
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
         msg = (
             f"the image holds samples of Pillow's mode {image.mode}, whose range is not fixed; scale it to [0, 255] "
@@ -71,20 +73,9 @@ def largest_sample(image: Image) -> int:
     width = 16 if image.mode[0] == "I" else 8
     if image.format == "TIFF" and width == 16:
         return (1 << getattr(image, "tag_v2")[BITS_PER_SAMPLE_TAG][0]) - 1  # noqa: B009
-    bits = jpeg2000_depth(image) if image.format == "JPEG2000" else width
-    # Pillow shifts the samples of a JPEG 2000 up, to 8 bits or to 16.
-    return ((1 << bits) - 1) << (width - bits) if bits < width else (1 << width) - 1
-
-
-def jpeg2000_depth(image: Any) -> int:
-    """Return the bits of a sample of a JPEG 2000 that was not loaded yet; Pillow does not tell."""
-    if image.fp is None:
-        return 16
-    position = image.fp.tell()
-    image.fp.seek(0)
-    found = JPEG2000_DEPTH.search(image.fp.read())
-    image.fp.seek(position)
-    return (found[1][0] & 0x7F) + 1 if found else 16
+    if depth is not None and depth < width:  # Pillow shifts these up
+        return ((1 << depth) - 1) << (width - depth)
+    return (1 << width) - 1
 
 
 def transparent_shade(image: Image) -> int | None:
@@ -119,15 +110,13 @@ def colour_pixels(image: Image, white: int) -> np.ndarray:
     """Return the pixels of an image of several channels, or with a palette."""
     if image.mode in ("La", "RGBa"):  # Pillow takes these apart only into their own kind
         image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
-    if image.has_transparency_data:
-        pixels = lay_over_white(np.asarray(image.convert("RGBA")))
-    else:
-        pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    if white == 255:
-        return pixels
-    import cv2
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    if white != 255:
+        import cv2
 
-    return cv2.convertScaleAbs(pixels, alpha=255 / white)
+        pixels = cv2.convertScaleAbs(pixels, alpha=255 / white)
+    return lay_over_white(pixels) if mode == "RGBA" else pixels
 
 
 def lay_over_white(rgba: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,8 +20,12 @@ from skcnn.images._views import ViewPicks, apply_step, row_indices
 
 __all__ = ["DECODES", "ON_ERROR", "ImageSequence"]
 
-DECODES = ("exact", "fast")
+DECODES = ("fast", "exact")
 ON_ERROR = ("raise", "nan")
+
+# With it the features of scaled and of all pixels are nearly equal, which they are not without
+# (benchmarks/bench_decoding.py).
+FAST_MARGIN = 1.5
 
 
 class ImageSequence:
@@ -35,8 +40,9 @@ class ImageSequence:
         Where the images are; `skcnn.images.as_image_sequence` makes them from anything.
     steps : tuple of Step, default=()
         What happens to each image after decoding, in order.
-    decode : {"exact", "fast"}, default="exact"
-        "fast" decodes a JPEG at the smallest scale that the first resizing step still shrinks.
+    decode : {"fast", "exact"}, default="fast"
+        "fast" decodes a JPEG at the smallest of the scales 1/8, 1/4 and 1/2 that is still at least 1.5 times as large
+        as what the first step, where that is a `ResizeCrop` by area, makes of it. "exact" decodes all pixels.
     max_pixels : int, default=178_956_970
         Images that announce more pixels are refused before they are decoded.
     on_error : {"raise", "nan"}, default="raise"
@@ -70,7 +76,7 @@ class ImageSequence:
         sources: Sources,
         steps: Iterable[Step] = (),
         *,
-        decode: str = "exact",
+        decode: str = "fast",
         max_pixels: int = MAX_PIXELS,
         on_error: str = "raise",
         picks: ViewPicks | None = None,
@@ -208,7 +214,7 @@ class ImageSequence:
         return self._with(on_error=on_error)
 
     def with_decode(self, decode: str) -> ImageSequence:
-        """Return a sequence that decodes as "exact" or "fast"."""
+        """Return a sequence that decodes as "fast" or "exact"."""
         return self._with(decode=decode)
 
     def load(self) -> list[np.ndarray]:
@@ -304,9 +310,10 @@ class ImageSequence:
 
     def _smallest_decode(self) -> tuple[int, int] | None:
         """Return the size a fast decode must not fall below: that of the first step, when it resizes."""
-        if self.decode_mode != "fast" or not self.steps or not isinstance(self.steps[0], ResizeCrop):
-            return None
-        return self.steps[0].output_size(None)
+        first = self.steps[0] if self.steps else None
+        if self.decode_mode == "fast" and isinstance(first, ResizeCrop) and first.interpolation == "area":
+            return math.ceil(FAST_MARGIN * first.height), math.ceil(FAST_MARGIN * first.width)
+        return None
 
     def _read_one(self, index: int) -> np.ndarray:
         try:

@@ -15,7 +15,7 @@ from skcnn.images._formats import CAMERA_RAW, CONVERT
 __all__ = ["CheckedTiffFile", "check_variant", "quiet_libtiff"]
 
 NEW_SUBFILE_TYPE, IMAGE_WIDTH, BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC = 254, 256, 258, 259, 262
-SAMPLES_PER_PIXEL, PLANAR_CONFIGURATION, EXTRA_SAMPLES, SAMPLE_FORMAT, YCBCR_SUBSAMPLING = 277, 284, 338, 339, 530
+PLANAR_CONFIGURATION, EXTRA_SAMPLES, SAMPLE_FORMAT, YCBCR_SUBSAMPLING = 284, 338, 339, 530
 DNG_VERSION = 50706
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, YCBCR = 0, 1, 2, 5, 6
@@ -66,8 +66,6 @@ def check_variant(tags: ImageFileDirectory_v2) -> None:
         raise ImageReadError(msg)
     if photometric is None and IMAGE_WIDTH in tags:
         raise unsupported("it does not say what its samples mean: PhotometricInterpretation is missing")
-    if photometric == RGB and tags.get(SAMPLES_PER_PIXEL, 1) > 3 and not extra:
-        raise unsupported("more than three samples a pixel, and it does not say which is opacity: no ExtraSamples")
     has_planes = tags.get(PLANAR_CONFIGURATION, 1) == 2 and len(bits) > 1
     if has_planes and not (set(bits) == {8} and photometric in (RGB, CMYK) and 0 not in extra):
         described = f"PhotometricInterpretation {photometric}, ExtraSamples {extra}"

@@ -9,7 +9,7 @@ from PIL import Image, PngImagePlugin
 
 from skcnn.exceptions import ImageReadError
 from skcnn.images import decode_image
-from skcnn.images._pillow import largest_sample, lay_over_white, orientation_of, turn_upright, upright_rgb
+from skcnn.images._pillow import lay_over_white, orientation_of, turn_upright, upright_rgb
 
 # Colour, grey, alpha, palettes, CMYK
 
@@ -170,22 +170,6 @@ def test_pnm_is_scaled_by_its_largest_value(maxval, channels):
     decoded = decode_image(f"P{5 if channels == 1 else 6}\n4 3\n{maxval}\n".encode() + body)
     assert np.abs(decoded - samples * 255 / maxval).max() <= 1
     assert decoded[-1, -1, -1] == 255
-
-
-@pytest.mark.parametrize("bits", [1, 2, 4, 5, 7, 8])
-def test_jpeg_2000_of_few_bits(bits, encode):
-    # Pillow writes 8 bits; a header that says fewer makes it shift them up.
-    samples = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    data = bytearray(encode(samples, "JPEG2000", no_jp2=True, num_resolutions=1))
-    assert data[42] == 7
-    white = decode_image(bytes(data))[-1, -1]
-    assert white.tolist() == [255] * 3
-    image = Image.open(io.BytesIO(bytes(data)))
-    data[42] = bits - 1
-    image = Image.open(io.BytesIO(bytes(data)))
-    assert largest_sample(image) == ((1 << bits) - 1) << (8 - bits)
-    image.load()  # its codestream is closed: Pillow alone knows no longer
-    assert largest_sample(image) == 255
 
 
 @pytest.mark.parametrize("bits", [10, 12])

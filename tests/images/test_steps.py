@@ -1,12 +1,14 @@
 import json
 from dataclasses import FrozenInstanceError, dataclass
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from skcnn.images import Crop, FlipHorizontal, ResizeCrop, Step, SubtractMean, TenCrop, ToGrey, ViewStep
+from skcnn.images._geometry import centre_box, covering_size
 from skcnn.images._steps import INTERPOLATIONS, describe_steps
 
 STEPS = [
@@ -236,11 +238,27 @@ def test_steps_are_values():
         ResizeCrop(20, 30).height = 40
 
 
+@pytest.mark.parametrize(("height", "width"), [(1800, 2400), (1801, 2400), (1800, 2401), (700, 900)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shrinking_a_photograph_is_close_to_averaging_all_of_it(height, width, channels):
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, channels), dtype=np.uint8)
+    image = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, channels)
+    size = covering_size((height, width), (100, 120))
+    expected = Crop(*centre_box(size, (100, 120)))(
+        cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA).reshape(*size, channels)
+    )
+    resized = ResizeCrop(100, 120)(image)
+    assert resized.shape == (100, 120, channels)
+    difference = np.abs(resized.astype(int) - expected)
+    assert difference.max() <= (2 if (height, width) == (1800, 2400) else 0)
+    assert difference.mean() < 0.3
+
+
 def test_descriptions_are_json_and_tell_steps_apart():
     texts = [json.dumps(step.describe(), sort_keys=True) for step in STEPS]
     assert len(set(texts)) == len(STEPS)
     assert describe_steps([ResizeCrop(20, 30), FlipHorizontal()]) == [
-        {"step": "ResizeCrop", "version": 1, "height": 20, "width": 30, "interpolation": "area"},
+        {"step": "ResizeCrop", "version": 2, "height": 20, "width": 30, "interpolation": "area"},
         {"step": "FlipHorizontal", "version": 1},
     ]
     assert json.loads(texts[7])["mean"] == [1.0, 2.0, 3.0]

@@ -67,8 +67,15 @@ def test_more_bands_are_left_out(bits, bands, make_tiff):
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_a_fourth_sample_without_a_meaning_is_refused(bits, make_tiff):
-    assert "does not say which is opacity: no ExtraSamples" in refusal(make_tiff(samples_of(bits, 4), bits, RGB))
+def test_a_fourth_sample_of_no_stated_meaning_is_opacity(bits, make_tiff):
+    # So writes OpenCV, and so read libtiff, Pillow and OpenCV.
+    samples = np.array([[[200, 100, 50, 128], [0, 0, 0, 0]]]) * (257 if bits == 16 else 1)
+    decoded = decode_image(make_tiff(samples, bits, RGB))
+    assert np.abs(decoded.astype(int) - [[[227, 177, 152], [255] * 3]]).max() <= 1
+
+
+def test_more_samples_of_no_stated_meaning_are_refused(make_tiff):
+    assert "BitsPerSample (8, 8, 8, 8, 8), PhotometricInterpretation 2" in refusal(make_tiff(samples_of(8, 5), 8, RGB))
 
 
 @pytest.mark.parametrize("bits", [8, 16])
