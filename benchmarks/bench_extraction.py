@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import subprocess
@@ -80,9 +81,11 @@ def run_limit(folder: Path, precision: str, decode: str) -> tuple[float, np.ndar
     from skcnn.backbones._openvino import OpenVINORunner
     from skcnn.datasets import load_image_folder
     from skcnn.images import ResizeCrop, decode_image
+    from skcnn.images._sequence import FAST_MARGIN
 
     paths = load_image_folder(folder).paths
-    at_least, resize = ((336, 336) if decode == "fast" else None), ResizeCrop(224, 224)
+    enough, resize = math.ceil(FAST_MARGIN * 224), ResizeCrop(224, 224)
+    at_least = (enough, enough) if decode == "fast" else None
 
     def load(path: str) -> np.ndarray:
         return resize(decode_image(Path(path).read_bytes(), at_least=at_least))

@@ -19,7 +19,7 @@ __all__ = ["list_files", "load_image_folder"]
 # Every format that skcnn.images decodes.
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff"),
-    *(".avif", ".jp2", ".j2k", ".pnm", ".pbm", ".pgm", ".ppm"),
+    *(".avif", ".heic", ".heif", ".jp2", ".j2k", ".pnm", ".pbm", ".pgm", ".ppm"),
 )
 
 LEVELS = {

@@ -8,14 +8,15 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from skcnn.exceptions import ImageReadError
-from skcnn.images._formats import explain_failure, open_image
+from skcnn.images._formats import failures_explained, open_image
 from skcnn.images._pillow import orientation_of, turn_upright, upright_rgb
 
-__all__ = ["DECODE_VERSION", "MAX_PIXELS", "decode_image", "decoder_versions"]
+__all__ = ["MAX_PIXELS", "decode_image", "describe_decoder"]
 
 # Part of every fingerprint: raise it when the same bytes would decode to other pixels.
 DECODE_VERSION = 2
@@ -26,18 +27,24 @@ MAX_PIXELS = 178_956_970
 JPEG_SCALES = (8, 4, 2)
 
 
-@functools.cache
-def decoder_versions() -> dict[str, str]:
-    """Return the major versions of what decodes and resizes: in another one the pixels may be slightly different.
+def describe_decoder() -> dict[str, Any]:
+    """Return what decides the pixels of a file besides its bytes, as JSON types.
 
-    OpenCV is not imported for it where its package has a version file.
+    Another major version of what decodes and resizes may give slightly other pixels.
     """
     import PIL
 
-    return {"opencv": opencv_version().partition(".")[0], "pillow": PIL.__version__.partition(".")[0]}
+    versions = {"opencv": opencv_version(), "pillow": PIL.__version__}
+    majors = {name: version.partition(".")[0] for name, version in versions.items()}
+    # Set by many notebooks: Pillow then shows as much as there is of a file that is cut short.
+    settings = sys.modules.get("PIL.ImageFile")
+    truncated = {"truncated": True} if getattr(settings, "LOAD_TRUNCATED_IMAGES", False) else {}
+    return {"version": DECODE_VERSION, **majors, **truncated}
 
 
+@functools.cache
 def opencv_version() -> str:
+    """Return OpenCV's version, without importing it where its package has a version file."""
     spec = importlib.util.find_spec("cv2")
     if "cv2" not in sys.modules and spec is not None and spec.origin:
         with contextlib.suppress(OSError):
@@ -89,12 +96,8 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, at_least: tuple[i
         except ValueError as error:  # libjpeg-turbo was in doubt; Pillow decides
             failures.append(error)
         image.draft(None, (image.width // scale, image.height // scale))
-    try:
+    with failures_explained(name, *failures):
         return upright_rgb(image)
-    except (MemoryError, ImageReadError):
-        raise
-    except Exception as error:  # each plugin of Pillow has errors of its own
-        raise explain_failure(name, *failures, error) from error
 
 
 def jpeg_scale(size: tuple[int, int], at_least: tuple[int, int]) -> int:

@@ -17,7 +17,7 @@ from skcnn.exceptions import ImageReadError
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-__all__ = ["CAMERA_RAW", "CONVERT", "FORMATS", "explain_failure", "open_image", "quiet_pillow"]
+__all__ = ["CAMERA_RAW", "CONVERT", "FORMATS", "failures_explained", "open_image", "quiet_pillow"]
 
 # Name, how its files start, and the class that opens them. Pillow's own `Image.open` would load all its plugins for the
 # whole process, and refuse large images by a limit of the whole process.
@@ -28,10 +28,10 @@ FORMATS = (
     ("WebP", rb"RIFF....WEBP", "PIL.WebPImagePlugin", "WebPImageFile"),
     ("BMP", rb"BM", "PIL.BmpImagePlugin", "BmpImageFile"),
     ("TIFF", rb"II[*+]\x00(?!....CR)|MM\x00[*+]", "skcnn.images._tiff", "CheckedTiffFile"),
-    ("AVIF", rb"....ftyp(?:avi[fs]|mi?[fs]f?1.{4,64}?avi[fs])", "PIL.AvifImagePlugin", "AvifImageFile"),
+    ("AVIF", rb"....ftyp(?:avi[fs]|(?:mif1|msf1).{4,64}?avi[fs])", "PIL.AvifImagePlugin", "AvifImageFile"),
     ("JPEG 2000", rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
     ("PNM", rb"P[1-6]\s", "PIL.PpmImagePlugin", "PpmImageFile"),
-    ("HEIC", rb"....ftyp(?:he[iv][cxms]|mif1|msf1)", "pillow_heif", "HeifImageFile"),
+    ("HEIC", rb"....ftyp(?:he[iv][cmsx]|mif1|msf1)", "pillow_heif", "HeifImageFile"),
 )
 
 CONVERT = "convert it to JPEG or PNG, or open it with a library of your choice and pass Pillow images or arrays"
@@ -52,7 +52,7 @@ OTHERS = (
 
 # What Pillow and libjpeg say of a whole file that they have no code for.
 UNSUPPORTED = re.compile(
-    r"(?i)unsupported|not supported|not implemented|not available|unknown|unrecogni[sz]ed|cannot handle"
+    r"(?i)unsupported|not supported|not implemented|not available|unknown|unrecogni[sz]ed|cannot handle|NotImplemented"
 )
 
 _pillow_warnings = threading.Lock()
@@ -96,13 +96,8 @@ def open_image(data: bytes) -> tuple[str, ImageFile]:
     if module == "pillow_heif" and not is_installed(module):
         raise ImageReadError("it is a HEIC image, as phones write them; `pip install pillow-heif`, and it is read")
     opener = getattr(import_module(module), kind)
-    try:
-        with quiet_pillow():
-            return name, opener(io.BytesIO(data))
-    except (MemoryError, ImageReadError):
-        raise
-    except Exception as error:  # each plugin of Pillow has errors of its own
-        raise explain_failure(name, error) from error
+    with failures_explained(name), quiet_pillow():
+        return name, opener(io.BytesIO(data))
 
 
 def unknown_error(data: bytes) -> ImageReadError:
@@ -113,10 +108,21 @@ def unknown_error(data: bytes) -> ImageReadError:
     return ImageReadError(f"not an image of a known format ({', '.join(name for name, *_ in FORMATS)})")
 
 
+@contextlib.contextmanager
+def failures_explained(name: str, *earlier: Exception) -> Iterator[None]:
+    """Turn whatever Pillow raises within into an ImageReadError that also names the `earlier` errors."""
+    try:
+        yield
+    except (MemoryError, ImageReadError):
+        raise
+    except Exception as error:  # each plugin of Pillow has errors of its own
+        raise explain_failure(name, *earlier, error) from error
+
+
 def explain_failure(name: str, *errors: Exception) -> ImageReadError:
     """Return the error for an image that could not be opened or decoded: of a rare variant, or damaged."""
-    reasons = "; ".join(dict.fromkeys(str(error) or type(error).__name__ for error in errors))
-    reasons = reasons.replace("not identified by this driver", "its header announces no pixels")
-    if UNSUPPORTED.search(reasons) or any(isinstance(error, NotImplementedError) for error in errors):
-        return ImageReadError(f"it is a {name} of a variant that is not read ({reasons}); {CONVERT}")
-    return ImageReadError(f"the {name} data is cut short or damaged ({reasons})")
+    reasons = [str(error) or type(error).__name__ for error in errors]
+    if any(UNSUPPORTED.search(reason) for reason in reasons):
+        return ImageReadError(f"it is a {name} of a variant that is not read ({'; '.join(reasons)}); {CONVERT}")
+    reason = reasons[-1].replace("not identified by this driver", "its header announces no pixels")
+    return ImageReadError(f"the {name} data is cut short or damaged ({reason})")

@@ -19,7 +19,7 @@ __all__ = ["lay_over_white", "orientation_of", "turn_upright", "upright_rgb"]
 # Pixels that are laid over white at a time.
 BLEND_PIXELS = 1 << 18
 
-BITS_PER_SAMPLE_TAG, PHOTOMETRIC_TAG, ORIENTATION_TAG = 258, 262, 274
+BITS_PER_SAMPLE_TAG, ORIENTATION_TAG = 258, 274
 # How Pillow unpacks PNGs of few bits, and what it multiplies their samples with; not the transparent one.
 SHADE_SCALES = {"1": 255, "L;2": 85, "L;4": 17}
 
@@ -43,11 +43,12 @@ def upright_rgb(image: Image) -> np.ndarray:
         For a variant that would come out wrong. What Pillow raises for a damaged file is passed on.
     """
     quiet: Any = contextlib.nullcontext()
+    inverted = False
     if image.format == "TIFF" and hasattr(image, "tag_v2"):
-        from skcnn.images._tiff import check_variant, quiet_libtiff
+        from skcnn.images import _tiff
 
-        check_variant(image.tag_v2)
-        quiet = quiet_libtiff
+        _tiff.check_variant(image.tag_v2)
+        quiet, inverted = _tiff.quiet_libtiff, _tiff.is_inverted(image)
     depth = sample_depth(image) if image.format == "JPEG2000" else None
     white, shade = largest_sample(image, depth), transparent_shade(image)
     # Before the pixels are loaded: a TIFF is then turned by Pillow itself, and its metadata says so.
@@ -58,11 +59,11 @@ def upright_rgb(image: Image) -> np.ndarray:
     with quiet:
         image.load()
     is_grey = image.mode in ("1", "L") or image.mode[0] == "I"
-    pixels = grey_pixels(image, white, shade) if is_grey else colour_pixels(image, white)
+    pixels = grey_pixels(image, white, shade, inverted=inverted) if is_grey else colour_pixels(image, white)
     return turn_upright(pixels, orientation_of(image))
 
 
-def largest_sample(image: Image, depth: int | None = None) -> int:
+def largest_sample(image: Any, depth: int | None = None) -> int:
     """Return the sample that means white, or full colour; `depth` is that of a JPEG 2000."""
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
         msg = (
@@ -72,7 +73,7 @@ def largest_sample(image: Image, depth: int | None = None) -> int:
         raise ImageReadError(msg)
     width = 16 if image.mode[0] == "I" else 8
     if image.format == "TIFF" and width == 16:
-        return (1 << getattr(image, "tag_v2")[BITS_PER_SAMPLE_TAG][0]) - 1  # noqa: B009
+        return (1 << image.tag_v2[BITS_PER_SAMPLE_TAG][0]) - 1
     if depth is not None and depth < width:  # Pillow shifts these up
         return ((1 << depth) - 1) << (width - depth)
     return (1 << width) - 1
@@ -87,23 +88,18 @@ def transparent_shade(image: Image) -> int | None:
     return shade * SHADE_SCALES.get(raw_mode, 1) if isinstance(shade, int) else None
 
 
-def grey_pixels(image: Image, white: int, shade: int | None) -> np.ndarray:
+def grey_pixels(image: Image, white: int, shade: int | None, *, inverted: bool) -> np.ndarray:
     """Return the pixels of an image of one channel."""
     import cv2
 
     samples = np.asarray(image if image.mode[0] == "I" else image.convert("L"))
     samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
     grey = samples if white == 255 else cv2.convertScaleAbs(samples, alpha=255 / white)
-    if getattr(image, "is_inverted", False) or is_inverted_16_bits(image):
+    if inverted:
         grey = 255 - grey
     if shade is not None:
         grey = np.where(samples == shade, np.uint8(255), grey)
     return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
-
-
-def is_inverted_16_bits(image: Image) -> bool:
-    """Whether an image is a TIFF in which 0 means white and which Pillow opened without inverting it."""
-    return image.mode[0] == "I" and image.format == "TIFF" and getattr(image, "tag_v2")[PHOTOMETRIC_TAG] == 0  # noqa: B009
 
 
 def colour_pixels(image: Image, white: int) -> np.ndarray:

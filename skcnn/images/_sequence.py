@@ -12,7 +12,7 @@ from skcnn._parallel import available_threads, bounded_map
 from skcnn._validation import check_choice
 from skcnn.cache._digests import DigestMemo
 from skcnn.exceptions import ImageReadError
-from skcnn.images._decode import DECODE_VERSION, MAX_PIXELS, decode_image, decoder_versions
+from skcnn.images._decode import MAX_PIXELS, decode_image, describe_decoder
 from skcnn.images._failures import unreadable_error
 from skcnn.images._sources import Content, Sources
 from skcnn.images._steps import ResizeCrop, Step, ToGrey, ViewStep, describe_steps
@@ -305,8 +305,7 @@ class ImageSequence:
         UnknownCodeError
             When it cannot be told what a step of the user's own does.
         """
-        decode = {"mode": self.decode_mode, "version": DECODE_VERSION, **decoder_versions()}
-        return {"steps": describe_steps(self.steps), "decode": decode}
+        return {"steps": describe_steps(self.steps), "decode": {"mode": self.decode_mode, **describe_decoder()}}
 
     def _smallest_decode(self) -> tuple[int, int] | None:
         """Return the size a fast decode must not fall below: that of the first step, when it resizes."""

@@ -22,7 +22,7 @@ from skcnn.cache._digests import (
     unchanged_files,
 )
 from skcnn.exceptions import ImageReadError, PreprocessingError
-from skcnn.images._formats import explain_failure
+from skcnn.images._formats import failures_explained
 from skcnn.images._pillow import lay_over_white, upright_rgb
 
 __all__ = [
@@ -206,13 +206,8 @@ class PillowSources(_ItemSources):
 
     def read(self, index: int, memo: DigestMemo | None = None) -> Content:
         image = self.items[index]
-        try:
-            with _pillow_loading:
-                pixels = upright_rgb(image)
-        except (MemoryError, ImageReadError):
-            raise
-        except Exception as error:  # each plugin of Pillow has errors of its own
-            raise explain_failure(image.format or "Pillow image", error) from error
+        with failures_explained(image.format or "Pillow image"), _pillow_loading:
+            pixels = upright_rgb(image)
         return Content(pixels, known_contents.digest(pixels))
 
 

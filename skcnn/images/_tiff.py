@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
+from typing import Any
 
 import PIL._imaging
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
@@ -12,10 +13,10 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 from skcnn.exceptions import ImageReadError
 from skcnn.images._formats import CAMERA_RAW, CONVERT
 
-__all__ = ["CheckedTiffFile", "check_variant", "quiet_libtiff"]
+__all__ = ["CheckedTiffFile", "check_variant", "is_inverted", "quiet_libtiff"]
 
 NEW_SUBFILE_TYPE, IMAGE_WIDTH, BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC = 254, 256, 258, 259, 262
-PLANAR_CONFIGURATION, EXTRA_SAMPLES, SAMPLE_FORMAT, YCBCR_SUBSAMPLING = 284, 338, 339, 530
+PLANAR_CONFIGURATION, EXTRA_SAMPLES, SAMPLE_FORMAT = 284, 338, 339
 DNG_VERSION = 50706
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, YCBCR = 0, 1, 2, 5, 6
@@ -23,25 +24,16 @@ COLOUR_FILTER_ARRAY, LINEAR_RAW = 32803, 34892
 
 
 class CheckedTiffFile(TiffImageFile):
-    """A TIFF file as Pillow reads it, of the variants that it reads rightly.
-
-    Attributes
-    ----------
-    is_inverted : bool
-        Whether the samples that `load` gives are still to be inverted, because 0 means white.
-    """
-
-    is_inverted = False
+    """A TIFF file as Pillow reads it, of the variants that it reads rightly."""
 
     def _setup(self) -> None:
         """Check the tags that were just read, before Pillow chooses how to decode by them."""
         tags = self.tag_v2
-        bits, photometric = tags.get(BITS_PER_SAMPLE, (1,)), tags.get(PHOTOMETRIC)
         check_variant(tags)
-        # Pillow does not know 12 bits this way, and does not invert 16.
-        if photometric == WHITE_IS_ZERO and bits in ((12,), (16,)):
+        bits, photometric = tags.get(BITS_PER_SAMPLE, (1,)), tags.get(PHOTOMETRIC)
+        is_unknown = photometric == WHITE_IS_ZERO and bits == (12,)
+        if is_unknown:  # to Pillow, which knows the opposite
             tags[PHOTOMETRIC] = BLACK_IS_ZERO
-            self.is_inverted = True
         try:
             super()._setup()
         except (KeyError, SyntaxError) as error:
@@ -49,6 +41,13 @@ class CheckedTiffFile(TiffImageFile):
             rest = {"Compression": COMPRESSION, "ExtraSamples": EXTRA_SAMPLES}
             described += "".join(f", {name} {tags[tag]}" for name, tag in rest.items() if tag in tags)
             raise unsupported(described) from error
+        if is_unknown:
+            tags[PHOTOMETRIC] = WHITE_IS_ZERO
+
+
+def is_inverted(image: Any) -> bool:
+    """Whether 0 means white in the pixels that Pillow loads; it inverts up to 8 bits by itself."""
+    return image.mode.startswith("I") and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
 
 
 def check_variant(tags: ImageFileDirectory_v2) -> None:
@@ -70,9 +69,8 @@ def check_variant(tags: ImageFileDirectory_v2) -> None:
     if has_planes and not (set(bits) == {8} and photometric in (RGB, CMYK) and 0 not in extra):
         described = f"PhotometricInterpretation {photometric}, ExtraSamples {extra}"
         raise unsupported(f"separate planes of {max(bits)} bits, {described}")
-    is_raw = tags.get(COMPRESSION, 1) == 1
-    if photometric == YCBCR and is_raw and tags.get(YCBCR_SUBSAMPLING, (2, 2)) != (1, 1):
-        raise unsupported("uncompressed YCbCr with fewer samples of colour than of brightness")
+    if photometric == YCBCR and tags.get(COMPRESSION, 1) == 1:
+        raise unsupported("uncompressed YCbCr")
 
 
 def unsupported(variant: str) -> ImageReadError:

@@ -103,9 +103,14 @@ def test_a_rare_variant_is_not_called_damaged(reason):
     )
 
 
-def test_failures_name_every_reason_once():
-    error = explain_failure("JPEG", ValueError("early"), OSError("late"), OSError("early"), KeyError())
-    assert str(error) == "the JPEG data is cut short or damaged (early; late; KeyError)"
+def test_the_last_failure_decides_what_is_damaged():
+    error = explain_failure("JPEG", ValueError("early"), KeyError())
+    assert str(error) == "the JPEG data is cut short or damaged (KeyError)"
+
+
+def test_an_earlier_failure_can_tell_that_a_variant_is_rare():
+    error = explain_failure("JPEG", ValueError("Unsupported process"), OSError("broken"))
+    assert str(error).startswith("it is a JPEG of a variant that is not read (Unsupported process; broken); convert it")
 
 
 def test_quiet_pillow_leaves_the_filters_as_they_were():

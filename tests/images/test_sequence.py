@@ -3,11 +3,13 @@ import os
 import pickle
 import tracemalloc
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
+from PIL import ImageFile
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, cross_val_score, train_test_split
 from sklearn.utils import _safe_indexing, shuffle
@@ -408,6 +410,17 @@ def test_fast_decoding_only_where_resizing_by_area_comes_first(first, photograph
     # A box cut out of a smaller picture would be another part of it.
     fast = as_image_sequence([photograph]).with_step(first).with_step(ResizeCrop(32, 32))
     np.testing.assert_array_equal(fast[0], fast.with_decode("exact")[0])
+
+
+def test_files_cut_short_that_the_user_wants_have_descriptions_of_their_own(photograph, monkeypatch):
+    data = Path(photograph).read_bytes()
+    images = as_image_sequence([data[: len(data) // 2]])
+    with pytest.raises(ImageReadError, match="cut short"):
+        images[0]
+    usual = images.describe()
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    assert images[0].shape == (600, 800, 3)
+    assert images.describe() != usual
 
 
 def test_fast_decoding_without_steps(photograph):

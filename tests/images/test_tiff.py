@@ -5,6 +5,7 @@ import sys
 import threading
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -93,8 +94,11 @@ def test_opacity(bits, kind, make_tiff):
 def test_grey_with_a_second_sample(extra, make_tiff):
     samples = np.array([[[100, 128], [0, 0], [50, 255]]])
     expected = {0: [100, 0, 50], 1: [227, 255, 50], 2: [177, 255, 50]}[extra]
-    decoded = decode_image(make_tiff(samples, 8, BLACK_IS_ZERO, {338: extra}))
-    assert np.abs(decoded[0, :, 0].astype(int) - expected).max() <= 1
+    data = make_tiff(samples, 8, BLACK_IS_ZERO, {338: extra})
+    if int(PIL.__version__.partition(".")[0]) < 13 and extra != 2:
+        assert f"ExtraSamples ({extra},)" in refusal(data)
+    else:
+        assert np.abs(decode_image(data)[0, :, 0].astype(int) - expected).max() <= 1
 
 
 def test_separate_planes_of_8_bits(make_tiff):
@@ -127,12 +131,8 @@ def test_photometric_interpretation_must_be_there(make_tiff):
     assert "PhotometricInterpretation is missing" in refusal(make_tiff(samples_of(8), 8, None))
 
 
-def test_uncompressed_ycbcr(make_tiff):
-    samples = samples_of(8, 3)
-    assert "fewer samples of colour than of brightness" in refusal(make_tiff(samples, 8, YCBCR))
-    decoded = decode_image(make_tiff(samples, 8, YCBCR, {530: [1, 1]}))
-    expected = np.asarray(Image.fromarray(samples.astype(np.uint8), "YCbCr").convert("RGB"))
-    np.testing.assert_array_equal(decoded, expected)
+def test_uncompressed_ycbcr_is_refused(make_tiff):
+    assert "(uncompressed YCbCr)" in refusal(make_tiff(samples_of(8, 3), 8, YCBCR, {530: [1, 1]}))
 
 
 @pytest.mark.parametrize(
