@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import numbers
+import string
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,9 +20,12 @@ from skcnn.images._failures import unreadable_error
 if TYPE_CHECKING:
     from sklearn.utils import Bunch
 
-__all__ = ["label_text", "listing", "make_bunch", "object_array"]
+__all__ = ["label_text", "listing", "make_bunch", "object_array", "tidy"]
 
 NAMED_ITEMS = 20
+
+# Byte order mark, zero-width blank, marks of the direction of writing; and what str.split takes for blanks.
+INVISIBLE = "\ufeff\u200b\u200e\u200f" + string.whitespace + "\xa0"
 
 
 def make_bunch(
@@ -113,17 +118,22 @@ def object_array(items: Sequence[str]) -> np.ndarray:
 
 
 def label_text(value: Any) -> str:
-    """Return a label as text without surrounding blanks.
+    """Return a label as text, the same for all that look the same: in NFC, with single blanks, 1 for 1.0.
 
     Raises
     ------
     ValueError
         When `value` is neither text nor a finite number, or is blank: each would make a class of its own unnoticed.
     """
-    if isinstance(value, numbers.Integral) or (isinstance(value, numbers.Real) and math.isfinite(value)):
-        return str(value)
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if isinstance(value, numbers.Real) and math.isfinite(value):
+        value = str(int(value) if isinstance(value, float) and value.is_integer() else value)
+    if value is None or (isinstance(value, str) and not tidy(value)):
         raise ValueError("the label is missing")
     if not isinstance(value, str):
         raise ValueError(f"a label is text or a finite number, not {type(value).__name__} {value!r:.40}")
-    return str(value).strip()
+    return tidy(value)
+
+
+def tidy(text: str) -> str:
+    """Return text without what cannot be seen: the Unicode form of accents, kinds of blanks, marks at both ends."""
+    return " ".join(unicodedata.normalize("NFC", text).strip(INVISIBLE).split())

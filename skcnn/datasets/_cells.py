@@ -1,109 +1,29 @@
-"""What a cell of a table holds (a path, an address, pixels or an encoded image), and all rows that hold none."""
+"""What a cell of a table holds: a path, an address, pixels or an encoded image."""
 
 from __future__ import annotations
 
 import base64
 import math
+import os
 import re
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from skcnn.datasets._bunch import label_text, listing, object_array
 from skcnn.datasets._open import resolve
-from skcnn.images import ImageSequence, as_image_sequence
-from skcnn.images._sources import is_url
 
-__all__ = ["Rows", "check_pixel_shape"]
-
-# Beyond this many the message would bury what it says.
-NAMED_ROWS = 100
+__all__ = ["check_pixel_shape", "read_cell"]
 
 PIXEL_TEXT = b"0123456789 \t\r\n"
-
-# Four are enough to tell pixels from a path that begins with a number.
-LOOKS_LIKE_PIXELS = re.compile(r"\s*\[?\s*\d+(?:[\s,]+\d+){3}")
-
+# A path may begin with numbers, or consist of a few.
+LOOKS_LIKE_PIXELS = re.compile(r"\[?\s*\d+(?:[\s,]+\d+){3,}\s*\]?")
 DATA_URI = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 
 
-@dataclass
-class Rows:
-    """The rows of a table, gathered one by one, and everything that is wrong with them, to be said at once.
-
-    Parameters
-    ----------
-    file : str
-        What to call the table in messages.
-    root : str
-        What relative paths are relative to: a folder, or an address.
-    pixel_shape : tuple of int, or None
-        (height, width) or (height, width, channels) of images given as flat lists of numbers.
-    labelled : bool
-        Whether rows have labels.
-    """
-
-    file: str
-    root: str
-    pixel_shape: tuple[int, ...] | None
-    labelled: bool
-    names: list[str] = field(default_factory=list)
-    images: list[Any] = field(default_factory=list)
-    kinds: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def add(self, name: str, image: Any, label: Any = None) -> None:
-        """Take in one row, or note what is wrong with it."""
-        try:
-            kind, source = read_cell(image, self.root, self.pixel_shape, remote=is_url(self.file))
-            if self.labelled:
-                self.texts.append(label_text(label))
-        except ValueError as error:
-            self.refuse(name, str(error))
-            return
-        self.names.append(name)
-        self.kinds.append(kind)
-        self.images.append(source)
-
-    def refuse(self, name: str, reason: str) -> None:
-        """Note what is wrong with a row."""
-        self.problems.append(f"{name}: {reason}")
-
-    def finish(self) -> tuple[np.ndarray | ImageSequence, list[str] | None, list[str]]:
-        """Return the images, their labels, and what to call each image.
-
-        Raises
-        ------
-        ValueError
-            When there are no rows, or naming every row that cannot be used.
-        """
-        total = len(self.names) + len(self.problems)
-        if not total:
-            raise ValueError(f"{self.file!r} has no rows; at least one image is required")
-        if not self.problems:
-            self._refuse_mixture()
-        if self.problems:
-            msg = (
-                f"{len(self.problems)} of {total} rows of {self.file!r} cannot be used; correct them or take them out:"
-            )
-            raise ValueError(msg + listing(self.problems, NAMED_ROWS))
-        labels = self.texts if self.labelled else None
-        if self.kinds[0] == "paths":
-            return object_array(self.images), labels, self.images
-        return as_image_sequence(self.images), labels, self.names
-
-    def _refuse_mixture(self) -> None:
-        """Note every row that holds another kind of image than most."""
-        usual = max(sorted(set(self.kinds)), key=self.kinds.count)
-        for name, kind in zip(self.names, self.kinds, strict=True):
-            if kind != usual:
-                self.refuse(name, f"it holds {kind}, most rows hold {usual}; one table holds one kind of image")
-
-
-def read_cell(cell: Any, root: str, pixel_shape: tuple[int, ...] | None, *, remote: bool = False) -> tuple[str, Any]:
-    """Return the kind of image in a cell ("paths", "pixels" or "encoded images"), and the image as a source.
+def read_cell(
+    cell: Any, root: str, pixel_shape: tuple[int, ...] | None, *, remote: bool = False
+) -> str | bytes | np.ndarray:
+    """Return the image in a cell: a path or an address, an encoded image, or pixels (uint8).
 
     Raises
     ------
@@ -113,19 +33,20 @@ def read_cell(cell: Any, root: str, pixel_shape: tuple[int, ...] | None, *, remo
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         raise ValueError("the image is missing")
     if isinstance(cell, list):
-        return "pixels", nested_pixels(cell, pixel_shape)
+        return nested_pixels(cell, pixel_shape)
     if not isinstance(cell, str):
         raise ValueError(
             f"an image is a path, an address, a data URI or pixels, not {type(cell).__name__} {cell!r:.40}"
         )
     text = cell.strip()
     if text[:5].lower() == "data:":
-        return "encoded images", decode_data_uri(text)
+        return decode_data_uri(text)
     if pixel_shape is not None:
-        return "pixels", flat_pixels(text.strip("[]").replace(",", " "), pixel_shape)
-    if LOOKS_LIKE_PIXELS.match(text):
+        return flat_pixels(text.strip("[]").replace(",", " "), pixel_shape)
+    path = resolve(text, root, remote=remote)
+    if LOOKS_LIKE_PIXELS.fullmatch(text) and not os.path.lexists(path):
         raise ValueError(f"the image looks like pixels ({text[:20]}...); say their pixel_shape=(height, width)")
-    return "paths", resolve(text, root, remote=remote)
+    return path
 
 
 def flat_pixels(text: str, pixel_shape: tuple[int, ...]) -> np.ndarray:

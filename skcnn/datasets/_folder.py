@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import re
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from skcnn.datasets._bunch import label_text, listing, make_bunch, object_array
+from skcnn.datasets._bunch import label_text, listing, make_bunch, object_array, tidy
+from skcnn.images._formats import HEAD_BYTES, describe_other, format_of
+from skcnn.images._paths import find_file, missing_file
+from skcnn.images._sources import open_at_once
 
 if TYPE_CHECKING:
     from sklearn.utils import Bunch
 
 __all__ = ["list_files", "load_image_folder"]
 
-# Every format that skcnn.images decodes.
+# Of every format that skcnn.images decodes. Files of other extensions are known by how they start.
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff"),
     *(".avif", ".heic", ".heif", ".jp2", ".j2k", ".pnm", ".pbm", ".pgm", ".ppm"),
@@ -28,8 +33,19 @@ LEVELS = {
     "last": lambda folders: folders[-1],
 }
 
-# macOS archives and Synology disks keep previews there, under the names of the images.
-SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
+# Where macOS archives and network disks keep previews under the names of the images, and systems what was deleted.
+SYSTEM_FOLDERS = frozenset(
+    {
+        *("__macosx", "@eadir", "$recycle.bin", "recycler", "#recycle", "@recycle", "#snapshot", "lost+found"),
+        "system volume information",
+    }
+)
+
+# The types Python knows by itself: those of the machine differ from one to the next.
+FILE_TYPES = mimetypes.MimeTypes()
+
+EMPTY_FOLDER = "the folder is empty"
+NO_IMAGE = "not an image"
 
 
 def load_image_folder(
@@ -42,8 +58,9 @@ def load_image_folder(
 ) -> Bunch:
     r"""Load the paths and labels of the images in a folder and all folders below it.
 
-    Nothing is read or decoded unless `verify`. Hidden files and folders (leading dot), the preview folders of macOS
-    and Synology, and files with other extensions are skipped. Links are followed, but not back to where they stand.
+    Nothing is decoded unless `verify`; a file whose extension says nothing is an image if it starts like one. Hidden
+    files and folders (leading dot) and folders of the system (previews, deleted files) are skipped. Links are followed,
+    but not back to where they stand.
 
     Parameters
     ----------
@@ -58,7 +75,8 @@ def load_image_folder(
         - ``re.compile(...)``: what the group named "label", or else the only group, finds in the file name ``1.jpg``;
         - a callable: what it returns for ``PurePosixPath("animals/cat/1.jpg")``, text or a number.
     extensions : iterable of str, default=None
-        Extensions that count as images, in any case. None takes those of all formats skcnn decodes.
+        Extensions that count as images, in any case. None takes all formats that skcnn decodes, by extension or, where
+        it is missing or unknown, by content.
     verify : bool, default=False
         Decode every image now and leave out those that cannot be read, together with their labels, with a warning.
     verbose : int or bool, default=0
@@ -71,7 +89,8 @@ def load_image_folder(
           in the same way on every machine;
         - ``labels`` : ndarray of shape (n_images,) of str;
         - ``target_names`` : ndarray of shape (n_classes,) of str, the sorted distinct labels;
-        - ``rejected`` : list of (path, reason), what `verify` left out.
+        - ``rejected`` : list of (path, reason): files of image formats that are not read, what there is instead of
+          images in folders that give no class, and what `verify` left out.
 
         Labels are in Unicode's composed form (NFC), however the file system stores accents.
 
@@ -88,7 +107,8 @@ def load_image_folder(
     Warns
     -----
     UserWarning
-        Naming up to 20 images that `verify` left out, and the classes that have none left.
+        Naming up to 20 of what was ``rejected``: folders that give no class as no image is in them, files of formats
+        that are not read, images that `verify` left out and the classes that have none left.
 
     Examples
     --------
@@ -111,12 +131,19 @@ def load_image_folder(
     wanted = check_extensions(extensions)
     folder = check_root(root)
     files = sorted(list_files(folder), key=lambda name: (compose_unicode(name), name))
-    names = [name for name in files if os.path.splitext(name)[1].lower() in wanted]
+    others = {name: reason for name in files if (reason := why_no_image(folder, name, wanted)) is not None}
+    names = [name for name in files if name not in others]
     if not names:
-        raise no_images_error(folder, wanted, files)
+        raise no_images_error(folder, wanted, others)
     labels = read_labels(folder, names, label_from)
-    paths = [os.path.join(folder, *name.split("/")) for name in names]
-    return make_bunch(object_array(paths), labels, paths, verify=verify, verbose=verbose)
+    rejected = missed_images(names, others, LEVELS.get(label_from) if isinstance(label_from, str) else None)
+    if rejected:
+        text = f"these files and folders in {folder!r} give no image (the result's `rejected` lists them):"
+        warnings.warn(text + listing(describe_missed(rejected)), UserWarning, stacklevel=2)
+    paths = [below(folder, name) for name in names]
+    data = make_bunch(object_array(paths), labels, paths, verify=verify, verbose=verbose)
+    data.rejected[:0] = [(below(folder, name), reason) for name, reason in rejected]
+    return data
 
 
 def check_label_from(label_from: Any) -> None:
@@ -139,10 +166,10 @@ def check_label_from(label_from: Any) -> None:
         raise ValueError(msg)
 
 
-def check_extensions(extensions: Any) -> tuple[str, ...]:
-    """Return extensions in lower case, with their dot."""
+def check_extensions(extensions: Any) -> tuple[str, ...] | None:
+    """Return extensions in lower case, with their dot, or None."""
     if extensions is None:
-        return EXTENSIONS
+        return None
     given = [] if isinstance(extensions, (str, bytes)) else list(extensions)
     if not given or not all(isinstance(item, str) and item.strip(".") for item in given):
         msg = (
@@ -166,28 +193,34 @@ def check_root(root: Any) -> str:
     if os.path.isfile(folder):
         msg = f"{folder!r} is a file, not a folder of images; pass the folder that holds the folders of the classes"
         raise NotADirectoryError(msg)
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"there is no folder {folder!r} (the working directory is {os.getcwd()!r})")
-    return folder
+    found = find_file(folder)
+    if found is None or not os.path.isdir(found):
+        raise FileNotFoundError(f"{folder!r}: {missing_file(folder)}")
+    return found
 
 
 def list_files(root: str) -> Iterator[str]:
-    """Yield the "/"-joined path below `root` of every file that is not hidden, in the order of the disk."""
+    """Yield the "/"-joined path below `root` of every file that is not hidden, and of every empty folder, with "/"."""
     pending: list[tuple[str, str, tuple[str, ...]]] = [("", root, (os.path.realpath(root),))]
     while pending:
         prefix, folder, trail = pending.pop()
+        empty = True
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
+                if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FOLDERS:
                     continue
                 linked = entry.is_symlink()
                 # DirEntry.is_dir raises for a link to itself.
                 if os.path.isdir(entry.path) if linked else entry.is_dir():
+                    empty = False
                     real = os.path.realpath(entry.path)
                     if not is_cycle(real, trail):
                         pending.append((f"{prefix}{entry.name}/", entry.path, (*trail, real)))
                 elif linked or entry.is_file():  # a broken link too: reading it says so, skipping it would not
+                    empty = False
                     yield prefix + entry.name
+        if empty and prefix:
+            yield prefix
 
 
 def is_cycle(folder: str, trail: tuple[str, ...]) -> bool:
@@ -200,12 +233,74 @@ def compose_unicode(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def no_images_error(root: str, wanted: tuple[str, ...], files: list[str]) -> ValueError:
+def below(root: str, name: str) -> str:
+    """Return the path of a file or folder, given by its "/"-joined path below `root`."""
+    return os.path.join(root, *name.rstrip("/").split("/"))
+
+
+def why_no_image(root: str, name: str, wanted: tuple[str, ...] | None) -> str | None:
+    """Return why a file or an empty folder is no image, or None when it is one; `wanted` are the extensions that do."""
+    if name.endswith("/"):
+        return EMPTY_FOLDER
+    extension = os.path.splitext(name)[1].lower()
+    if extension in (wanted or EXTENSIONS):
+        return None
+    kind, packing = FILE_TYPES.guess_type(f"x{extension}")
+    if wanted is not None or packing is not None or (kind is not None and not kind.startswith("image/")):
+        return NO_IMAGE
+    try:
+        with open(below(root, name), "rb", opener=open_at_once) as file:
+            data = file.read(HEAD_BYTES) or b""  # of a pipe None
+    except OSError as error:
+        return f"it cannot be read: {error}"
+    return None if format_of(data) else describe_other(data) or NO_IMAGE
+
+
+def missed_images(
+    names: list[str], others: dict[str, str], level: Callable[[list[str]], str] | None
+) -> list[tuple[str, str]]:
+    """Return which of the `others` a user would expect among the images, and why they are not.
+
+    Those are files of image formats that are not read, and whatever is in a folder that gives no class.
+
+    Parameters
+    ----------
+    names : list of str
+        The images.
+    others : dict of str to str
+        Files that are no images, and empty folders, with the reason.
+    level : callable or None
+        Labels a file by the folders it is in; None where labels do not come from folders.
+    """
+    folders = {"/".join(parts[:depth]) for name in names for parts in [name.split("/")] for depth in range(len(parts))}
+    labels = {level(name.split("/")[:-1]) for name in names} if level else set()
+    missed = []
+    for name, reason in others.items():
+        parts = name.split("/")[:-1]
+        gives_no_class = level and parts and "/".join(parts) not in folders and level(parts) not in labels
+        if gives_no_class or (reason not in (NO_IMAGE, EMPTY_FOLDER) and (parts or not level)):
+            missed.append((name, reason))
+    return missed
+
+
+def describe_missed(missed: list[tuple[str, str]]) -> list[str]:
+    """Return a line for each folder and reason in what `missed_images` found."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, reason in missed:
+        groups.setdefault((name.rpartition("/")[0], reason), []).append(name)
+    return [
+        f"{names[0]}: {reason}" + (f" (and {len(names) - 1} more in {folder}/)" if len(names) > 1 else "")
+        for (folder, reason), names in groups.items()
+    ]
+
+
+def no_images_error(root: str, wanted: tuple[str, ...] | None, others: dict[str, str]) -> ValueError:
     """Return the error for a folder without images."""
-    found = f"{len(files)} other files:{listing(files, 5)}" if files else "no files at all"
+    files = [f"{name}: {reason}" for name, reason in others.items()]
+    found = f"{len(files)} other files or empty folders:{listing(files, 5)}" if files else "no files at all"
     msg = (
-        f"found no images in {root!r}: looked there and in every folder below for names ending in {', '.join(wanted)} "
-        f"(hidden files and folders aside), and found {found}"
+        f"found no images in {root!r}: looked there and in every folder below for names ending in "
+        f"{', '.join(wanted or EXTENSIONS)} (hidden files and folders aside), and found {found}"
     )
     return ValueError(msg)
 
@@ -218,7 +313,7 @@ def read_labels(root: str, names: list[str], label_from: Any) -> list[str]:
     labels, problems = [], []
     for name in names:
         try:
-            labels.append(compose_unicode(label_text(read(name, label_from))))
+            labels.append(label_text(read(name, label_from)))
         except ValueError as error:
             problems.append((f"{name}: {error}", error))
     if problems:
@@ -237,7 +332,7 @@ def folder_labels(root: str, names: list[str], level: str) -> list[str]:
             "move them into one, or take the labels from the file names: label_from=re.compile(...) or a callable:"
         )
         raise ValueError(msg + listing(loose))
-    return [LEVELS[level](compose_unicode(name).split("/")[:-1]) for name in names]
+    return [LEVELS[level]([tidy(folder) for folder in name.split("/")[:-1]]) for name in names]
 
 
 def label_in_name(name: str, pattern: re.Pattern[str]) -> str | None:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from skcnn.datasets._bunch import make_bunch
-from skcnn.datasets._cells import Rows, check_pixel_shape
-from skcnn.datasets._csv import read_csv
-from skcnn.datasets._json import read_json
-from skcnn.datasets._open import check_file, folder_of, open_text
+import numpy as np
+
+from skcnn.datasets._bunch import label_text, listing, make_bunch, object_array
+from skcnn.datasets._cells import check_pixel_shape, read_cell
+from skcnn.datasets._open import folder_of, read_text, table_path
+from skcnn.datasets._rows import Row, csv_rows, json_rows
+from skcnn.images import ImageSequence, as_image_sequence
+from skcnn.images._sources import is_url
 
 if TYPE_CHECKING:
     from sklearn.utils import Bunch
 
 __all__ = ["load_image_csv", "load_image_json"]
+
+# Beyond this many the message would bury what it says.
+NAMED_ROWS = 100
+KINDS = {str: "paths", bytes: "encoded images", np.ndarray: "pixels"}
 
 
 def load_image_csv(
@@ -49,7 +57,8 @@ def load_image_csv(
     delimiter : str, default=","
         What separates cells.
     encoding : str, default="utf-8-sig"
-        Encoding of the file; the default reads UTF-8 with or without a byte order mark.
+        Encoding of the file; the default reads UTF-8 with or without a byte order mark. The mark of UTF-16 or UTF-32
+        goes before it.
     pixel_shape : (height, width) or (height, width, 1 | 3), default=None
         Shape of images that are given as pixels.
     verify : bool, default=False
@@ -60,9 +69,11 @@ def load_image_csv(
     Returns
     -------
     Bunch
-        - ``paths`` : object ndarray of shape (n_images,) of str: paths and addresses, in the order of the file. For
-          pixels (uint8) and encoded images it is an `ImageSequence`, which slices as an array does;
-        - ``labels`` : ndarray of shape (n_images,) of str, or None without `label_column`;
+        - ``paths`` : object ndarray of shape (n_images,) of str: paths and addresses, in the order of the file. A path
+          that exists only in another case, Unicode form or with ``/`` for ``\`` is given as it exists. For pixels
+          (uint8) and encoded images it is an `ImageSequence`, which slices as an array does;
+        - ``labels`` : ndarray of shape (n_images,) of str, in Unicode's composed form (NFC) and with single blanks, or
+          None without `label_column`;
         - ``target_names`` : ndarray of shape (n_classes,) of str, the sorted distinct labels, or None;
         - ``rejected`` : list of (path, reason), or of ("row 5", reason) for embedded images: what `verify` left out.
 
@@ -93,12 +104,12 @@ def load_image_csv(
     >>> data.paths[0][..., 0].tolist(), data.labels.tolist()
     ([[0, 50], [100, 150]], ['happy', 'sad'])
     """
-    name = check_file(file)
-    rows = Rows(name, folder_of(name, root), check_pixel_shape(pixel_shape), labelled=label_column is not None)
-    with open_text(name, encoding) as text:
-        read_csv(text, rows, image_column, label_column, delimiter)
-    images, labels, names = rows.finish()
-    return make_bunch(images, labels, names, verify=verify, verbose=verbose)
+    name = table_path(file)
+    if not isinstance(delimiter, str) or len(delimiter) != 1:
+        raise ValueError(f"The 'delimiter' parameter must be one character. Got {delimiter!r} instead.")
+    columns = [column for column in (image_column, label_column) if column is not None]
+    rows = csv_rows(read_text(name, encoding), name, columns, delimiter)
+    return make_bunch(*read_rows(rows, name, columns, root, pixel_shape), verify=verify, verbose=verbose)
 
 
 def load_image_json(
@@ -119,22 +130,12 @@ def load_image_json(
 
     Parameters
     ----------
-    file : str or Path
-        The file, or its address for fsspec.
+    file, root, encoding, pixel_shape, verify, verbose
+        As in `load_image_csv`; `pixel_shape` is also that of one flat list of pixels.
     image_key : str
         Key of the image in each record.
     label_key : str or None
         Key of the label; None when there are none, as in a test set.
-    root : str or Path, default=None
-        Folder (or address) that relative paths start from. None takes the one that holds `file`.
-    encoding : str, default="utf-8-sig"
-        Encoding of the file; the default reads UTF-8 with or without a byte order mark.
-    pixel_shape : (height, width) or (height, width, 1 | 3), default=None
-        Shape of images that are given as flat pixels, in text or in one list.
-    verify : bool, default=False
-        Decode every image now and leave out those that cannot be read, together with their labels, with a warning.
-    verbose : int or bool, default=0
-        1 shows a progress bar while images are verified.
 
     Returns
     -------
@@ -144,13 +145,11 @@ def load_image_json(
 
     Raises
     ------
-    OSError
-        When `file` is missing, a folder, or cannot be fetched.
+    OSError, ImageReadError
+        As `load_image_csv`.
     ValueError
         When the file is not JSON, holds no list of records, or naming every record whose image or label is missing or
         not valid.
-    ImageReadError
-        When `verify` finds no image that can be read.
 
     Warns
     -----
@@ -170,9 +169,53 @@ def load_image_json(
     >>> data.paths.tolist(), data.labels.tolist()
     (['https://example.org/1.jpg', '/data/2.jpg'], ['cat', 'dog'])
     """
-    name = check_file(file)
-    rows = Rows(name, folder_of(name, root), check_pixel_shape(pixel_shape), labelled=label_key is not None)
-    with open_text(name, encoding) as text:
-        read_json(text.read(), rows, image_key, label_key)
-    images, labels, names = rows.finish()
-    return make_bunch(images, labels, names, verify=verify, verbose=verbose)
+    name = table_path(file)
+    keys = [key for key in (image_key, label_key) if key is not None]
+    rows = json_rows(read_text(name, encoding), name, keys)
+    return make_bunch(*read_rows(rows, name, keys, root, pixel_shape), verify=verify, verbose=verbose)
+
+
+def read_rows(
+    rows: Iterable[Row], file: str, columns: list[str], root: Any, pixel_shape: Any
+) -> tuple[np.ndarray | ImageSequence, list[str] | None, list[str]]:
+    """Return the images of a table, their labels where `columns` are two, and what to call each image.
+
+    Raises
+    ------
+    ValueError
+        When there are no rows, or naming every row that cannot be used.
+    """
+    root, pixel_shape, remote = folder_of(file, root), check_pixel_shape(pixel_shape), is_url(file)
+    images: list[Any] = []
+    labels, names, problems = [], [], []
+    for name, row in rows:
+        try:
+            if isinstance(row, ValueError):
+                raise row
+            image = read_cell(row.get(columns[0]), root, pixel_shape, remote=remote)
+            labels += [label_text(row.get(column)) for column in columns[1:]]
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+        else:
+            images.append(image)
+            names.append(name)
+    total = len(images) + len(problems)
+    if not total:
+        raise ValueError(f"{file!r} has no rows; at least one image is required")
+    if problems := problems or mixed_kinds(names, images):
+        msg = f"{len(problems)} of {total} rows of {file!r} cannot be used; correct them or take them out:"
+        raise ValueError(msg + listing(problems, NAMED_ROWS))
+    if isinstance(images[0], str):
+        return object_array(images), labels or None, images
+    return as_image_sequence(images), labels or None, names
+
+
+def mixed_kinds(names: list[str], images: list[Any]) -> list[str]:
+    """Return what is wrong with each row that holds another kind of image than most."""
+    kinds = [KINDS[type(image)] for image in images]
+    usual = max(sorted(set(kinds)), key=kinds.count)
+    return [
+        f"{name}: it holds {kind}, most rows hold {usual}; one table holds one kind of image"
+        for name, kind in zip(names, kinds, strict=True)
+        if kind != usual
+    ]

@@ -17,7 +17,17 @@ from skcnn.exceptions import ImageReadError
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-__all__ = ["CAMERA_RAW", "CONVERT", "FORMATS", "failures_explained", "open_image", "quiet_pillow"]
+__all__ = [
+    "CAMERA_RAW",
+    "CONVERT",
+    "FORMATS",
+    "HEAD_BYTES",
+    "describe_other",
+    "failures_explained",
+    "format_of",
+    "open_image",
+    "quiet_pillow",
+]
 
 # Name, how its files start, and the class that opens them. Pillow's own `Image.open` would load all its plugins for the
 # whole process, and refuse large images by a limit of the whole process.
@@ -34,6 +44,11 @@ FORMATS = (
     ("HEIC", rb"....ftyp(?:he[iv][cmsx]|mif1|msf1)", "pillow_heif", "HeifImageFile"),
 )
 
+KNOWN = ", ".join(name for name, *_ in FORMATS)
+
+# As many as any signature here looks at.
+HEAD_BYTES = 256
+
 CONVERT = "convert it to JPEG or PNG, or open it with a library of your choice and pass Pillow images or arrays"
 CAMERA_RAW = "a camera raw file, which is not read; export it as JPEG, or develop it with rawpy and pass the arrays"
 # How other files start that are found among images, and what to say about them.
@@ -46,6 +61,10 @@ OTHERS = (
     (rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ", "a video; extract the frames that you need"),
     (rb"version https://git-lfs", "a pointer of Git LFS, not the image itself; fetch it with `git lfs pull`"),
     (rb"\x00\x05\x16[\x00\x07]", "what macOS keeps beside a file, not the image itself; leave it out"),
+    (
+        rb"[^\x00-\x1f]{1,4096}\.\w{2,5}\s*\Z",
+        "the name of a file, not an image; pass paths as str (os.fsdecode)",
+    ),
     (rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf", "an archive; unpack it"),
     (rb"(?:\xef\xbb\xbf)?\s*<[!?a-zA-Z]", "a page of HTML, SVG or XML; was it downloaded in place of the image?"),
 )
@@ -89,9 +108,9 @@ def open_image(data: bytes) -> tuple[str, ImageFile]:
     """
     if not data:
         raise ImageReadError("the file is empty (0 bytes)")
-    found = next((entry for entry in FORMATS if re.match(entry[1], data, re.DOTALL)), None)
+    found = format_of(data)
     if found is None:
-        raise unknown_error(data)
+        raise ImageReadError(describe_other(data) or f"not an image of a known format ({KNOWN})")
     name, _, module, kind = found
     if module == "pillow_heif" and not is_installed(module):
         raise ImageReadError("it is a HEIC image, as phones write them; `pip install pillow-heif`, and it is read")
@@ -100,12 +119,14 @@ def open_image(data: bytes) -> tuple[str, ImageFile]:
         return name, opener(io.BytesIO(data))
 
 
-def unknown_error(data: bytes) -> ImageReadError:
-    """Return the error for a file that is of no format in ``FORMATS``."""
-    for signature, what in OTHERS:
-        if re.match(signature, data, re.DOTALL):
-            return ImageReadError(f"it is {what}")
-    return ImageReadError(f"not an image of a known format ({', '.join(name for name, *_ in FORMATS)})")
+def format_of(data: bytes) -> tuple[str, bytes, str, str] | None:
+    """Return the entry of ``FORMATS`` for an encoded image, of which the first HEAD_BYTES are enough."""
+    return next((entry for entry in FORMATS if re.match(entry[1], data, re.DOTALL)), None)
+
+
+def describe_other(data: bytes) -> str | None:
+    """Return what a file is that is of no format in ``FORMATS``, or None where it is nothing known."""
+    return next((f"it is {what}" for signature, what in OTHERS if re.match(signature, data, re.DOTALL)), None)
 
 
 @contextlib.contextmanager

@@ -102,7 +102,8 @@ def as_list(X: Any) -> list[Any]:
 def array_sources(X: np.ndarray) -> ArraySources:
     """Check the shape of one numeric array of images."""
     if X.dtype.kind not in "buif":
-        advice = " (NumPy's S arrays drop trailing zero bytes: pass a list of bytes)" if X.dtype.kind == "S" else ""
+        advice = " (it cuts trailing zero bytes off images: pass a list of bytes, or paths as str)"
+        advice = advice if X.dtype.kind == "S" else ""
         raise ValueError(f"got an array of dtype {X.dtype}{advice}; expected {ACCEPTED}")
     if X.size == 0:
         raise no_images_error(X)
@@ -126,7 +127,7 @@ def item_sources(items: Sequence[Any]) -> Sources:
         raise mixed_kinds_error(items, kinds, usual)
     if "path" in counts:
         # NumPy's str_ would be pickled at many times the size.
-        return PathSources([str(os.fsdecode(item)) for item in items])
+        return PathSources([str(os.path.expanduser(os.fsdecode(item))) for item in items])
     if "bytes" in counts:
         return BytesSources([bytes(item) for item in items])
     if "Pillow image" in counts:

@@ -23,6 +23,7 @@ from skcnn.cache._digests import (
 )
 from skcnn.exceptions import ImageReadError, PreprocessingError
 from skcnn.images._formats import failures_explained
+from skcnn.images._paths import find_file, missing_file
 from skcnn.images._pillow import lay_over_white, upright_rgb
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "PillowSources",
     "Sources",
     "is_url",
+    "open_at_once",
 ]
 
 CHANNELS = (1, 3, 4)
@@ -275,7 +277,11 @@ def read_file(path: str) -> tuple[bytes, FileState]:
     except ImageReadError:
         raise
     except FileNotFoundError as error:
-        raise ImageReadError("there is no such file") from error
+        found = find_file(path)
+        if found in (None, path):  # a link to nowhere is found
+            reason = missing_file(path) if found is None else "there is no such file where this link leads"
+            raise ImageReadError(reason) from error
+        return read_file(found)
     except IsADirectoryError as error:
         raise ImageReadError("it is a directory; skcnn.datasets.load_image_folder reads a folder of images") from error
     except (OSError, ValueError) as error:

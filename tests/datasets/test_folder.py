@@ -161,10 +161,94 @@ def test_images_directly_in_root_are_named(tmp_path):
 
 def test_what_is_skipped(tmp_path):
     kept = ["cat/1.JPG", "cat/2.Jpeg", "cat/3.webp"]
-    hidden = [".git/x.jpg", "cat/.hidden.jpg", "cat/._1.JPG", "dog/.cache/1.jpg"]
-    foreign = ["__MACOSX/cat/1.jpg", "cat/@eaDir/1.jpg", "cat/notes.txt", "cat/Thumbs.db", "loose.csv", "cat/jpg"]
+    hidden = [".git/x.jpg", "cat/.hidden.jpg", "cat/._1.JPG", "cat/.cache/1.jpg"]
+    foreign = ["cat/notes.txt", "cat/Thumbs.db", "loose.csv", "cat/jpg", "cat/all.zip", "cat/all.tgz", "index.7z"]
+    foreign += ["__MACOSX/cat/1.jpg", "cat/@eaDir/1.jpg", "$Recycle.Bin/S-1-5/1.jpg", "#recycle/1.jpg"]
+    foreign += ["System Volume Information/1.jpg", "lost+found/1.jpg"]
     touch(tmp_path, *kept, *hidden, *foreign)
     assert below(tmp_path, load_image_folder(tmp_path)) == kept
+
+
+def test_images_are_known_by_content_where_the_extension_says_nothing(tmp_path):
+    names = ["cat/1", "cat/2.jpg_large", "cat/3.JPG?w=200", "cat/4.part"]
+    for name in names:
+        write_image(tmp_path / "image.png")
+        (tmp_path / "cat").mkdir(exist_ok=True)
+        os.replace(tmp_path / "image.png", tmp_path / name)
+    (tmp_path / "cat/README").write_text("no image")
+    assert below(tmp_path, load_image_folder(tmp_path, verify=True)) == names
+    with pytest.raises(ValueError, match="found no images"):
+        load_image_folder(tmp_path, extensions=["jpg"])
+
+
+@pytest.fixture
+def gaps(tmp_path):
+    """Images of one class, a second with images that are not read, and folders without images."""
+    touch(tmp_path, "a/cat/1.jpg", "a/cat/Thumbs.db", "a/notes.txt", "b/fox/urls.txt", "read.me")
+    for folder in ("b/elk", "a/dog", "c"):
+        (tmp_path / folder).mkdir()
+    for name in ("a/cat/2.jxl", "a/dog/1.jxl", "a/dog/2.jxl"):
+        (tmp_path / name).write_bytes(b"\xff\x0aimage")
+    return tmp_path
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_classes_that_vanish_are_named(gaps, verify):
+    if verify:
+        write_image(gaps / "a/cat/1.jpg")
+    with pytest.warns(UserWarning, match="give no image") as caught:
+        data = load_image_folder(gaps, verify=verify)
+    assert caught[0].filename == __file__
+    jxl = "it is a JPEG XL image, which is not read; convert it to JPEG or PNG, or open it with a library of your "
+    jxl += "choice and pass Pillow images or arrays"
+    assert str(caught[0].message).splitlines()[1:] == [
+        f"  a/cat/2.jxl: {jxl}",
+        f"  a/dog/1.jxl: {jxl} (and 1 more in a/dog/)",
+        "  b/elk/: the folder is empty",
+        "  b/fox/urls.txt: not an image",
+        "  c/: the folder is empty",
+    ]
+    assert data.labels.tolist() == ["a/cat"]
+    rejected = ["a/cat/2.jxl", "a/dog/1.jxl", "a/dog/2.jxl", "b/elk", "b/fox/urls.txt", "c"]
+    assert [path for path, _ in data.rejected] == [os.path.join(gaps, *name.split("/")) for name in rejected]
+
+
+@pytest.mark.parametrize(
+    ("label_from", "named"),
+    [
+        ("top", ["a/cat/2.jxl", "a/dog/1.jxl", "a/dog/2.jxl", "b/elk", "b/fox/urls.txt", "c"]),
+        (lambda path: "x", ["a/cat/2.jxl", "a/dog/1.jxl", "a/dog/2.jxl"]),
+    ],
+    ids=["top", "callable"],
+)
+def test_what_vanishes_depends_on_where_labels_are(gaps, label_from, named):
+    with pytest.warns(UserWarning, match="give no image"):
+        data = load_image_folder(gaps, label_from=label_from)
+    assert [Path(path).relative_to(gaps).as_posix() for path, _ in data.rejected] == named
+
+
+def test_an_empty_folder_of_a_class_that_has_images_is_not_named(tmp_path):
+    touch(tmp_path, "train/cat/1.jpg", "test/dog/1.jpg")
+    (tmp_path / "test/cat").mkdir()
+    assert load_image_folder(tmp_path, label_from="last").rejected == []
+
+
+def test_verify_adds_to_what_was_rejected(gaps):
+    (gaps / "a/cat/3.jpg").write_bytes(b"text")
+    write_image(gaps / "a/cat/1.jpg")
+    with pytest.warns(UserWarning, match="give no image"), pytest.warns(UserWarning, match="1 of 2 images cannot"):
+        data = load_image_folder(gaps, verify=True)
+    assert len(data.rejected) == 7
+    assert data.rejected[-1][0] == str(gaps / "a/cat/3.jpg")
+
+
+def test_the_root_is_found_in_another_spelling(nested):
+    assert len(load_image_folder(nested / "TRAIN").paths) == 2
+
+
+def test_labels_that_look_the_same_are_one_class(tmp_path):
+    touch(tmp_path, "black cat/1.jpg", "black\xa0cat/2.jpg", "black  cat/3.jpg")
+    assert load_image_folder(tmp_path).target_names.tolist() == ["black cat"]
 
 
 def test_a_hidden_root_is_read(tmp_path):
@@ -188,13 +272,16 @@ def test_no_images_says_what_was_looked_for_and_found(tmp_path):
     with pytest.raises(ValueError, match=r"found no images in .* names ending in \.jpg, .*found no files at all"):
         load_image_folder(tmp_path)
     touch(tmp_path, "cat/1.doc", "read.me")
-    with pytest.raises(ValueError, match=r"found no images in .*and found 2 other files:\n  cat/1.doc\n  read.me"):
+    with pytest.raises(
+        ValueError,
+        match=r"found no images in .*and found 2 other files or empty folders:\n  cat/1.doc: not an image\n  read.me: not",
+    ):
         load_image_folder(tmp_path)
 
 
 def test_roots_that_are_no_folder(tmp_path):
     touch(tmp_path, "cat.jpg")
-    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*gone' \(the working directory is '"):
+    with pytest.raises(FileNotFoundError, match=r"'.*gone': there is no such file: no 'gone' in '"):
         load_image_folder(tmp_path / "gone")
     with pytest.raises(NotADirectoryError, match=r"cat.jpg' is a file, not a folder"):
         load_image_folder(tmp_path / "cat.jpg")
@@ -276,7 +363,9 @@ def test_loops_of_links_end(tmp_path, symlink):
     symlink(root / "a/self", root / "a/self")
     symlink(root / "a/to_b", root / "b")
     symlink(root / "b/to_a", root / "a")
-    assert below(root, load_image_folder(root)) == ["a/1.jpg", "a/to_b/1.jpg", "b/1.jpg", "b/to_a/1.jpg"]
+    with pytest.warns(UserWarning, match=r"\n  a/self: it cannot be read: .*symbolic"):
+        data = load_image_folder(root)
+    assert below(root, data) == ["a/1.jpg", "a/to_b/1.jpg", "b/1.jpg", "b/to_a/1.jpg"]
 
 
 def test_a_broken_link_is_not_lost(tmp_path, symlink):

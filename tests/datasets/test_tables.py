@@ -108,7 +108,7 @@ def test_the_file_may_be_an_address(memory):
 
 
 def test_a_query_is_no_part_of_the_folder(monkeypatch):
-    monkeypatch.setattr("skcnn.datasets._open.fetch", lambda url: b"image,label\n1.png,cat\n")
+    monkeypatch.setattr("skcnn.datasets._open.read_url", lambda url: b"image,label\n1.png,cat\n")
     url = "https://example.org/pets/labels.csv?from=/a/b"
     assert load_image_csv(url, image_column="image", label_column="label").paths[0] == "https://example.org/pets/1.png"
 
@@ -234,6 +234,86 @@ def test_delimiter_and_encoding_can_be_chosen(tmp_path):
         load_image_csv(file, delimiter=";;", **names)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_the_mark_of_utf_16_and_32_is_heeded(table, records, tmp_path, encoding):
+    assert table("1.jpg\té", header="image\tlabel", delimiter="\t", encoding=encoding).labels.tolist() == ["é"]
+    (tmp_path / "labels.json").write_text('[{"image": "1.jpg", "label": "é"}]', encoding=encoding)
+    assert load_image_json(tmp_path / "labels.json", image_key="image", label_key="label").labels.tolist() == ["é"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_its_mark_is_named(table, encoding):
+    with pytest.raises(ValueError, match=f"is not in utf-8-sig: it holds zero bytes; try encoding='{encoding}'"):
+        table("1.jpg,x", encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        (b"PK\x03\x04...", "is an Excel workbook or an archive; save the table as a text file, CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0...", "is an Excel workbook"),
+        (b"\x1f\x8b\x08", "is compressed; unpack it first"),
+        (b"PAR1....", "is a table in a binary format; read it with pandas"),
+    ],
+)
+def test_files_that_are_no_text_are_named(tmp_path, data, advice):
+    (tmp_path / "labels.csv").write_bytes(data)
+    with pytest.raises(ValueError, match=advice):
+        load_image_csv(tmp_path / "labels.csv", image_column="image", label_column="label")
+
+
+def test_joined_files(table, records):
+    assert table("1.jpg,x", "\ufeff2.jpg,\ufeffx").labels.tolist() == ["x", "x"]
+    with pytest.raises(ValueError, match=r"1 of 3 rows(.|\n)*row 3: it is the header again; were several tables join"):
+        table("1.jpg,x", "\ufeffimage,label", "2.jpg,x")
+    line = '{"image": "1.jpg", "label": "a"}'
+    assert records(f"{line}\n\ufeff{line}\n").labels.tolist() == ["a", "a"]
+
+
+def test_excel_names_its_delimiter(table):
+    assert table("1.jpg;x", header="sep=;\nimage;label", delimiter=";").labels.tolist() == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("row", "label"),
+    [
+        ('1.jpg, "cat, tabby"', "cat, tabby"),
+        ('"1.jpg" , "cat"', "cat"),
+        ('"1.jpg"\t,"cat" ', "cat"),
+        ('1.jpg,"a ""big"" cat"', 'a "big" cat'),
+        ('1.jpg,5" pipe', '5" pipe'),
+        ('1.jpg,"two\nlines"', "two lines"),
+    ],
+)
+def test_blanks_around_quotes(tmp_path, table, row, label):
+    data = table(row, "2.jpg,dog")
+    assert data.labels.tolist() == [label, "dog"]
+    assert data.paths[0] == str(tmp_path / "1.jpg")
+
+
+def test_a_tab_before_a_quote_delimits(table):
+    assert table('1.jpg\t"x"\t', header="image\tlabel\tnote", delimiter="\t").labels.tolist() == ["x"]
+
+
+def test_a_forgotten_quote_is_named_even_when_another_follows(table):
+    with pytest.raises(ValueError, match=r"row 2 of '.*labels.csv' is no CSV: .*are its quotes in pairs"):
+        table('1.jpg,cat,"nice', '2.jpg,dog,"good"', header="image,label,note")
+
+
+def test_paths_are_found_in_another_spelling(tmp_path, table, records, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "Cats").mkdir()
+    (tmp_path / "Cats/1.JPG").write_bytes(png())
+    paths = ["Cats/1.JPG", "cats/1.jpg", "Cats\\1.JPG", "~/Cats/1.JPG"]
+    data = table(*(f"{path},a" for path in paths), verify=True)
+    assert [os.path.samefile(path, tmp_path / "Cats/1.JPG") for path in data.paths] == [True] * 4
+    with pytest.raises(ImageReadError, match=r"2\.jpg: there is no such file: .*; the closest there: '1.JPG'"):
+        records([{"image": "Cats/2.jpg", "label": "a"}], verify=True)
+    with pytest.raises(FileNotFoundError, match=r"label.csv': there is no such file: .*; the closest there: 'labels.c"):
+        load_image_csv(tmp_path / "label.csv", image_column="image", label_column="label")
+
+
 def test_other_columns_do_not_matter(table):
     data = table("7,x,1.jpg,train", "8,y,2.jpg", "9,z,3.jpg,test,,", header="id,label,image,usage")
     assert data.labels.tolist() == ["x", "y", "z"]
@@ -288,8 +368,11 @@ def test_pixels_without_their_shape(table, cell):
         table(f"{cell},a")
 
 
-def test_numbers_in_a_path_are_no_pixels(table):
-    assert Path(table("2024 01 02.jpg,a").paths[0]).name == "2024 01 02.jpg"
+@pytest.mark.parametrize("name", ["2024 01 02.jpg", "2024 01 02 182233.jpg", "1, 2, 3, 4.jpg", "01 02 03 04"])
+def test_numbers_in_a_path_are_no_pixels(tmp_path, table, records, name):
+    (tmp_path / name).write_bytes(png(5))
+    for data in (table(f'"{name}",a', verify=True), records([{"image": name, "label": "a"}], verify=True)):
+        assert data.paths.tolist() == [str(tmp_path / name)]
 
 
 def test_more_cells_than_columns(table):
@@ -348,7 +431,7 @@ def test_damaged_data_uris(table, cell, reason):
     ],
 )
 def test_files_that_are_none(tmp_path, load, options):
-    with pytest.raises(FileNotFoundError, match=r"there is no file '.*gone' \(the working directory is '"):
+    with pytest.raises(FileNotFoundError, match=r"'.*gone': there is no such file: no 'gone' in '"):
         load(tmp_path / "gone", **options)
     with pytest.raises(IsADirectoryError, match=r"is a folder; skcnn.datasets.load_image_folder reads"):
         load(tmp_path, **options)
@@ -369,7 +452,7 @@ def test_a_list_of_records(tmp_path, records):
 @pytest.mark.parametrize("count", [1, 3])
 def test_json_lines(records, end, count):
     lines = [json.dumps({"image": f"{i}.jpg", "label": "a\u2028b"}, ensure_ascii=False) for i in range(count)]
-    assert records(end.join([*lines, ""])).labels.tolist() == ["a\u2028b"] * count
+    assert records(end.join([*lines, ""])).labels.tolist() == ["a b"] * count
 
 
 def test_a_json_file_with_a_byte_order_mark(records):
@@ -379,8 +462,8 @@ def test_a_json_file_with_a_byte_order_mark(records):
 def test_every_record_that_is_wrong_is_named(records):
     good = {"image": "1.jpg", "label": "a"}
     bad = [
-        ({"image": "1.jpg"}, "it has no key 'label', only 'image'"),
-        ({}, "it has no key 'image', 'label', only none"),
+        ({"image": "1.jpg"}, "the label is missing"),
+        ({}, "the image is missing"),
         ("1.jpg", "a record is an object with keys, not str '1.jpg'"),
         ({"image": None, "label": "a"}, "the image is missing"),
         ({"image": 7, "label": "a"}, "an image is a path, an address, a data URI or pixels, not int 7"),
@@ -429,7 +512,7 @@ def test_a_key_that_no_record_has(records):
     [
         ({"images": [], "annotations": []}, r"an object with the keys 'images', 'annotations', not a list of records"),
         ({"image": {"0": "1.jpg"}, "label": {"0": "a"}}, r"keys 'image', 'label', not a list.*orient='records'"),
-        (dict.fromkeys(map(str, range(30))), r"'8', '9' and 20 more, not a list of records \[\{'image': ...\}, ...\]"),
+        (dict.fromkeys(map(str, range(30))), r"'8', '9', not a list of records \[\{'image': ...\}, ...\]"),
         (7, r"holds int, not a list"),
     ],
 )
@@ -542,6 +625,7 @@ def remote_table():
         "local:///etc/passwd",
         "C:\\secret.png",
         "C:secret.png",
+        "~/secret.png",
         "zip://a.png::file:///home/me/a.zip",
         "simplecache://x::/home/me/a.png",
     ],

@@ -57,6 +57,7 @@ def test_a_jpeg_of_several_pictures_is_its_first(photo, encode):
         (bytes(128) + b"DICM", "it is a DICOM image"),
         (b"\0\0\0\x18ftypmp42", "it is a video; extract the frames"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "it is a pointer of Git LFS, not the image itself"),
+        (b"../cats/1 caf\xc3\xa9.jpg\n", "it is the name of a file, not an image; pass paths as str"),
         (b"\0\5\x16\7\0\2\0\0Mac OS X", "it is what macOS keeps beside a file"),
         (b"PK\3\4\x14\0", "it is an archive; unpack it"),
         (b"<!doctype html><title>404 Not Found</title>", "it is a page of HTML, SVG or XML; was it downloaded"),

@@ -310,7 +310,9 @@ def test_text_array_of_several_columns():
 
 @pytest.mark.parametrize("dtype", ["S5", complex, "M8[s]"])
 def test_an_array_of_another_dtype(dtype):
-    advice = r" \(NumPy's S arrays drop trailing zero bytes: pass a list of bytes\)" if dtype == "S5" else ""
+    advice = (
+        r" \(it cuts trailing zero bytes off images: pass a list of bytes, or paths as str\)" if dtype == "S5" else ""
+    )
     with pytest.raises(ValueError, match=rf"got an array of dtype .*{advice}; expected a list or array of paths"):
         as_image_sequence(np.zeros(3, dtype))
 

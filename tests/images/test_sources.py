@@ -95,7 +95,7 @@ def test_renamed_file_keeps_its_digest(three_sources):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(ImageReadError, match=r"^there is no such file$") as caught:
+    with pytest.raises(ImageReadError, match=r"^there is no such file: no 'missing.jpg' in ") as caught:
         PathSources([str(tmp_path / "missing.jpg")]).read(0)
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
