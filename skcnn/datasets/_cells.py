@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from skcnn.datasets._open import resolve
+from skcnn.images._sources import CHANNELS
 
 __all__ = ["check_pixel_shape", "read_cell"]
 
@@ -33,7 +34,7 @@ def read_cell(
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         raise ValueError("the image is missing")
     if isinstance(cell, list):
-        return nested_pixels(cell, pixel_shape)
+        return read_pixels(cell, pixel_shape)
     if not isinstance(cell, str):
         raise ValueError(
             f"an image is a path, an address, a data URI or pixels, not {type(cell).__name__} {cell!r:.40}"
@@ -42,39 +43,36 @@ def read_cell(
     if text[:5].lower() == "data:":
         return decode_data_uri(text)
     if pixel_shape is not None:
-        return flat_pixels(text.strip("[]").replace(",", " "), pixel_shape)
+        return read_pixels(text, pixel_shape)
     path = resolve(text, root, remote=remote)
     if LOOKS_LIKE_PIXELS.fullmatch(text) and not os.path.lexists(path):
         raise ValueError(f"the image looks like pixels ({text[:20]}...); say their pixel_shape=(height, width)")
     return path
 
 
-def flat_pixels(text: str, pixel_shape: tuple[int, ...]) -> np.ndarray:
-    """Return pixels written one after the other, row by row, as uint8 of `pixel_shape`."""
-    if text.encode("ascii", "replace").translate(None, PIXEL_TEXT):
-        odd = next(number for number in text.split() if not (number.isascii() and number.isdecimal()))
-        raise ValueError(f"pixels are whole numbers from 0 to 255, not {odd!r:.40}")
-    # Several times faster than int() of each number; it takes anything, hence the check before.
-    values = np.fromstring(text, np.int64, sep=" ")
-    if values.size != math.prod(pixel_shape):
-        msg = f"the image has {values.size} numbers, and pixel_shape={pixel_shape} takes {math.prod(pixel_shape)}"
-        raise ValueError(msg)
-    if values.max() > 255:
-        raise ValueError(f"pixels are whole numbers from 0 to 255, not {values.max()}")
-    return values.astype(np.uint8).reshape(pixel_shape)
-
-
-def nested_pixels(cell: list, pixel_shape: tuple[int, ...] | None) -> np.ndarray:
-    """Return pixels of shape (height, width[, channels]), or a flat list of them, as uint8."""
-    try:
-        pixels = np.array(cell)
-    except (ValueError, OverflowError) as error:
-        raise ValueError("the lists of pixels are of unequal length, or hold more than numbers") from error
-    if pixels.dtype.kind not in "iu" or pixels.min() < 0 or pixels.max() > 255:
-        raise ValueError(f"pixels are whole numbers from 0 to 255, not as in {cell!r:.60}")
-    if pixel_shape is not None and pixels.ndim == 1 and pixels.size == math.prod(pixel_shape):
+def read_pixels(cell: str | list, pixel_shape: tuple[int, ...] | None) -> np.ndarray:
+    """Return pixels, written one after the other or in nested lists of shape (height, width[, channels]), as uint8."""
+    if isinstance(cell, str):
+        text = cell.strip("[]").replace(",", " ")
+        if text.encode("ascii", "replace").translate(None, PIXEL_TEXT):
+            odd = next(number for number in text.split() if not (number.isascii() and number.isdecimal()))
+            raise ValueError(f"pixels are whole numbers from 0 to 255, not {odd!r:.40}")
+        # Several times faster than int() of each number; it takes anything, hence the check before.
+        pixels = np.fromstring(text, np.int64, sep=" ")
+    else:
+        try:
+            pixels = np.array(cell)
+        except (ValueError, OverflowError) as error:
+            raise ValueError("the lists of pixels are of unequal length, or hold more than numbers") from error
+    if pixels.dtype.kind not in "iu" or not pixels.size or pixels.min() < 0 or pixels.max() > 255:
+        found = f"[{pixels.min()}, {pixels.max()}]" if pixels.dtype.kind in "iuf" and pixels.size else f"{cell!r:.40}"
+        raise ValueError(f"pixels are whole numbers from 0 to 255, not in {found}")
+    if pixel_shape is not None and pixels.ndim == 1:
+        if pixels.size != math.prod(pixel_shape):
+            msg = f"the image has {pixels.size} numbers, and pixel_shape={pixel_shape} takes {math.prod(pixel_shape)}"
+            raise ValueError(msg)
         pixels = pixels.reshape(pixel_shape)
-    image_like = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4))
+    image_like = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in CHANNELS)
     if not image_like or pixel_shape not in (None, pixels.shape):
         expected = pixel_shape or "(height, width) or (height, width, 1 | 3 | 4)"
         raise ValueError(f"the lists of pixels have the shape {pixels.shape}, not {expected}")

@@ -307,13 +307,10 @@ def no_images_error(root: str, wanted: tuple[str, ...] | None, others: dict[str,
 
 def read_labels(root: str, names: list[str], label_from: Any) -> list[str]:
     """Return the label of each image, given by its "/"-joined path below `root`."""
-    if isinstance(label_from, str):
-        return folder_labels(root, names, label_from)
-    read = label_in_name if isinstance(label_from, re.Pattern) else label_by_call
     labels, problems = [], []
     for name in names:
         try:
-            labels.append(label_text(read(name, label_from)))
+            labels.append(read_label(name, label_from))
         except ValueError as error:
             problems.append((f"{name}: {error}", error))
     if problems:
@@ -323,30 +320,20 @@ def read_labels(root: str, names: list[str], label_from: Any) -> list[str]:
     return labels
 
 
-def folder_labels(root: str, names: list[str], level: str) -> list[str]:
-    """Label images by the folders they are in."""
-    loose = [name for name in names if "/" not in name]
-    if loose:
-        msg = (
-            f"{len(loose)} of {len(names)} images lie directly in {root!r}, in no folder that could name their class; "
-            "move them into one, or take the labels from the file names: label_from=re.compile(...) or a callable:"
-        )
-        raise ValueError(msg + listing(loose))
-    return [LEVELS[level]([tidy(folder) for folder in name.split("/")[:-1]]) for name in names]
-
-
-def label_in_name(name: str, pattern: re.Pattern[str]) -> str | None:
-    """Return what the group finds in the file name."""
-    file_name = compose_unicode(name).rpartition("/")[2]
-    match = pattern.search(file_name)
-    if match is None:
-        raise ValueError(f"the file name does not match {pattern.pattern!r}")
-    return match["label" if "label" in pattern.groupindex else 1]
-
-
-def label_by_call(name: str, function: Callable[[PurePosixPath], Any]) -> Any:
-    """Return what the user's function makes of the path below the root."""
+def read_label(name: str, label_from: Any) -> str:
+    """Return the label of one image."""
+    if isinstance(label_from, str):
+        folders = [tidy(folder) for folder in name.split("/")[:-1]]
+        if not folders:
+            raise ValueError("it lies in no folder that names its class; move it, or pass label_from=re.compile(...)")
+        return LEVELS[label_from](folders)
+    if isinstance(label_from, re.Pattern):
+        match = label_from.search(compose_unicode(name).rpartition("/")[2])
+        if match is None:
+            raise ValueError(f"the file name does not match {label_from.pattern!r}")
+        return label_text(match["label" if "label" in label_from.groupindex else 1])
     try:
-        return function(PurePosixPath(name))
+        label = label_from(PurePosixPath(name))
     except Exception as error:
         raise ValueError(f"the callable raised {error!r}") from error
+    return label_text(label)

@@ -351,12 +351,12 @@ def test_every_row_of_wrong_pixels_is_named(table):
         table("1 2 3 4,a", *(f"{cell},a" for cell in cells), pixel_shape=(2, 2))
     assert str(caught.value).splitlines()[1:] == [
         "  row 3: the image has 3 numbers, and pixel_shape=(2, 2) takes 4",
-        "  row 4: pixels are whole numbers from 0 to 255, not 256",
+        "  row 4: pixels are whole numbers from 0 to 255, not in [1, 256]",
         "  row 5: pixels are whole numbers from 0 to 255, not '4.5'",
         "  row 6: pixels are whole numbers from 0 to 255, not 'cat.jpg'",
         "  row 7: pixels are whole numbers from 0 to 255, not '-4'",
         "  row 8: pixels are whole numbers from 0 to 255, not '٤'",
-        f"  row 9: pixels are whole numbers from 0 to 255, not {2**63 - 1}",
+        f"  row 9: pixels are whole numbers from 0 to 255, not in [1, {2**63 - 1}]",
     ]
 
 
@@ -475,10 +475,10 @@ def test_every_record_that_is_wrong_is_named(records):
             {"image": [[1, 2], [3]], "label": "a"},
             "the lists of pixels are of unequal length, or hold more than numbers",
         ),
-        ({"image": [[1, 256]], "label": "a"}, "pixels are whole numbers from 0 to 255, not as in [[1, 256]]"),
-        ({"image": [[0.5, 1]], "label": "a"}, "pixels are whole numbers from 0 to 255, not as in [[0.5, 1]]"),
-        ({"image": [[-1, 1]], "label": "a"}, "pixels are whole numbers from 0 to 255, not as in [[-1, 1]]"),
-        ({"image": [], "label": "a"}, "pixels are whole numbers from 0 to 255, not as in []"),
+        ({"image": [[1, 256]], "label": "a"}, "pixels are whole numbers from 0 to 255, not in [1, 256]"),
+        ({"image": [[0.5, 1]], "label": "a"}, "pixels are whole numbers from 0 to 255, not in [0.5, 1.0]"),
+        ({"image": [[-1, 1]], "label": "a"}, "pixels are whole numbers from 0 to 255, not in [-1, 1]"),
+        ({"image": [], "label": "a"}, "pixels are whole numbers from 0 to 255, not in []"),
         (
             {"image": [1, 2], "label": "a"},
             "the lists of pixels have the shape (2,), not (height, width) or (height, width, 1 | 3 | 4)",
