@@ -11,9 +11,12 @@ from unittest import SkipTest
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.utils import estimator_checks, estimator_html_repr
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -440,6 +443,42 @@ def test_pandas_output_keeps_the_index_of_a_column_of_paths(image_paths):
     table = CNNFeatureExtractor("tiny.keras").set_output(transform="pandas").fit_transform(paths)
     assert list(table.index) == list(paths.index)
     assert list(table.columns) == [f"cnnfeatureextractor{column}" for column in range(6)]
+
+
+@pytest.mark.usefixtures("beside_tiny")
+@pytest.mark.parametrize("combine", ["columns", "union"])
+@pytest.mark.parametrize("steps", ["features", "resize", "resize and centre"])
+def test_rows_of_a_shuffled_table_stay_together(image_paths, combine, steps):
+    """Frames are joined by their index: a branch that loses it would give images the numbers of other rows."""
+    import pandas as pd
+
+    order = np.random.default_rng(0).permutation(12)
+    table = pd.DataFrame({"path": image_paths, "number": np.arange(12.0)}).iloc[order]
+    before = {"features": [], "resize": [AspectAwareResize(8)]}
+    before["resize and centre"] = [AspectAwareResize(8), MeanSubtract()]
+    branch = make_pipeline(*before[steps], CNNFeatureExtractor("tiny.keras", input_size=8, preprocess=None))
+    columns = [("image", branch, "path"), ("rest", "passthrough", ["number"])]
+    if combine == "columns":
+        both = ColumnTransformer(columns)
+    else:
+        both = FeatureUnion([(column[0], ColumnTransformer([column])) for column in columns])
+    got = both.set_output(transform="pandas").fit_transform(table)
+    assert list(got.index) == list(table.index)
+    np.testing.assert_array_equal(got.iloc[:, -1], table["number"])
+    np.testing.assert_array_equal(
+        got.iloc[:, :-1], clone(branch).set_output(transform="default").fit_transform(table["path"])
+    )
+
+
+@pytest.mark.usefixtures("beside_tiny")
+def test_the_configuration_of_scikit_learn_keeps_the_index_too(image_paths):
+    import pandas as pd
+
+    paths = pd.Series(image_paths, index=np.arange(12)[::-1])
+    pipe = make_pipeline(AspectAwareResize(8), CNNFeatureExtractor("tiny.keras", input_size=8, preprocess=None))
+    with sklearn.config_context(transform_output="pandas"):
+        assert list(pipe.fit_transform(paths).index) == list(paths.index)
+    assert isinstance(pipe.fit_transform(paths), np.ndarray)
 
 
 @pytest.mark.usefixtures("beside_tiny")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -159,7 +160,8 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
         Returns
         -------
         ndarray of shape (n_images, *feature_shape_), which is (n_images, n_features) where positions are pooled
-            Of `dtype`. `skcnn.features.extract` gives the same without reading it into memory.
+            Of `dtype`. `skcnn.features.extract` gives the same without reading it into memory. With
+            ``set_output(transform="pandas")`` a DataFrame, whose index is that of the table the images came from.
 
         Raises
         ------
@@ -178,7 +180,7 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
         features = extract(images, network, self.cache, in_memory=True, **settings)
         self._description = None if features.store is None else features.store.description
         self.errors_ = [(i, images.name(i), reason) for i, reason in sorted(features.failures.items())]
-        return features[:]
+        return self._keep_index(features[:], images)
 
     def cache_info(self) -> CacheInfo:
         """Return how often the store answered, and what it holds.
@@ -221,6 +223,18 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
     @property
     def _n_features_out(self) -> int:
         return self.feature_shape_[0]
+
+    def _keep_index(self, features: np.ndarray, images: ImageSequence) -> Any:
+        """Return features as a frame with the index of the table that the images came from, if pandas was asked for.
+
+        scikit-learn makes the frame, but takes the index from X, and not from what a step before made of a table.
+        """
+        config = getattr(self, "_sklearn_output_config", {})
+        if images.index is None or config.get("transform", get_config()["transform_output"]) != "pandas":
+            return features
+        import pandas as pd
+
+        return pd.DataFrame(features, index=images.index) if features.ndim == 2 else features
 
     def _prepare(self, X: Any, y: Any = None) -> tuple[ImageSequence, FrozenNetwork, dict[str, Any]]:
         """Return the images, the network, and the settings of `extract`."""

@@ -50,14 +50,15 @@ def as_image_sequence(X: Any) -> ImageSequence:
             raise no_images_error(X)
         return X
     refuse_single(X)
+    index = X.index if hasattr(X, "iloc") else None  # of pandas
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()
     if isinstance(X, np.ndarray) and X.dtype.kind not in "OUT":
-        return ImageSequence(array_sources(X))
+        return ImageSequence(array_sources(X), source_index=index)
     items = as_list(X)
     if not items:
         raise no_images_error(X)
-    return ImageSequence(item_sources(items))
+    return ImageSequence(item_sources(items), source_index=index)
 
 
 def refuse_single(X: Any) -> None:

@@ -50,9 +50,13 @@ class ImageSequence:
     picks : ViewPicks, default=None
         Where a step makes several views of each image: the one of them that each item is. None makes each image an item
         that has all its views.
+    source_index : pandas.Index of n_sources labels, default=None
+        What the table that the images came from calls its rows.
 
     Attributes
     ----------
+    index : pandas.Index or None
+        The label of each item's row in the table that the images came from. Features keep it as they leave as pandas.
     shape : tuple (n_images,)
         Where views of one image are items of their own, these are counted.
     ndim : int
@@ -80,6 +84,7 @@ class ImageSequence:
         max_pixels: int = MAX_PIXELS,
         on_error: str = "raise",
         picks: ViewPicks | None = None,
+        source_index: Any = None,
     ):
         check_choice("decode", decode, DECODES)
         check_choice("on_error", on_error, ON_ERROR)
@@ -88,6 +93,7 @@ class ImageSequence:
         self.decode_mode = decode
         self.max_pixels = max_pixels
         self.on_error = on_error
+        self._source_index = source_index
         several = [step for step in self.steps if step.n_views != 1]
         if len(several) > 1:
             raise ValueError(f"only one step may make several views of an image. Got {several[0]} and {several[1]}.")
@@ -105,6 +111,15 @@ class ImageSequence:
     def ndim(self) -> int:
         """1, as of a one-dimensional array."""
         return 1
+
+    @property
+    def index(self) -> Any:
+        """The label of each item's row in the table that the images came from, or None."""
+        return (
+            self._source_index
+            if self._source_index is None or self.picks is None
+            else self._source_index[self.picks.rows]
+        )
 
     @property
     def image_size(self) -> tuple[int, int] | None:
@@ -125,9 +140,9 @@ class ImageSequence:
             return self._read_one(range(len(self))[key])
         taken = row_indices(key, len(self))
         if self.picks is None:
-            return self._with(sources=self.sources.take(taken))
+            return self._take(taken)
         rows, picks = self.picks.take(taken)
-        return self._with(sources=self.sources.take(rows), picks=picks)
+        return self._take(rows, picks=picks)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[index] for index in range(len(self)))
@@ -185,7 +200,7 @@ class ImageSequence:
         """
         rows = np.arange(len(self)) if self.picks is None else self.picks.rows
         if view is None:
-            return self if self.picks is None else self._with(sources=self.sources.take(rows), picks=None)
+            return self if self.picks is None else self._take(rows, picks=None)
         if not 0 <= view < self.n_views:
             raise IndexError(f"there is no view {view} of these images; they have {self.n_views}")
         return self._with(picks=ViewPicks(rows, np.full(len(rows), view)))
@@ -340,6 +355,11 @@ class ImageSequence:
         views = (self.n_views,) if self.n_views > 1 and self.picks is None else ()
         return np.full((*views, *self.image_size, channels), np.nan, np.float32)
 
+    def _take(self, rows: np.ndarray | slice, **changes: Any) -> ImageSequence:
+        """Return a sequence of some of the sources."""
+        index = None if self._source_index is None else self._source_index[rows]
+        return self._with(sources=self.sources.take(rows), source_index=index, **changes)
+
     def _with(self, **changes: Any) -> ImageSequence:
         settings = {
             "sources": self.sources,
@@ -348,5 +368,6 @@ class ImageSequence:
             "max_pixels": self.max_pixels,
             "on_error": self.on_error,
             "picks": self.picks,
+            "source_index": self._source_index,
         }
         return ImageSequence(**{**settings, **changes})

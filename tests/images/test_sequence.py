@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import ImageFile
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -136,6 +137,20 @@ def test_a_slice_keeps_the_settings(images):
         assert (other.decode_mode, other.max_pixels, other.on_error) == ("exact", 7, "nan")
     assert images.with_decode("exact").decode_mode == "exact"
     assert images.with_on_error("raise").on_error == "raise"
+
+
+def test_the_index_of_a_table_goes_with_its_rows(image_paths):
+    labels = [f"row {number}" for number in range(12)]
+    images = as_image_sequence(pd.Series(image_paths, index=labels)).with_step(ToGrey())
+    assert list(images.index) == labels
+    assert list(images[[7, 2]].index) == list(pickle.loads(pickle.dumps(images[[7, 2]])).index) == ["row 7", "row 2"]
+    views = images[3:5].with_step(TenCrop(8, 8, horizontal_flips=False)).with_views_apart()
+    assert list(views.index) == ["row 3"] * 5 + ["row 4"] * 5
+    assert list(views[[9, 0, 1]].index) == ["row 4", "row 3", "row 3"]
+    assert (
+        list(views[[9, 0]].with_views_together().index) == list(views[[9, 0]].with_view(2).index) == ["row 4", "row 3"]
+    )
+    assert as_image_sequence(image_paths).with_step(TenCrop(8, 8)).with_views_apart().index is None
 
 
 @pytest.mark.parametrize(
