@@ -49,18 +49,18 @@ def missing_file(path: str) -> str:
     where = os.path.abspath(parent or "")
     if several := spellings(where, name):
         return f"there is no such file, but {quoted(several)} in {where!r}; write the name of the one you mean"
-    return f"there is no such file: no {name!r} in {where!r}" + closest_names(where, name)
+    closest = closest_names(where, name)
+    return f"there is no such file: no {name!r} in {where!r}" + (f"; the closest there: {closest}" if closest else "")
 
 
 def closest_names(folder: str, name: str) -> str:
-    """Return what to say of the names in `folder` that are most like `name`."""
+    """Return the names in `folder` that are most like `name`, quoted."""
     names = names_in(folder)
     sought, folded = fold(name), list(names)
     place = bisect.bisect(folded, sought)
     near = folded[max(0, place - COMPARED // 2) : place + COMPARED // 2]
     alike = [key for key in near if key.partition(".")[0] == sought] or difflib.get_close_matches(sought, near)
-    closest = [spelt for key in alike for spelt in names[key]]
-    return f"; the closest there: {quoted(closest[:3])}" if closest else ""
+    return quoted([spelt for key in alike for spelt in names[key]][:3])
 
 
 def spellings(folder: str, name: str) -> list[str]:

@@ -115,7 +115,8 @@ def test_unreadable_images_are_named_and_the_others_stored(network, files, tmp_p
 def test_unreadable_images_become_nan_where_they_are_asked_to(network, files, tmp_path, cache, in_memory):
     images = as_image_sequence([str(tmp_path / "gone.png"), *files]).with_on_error("nan")
     features = extract(images, network, cache, in_memory=in_memory)
-    assert features.failures == {0: "there is no such file"}
+    assert list(features.failures) == [0]
+    assert features.failures[0].startswith("there is no such file")
     assert np.isnan(features[0]).all()
     assert np.isfinite(features[1:]).all()
     assert np.isfinite(features[[5, 2]]).all()
@@ -249,7 +250,7 @@ def test_pixels_that_are_no_bytes_need_another_dtype(pixels, cache):
 def test_unreadable_pixels_are_zero_and_named(files, tmp_path):
     images = as_image_sequence([*files, str(tmp_path / "gone.png")]).with_on_error("nan")
     features = extract(images, RawPixels((16, 16, 3)))
-    assert features.failures == {12: "there is no such file"}
+    assert list(features.failures) == [12]
     assert not features[12].any()
 
 

@@ -28,6 +28,7 @@ from skcnn.images import (
     ViewStep,
     as_image_sequence,
 )
+from skcnn.images._paths import missing_file
 
 LABELS = np.repeat(["apple", "leaf", "sea"], 4)
 
@@ -352,7 +353,7 @@ def test_load_names_every_bad_file(with_bad_files):
     with pytest.raises(ImageReadError, match=r"^2 of 5 images cannot be read:\n") as caught:
         as_image_sequence(with_bad_files).load()
     assert str(caught.value).splitlines()[1:] == [
-        f"  [1] {with_bad_files[1]}: there is no such file",
+        f"  [1] {with_bad_files[1]}: {missing_file(with_bad_files[1])}",
         f"  [3] {with_bad_files[3]}: not an image of a known format "
         "(JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF, JPEG 2000, PNM, HEIC)",
     ]
@@ -364,7 +365,7 @@ def test_load_names_every_bad_file(with_bad_files):
 def test_one_bad_file_keeps_its_cause(with_bad_files):
     with pytest.raises(ImageReadError, match=r"1 of 5 images cannot be read:\n  \[1\] .*no such file") as caught:
         as_image_sequence(with_bad_files)[1]
-    assert caught.value.failures == {1: "there is no such file"}
+    assert caught.value.failures == {1: missing_file(with_bad_files[1])}
     assert isinstance(caught.value.__cause__, ImageReadError)
     assert isinstance(caught.value.__cause__.__cause__, FileNotFoundError)
 
@@ -378,7 +379,7 @@ def test_negative_index_is_named_by_its_position(with_bad_files):
 def test_stream_yields_errors_in_place(with_bad_files):
     results = list(as_image_sequence(with_bad_files).stream())
     assert [isinstance(result, ImageReadError) for result in results] == [False, True, False, True, False]
-    assert str(results[1]) == "there is no such file"
+    assert str(results[1]) == missing_file(with_bad_files[1])
 
 
 def test_nan_for_the_unreadable(with_bad_files, decodes):
