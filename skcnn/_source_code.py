@@ -9,6 +9,7 @@ counts by its byte code: joblib's workers get it by value, and must come to the 
 from __future__ import annotations
 
 import ast
+import dis
 import functools
 import hashlib
 import io
@@ -18,7 +19,7 @@ import sysconfig
 import tokenize
 import types
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class UnknownCodeError(ValueError):
     """It cannot be told what some code computes, so nothing it made can be kept."""
 
 
-def describe_code(*codes: Any) -> dict[str, Any]:
+def describe_code(*codes: Any, nameless: Iterable[types.FunctionType] = ()) -> dict[str, Any]:
     """Return what tells classes and functions from other versions of themselves, as JSON types.
 
     Parameters
@@ -51,6 +52,8 @@ def describe_code(*codes: Any) -> dict[str, Any]:
     *codes : type or function
         Of a class, every class it inherits from counts as well. Of functions, the values they find around themselves
         count, too: defaults, closures, and the plain globals they name.
+    nameless : iterable of functions, default=()
+        Lambdas and the like, which are pickled by value: they count by their byte code, wherever their file is by now.
 
     Returns
     -------
@@ -65,6 +68,8 @@ def describe_code(*codes: Any) -> dict[str, Any]:
     walk = CodeWalk()
     for code in codes:
         walk.visit(code)
+    for function in nameless:
+        walk.visit_function(function, path=None)
     return walk.description()
 
 
@@ -94,7 +99,7 @@ class CodeWalk:
         elif isinstance(code, types.MethodType):
             self.visit(code.__func__)
         elif isinstance(code, types.FunctionType):
-            self._visit_function(code)
+            self.visit_function(code, source_file(code))
 
     def _visit_class(self, kind: type) -> None:
         if is_trusted(kind.__module__):
@@ -114,13 +119,13 @@ class CodeWalk:
             else:
                 self.visit(function)
 
-    def _visit_function(self, function: types.FunctionType) -> None:
+    def visit_function(self, function: types.FunctionType, path: str | None) -> None:
+        """Add a function by the file it is defined in, or by its byte code where there is none."""
         wrapped = getattr(function, "__wrapped__", None)
         if wrapped is not None:
             self.visit(wrapped)
         if is_library(function.__code__.co_filename):
             return
-        path = source_file(function)
         # What runs may be older than the file: the module was imported before the file was edited.
         key = code_key(function.__code__)
         place = None
@@ -139,7 +144,7 @@ class CodeWalk:
             except ValueError:  # still empty
                 continue
             self.parts.append(repr(self._value(content, owner)))
-        for name in sorted(names_used(function.__code__) & function.__globals__.keys()):
+        for name in sorted(globals_used(function.__code__) & function.__globals__.keys()):
             value = function.__globals__[name]
             try:
                 self.parts.append(f"{name}={self._value(value, f'{owner} ({name})')!r}")
@@ -235,8 +240,15 @@ def function_of(attribute: Any) -> types.FunctionType | None:
     return attribute if isinstance(attribute, types.FunctionType) else None
 
 
+def globals_used(code: types.CodeType) -> set[str]:
+    """Return the names of the globals that a function, and the functions inside it, look up."""
+    inner = (const for const in code.co_consts if isinstance(const, types.CodeType))
+    names = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return names.union(*map(globals_used, inner))
+
+
 def names_used(code: types.CodeType) -> set[str]:
-    """Return the names that a function, and the functions inside it, look up outside of themselves."""
+    """Return the names that a function, and the functions inside it, look up or import, and those of attributes."""
     inner = (const for const in code.co_consts if isinstance(const, types.CodeType))
     return set(code.co_names).union(*map(names_used, inner))
 

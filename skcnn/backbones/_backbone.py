@@ -18,7 +18,7 @@ import numpy as np
 from skcnn.backbones._fork import check_not_forked
 from skcnn.exceptions import BackboneError
 
-__all__ = ["DIGEST_BYTES", "Backbone", "file_digest", "quiet_build", "randomise", "weights_file"]
+__all__ = ["DIGEST_BYTES", "Backbone", "file_digest", "float32_default", "quiet_build", "randomise", "weights_file"]
 
 DIGEST_BYTES = 20
 RANDOM_SEED = 0
@@ -26,6 +26,11 @@ RANDOM_SEED = 0
 RANDOM = "random 1"
 
 _build_lock = threading.RLock()
+
+# The user's setting while threads run networks, and how many do.
+_floatx = "float32"
+_floatx_users = 0
+_floatx_lock = threading.Lock()
 
 
 class Backbone(ABC):
@@ -92,6 +97,29 @@ class Backbone(ABC):
 
 
 @contextlib.contextmanager
+def float32_default() -> Iterator[None]:
+    """Let Keras take float32 where nothing else is said, whatever the user's `floatx`, which would change activations.
+
+    It is a setting of the process: the first thread that needs it changes it, and the last one puts it back.
+    """
+    import keras
+
+    global _floatx, _floatx_users
+    with _floatx_lock:
+        if not _floatx_users:
+            _floatx = keras.config.floatx()
+            keras.config.set_floatx("float32")
+        _floatx_users += 1
+    try:
+        yield
+    finally:
+        with _floatx_lock:
+            _floatx_users -= 1
+            if not _floatx_users:
+                keras.config.set_floatx(_floatx)
+
+
+@contextlib.contextmanager
 def quiet_build() -> Iterator[None]:
     """Build a Keras graph in float32 and leave no trace in the state of the process.
 
@@ -99,8 +127,8 @@ def quiet_build() -> Iterator[None]:
     A thread that draws from that generator meanwhile may draw the same numbers again.
 
     Keras draws the seeds of its initialisers from Python's global generator; it numbers unnamed layers through the life
-    of a process, while a fingerprint needs names that are the same in each; and a global mixed-precision policy would
-    change the activations.
+    of a process, while a fingerprint needs names that are the same in each; and a global mixed-precision policy or
+    `floatx` would change the activations.
     """
     check_not_forked()
     import keras
@@ -109,7 +137,7 @@ def quiet_build() -> Iterator[None]:
     if keras.config.image_data_format() != "channels_last":
         msg = "skcnn feeds images as (height, width, channels); set keras.config.set_image_data_format('channels_last')"
         raise BackboneError(msg)
-    with _build_lock:
+    with _build_lock, float32_default():
         state, policy = random.getstate(), keras.config.dtype_policy()
         numbers = global_state.get_global_attribute("object_name_uids")
         try:

@@ -20,6 +20,7 @@ import xxhash
 from skcnn._source_code import UnknownCodeError, describe_code, is_trusted
 from skcnn.backbones._applications import preprocess_input
 from skcnn.backbones._backbone import DIGEST_BYTES, Backbone, file_digest, quiet_build
+from skcnn.backbones._lambdas import holds_lambda, is_nameless, named_config
 from skcnn.backbones._nested import has_nested, inline_nested
 from skcnn.backbones._pixel_range import Part, application_of, expects_raw_pixels, parts_of_config, parts_of_model
 from skcnn.exceptions import BackboneError
@@ -192,6 +193,12 @@ class FileBackbone(OwnBackbone):
 
         check_fixed_size(self.name, self.input_shape(), input_size)
         check_weights(self.path)
+        if holds_lambda(self._config()):
+            msg = (
+                f"{self.path!r} holds code, in a Lambda layer, and it is not safe to run it. If you trust who made the "
+                f"file, load it and pass the model: keras.saving.load_model({self.path!r}, safe_mode=False)"
+            )
+            raise BackboneError(msg)
         with quiet_build():
             try:
                 model = keras.saving.load_model(self.path, compile=False, safe_mode=True)
@@ -286,18 +293,16 @@ def check_fixed_size(name: str, shape: tuple[int | None, int | None, int], input
 
 def model_digest(model: Any) -> str:
     """Return the hex digest of everything that decides what a model computes."""
-    import keras
-
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     try:
-        config = keras.saving.serialize_keras_object(model)
+        config, functions = named_config(model)
     except NotImplementedError as error:  # a layer without get_config
         msg = f"the model {model.name!r} cannot be told from another: {str(error).strip()}"
         raise UnknownCodeError(msg) from error
-    config.pop("compile_config", None)
     digest.update(json.dumps(config, sort_keys=True, default=repr).encode())
     layers = model._flatten_layers()
-    digest.update(json.dumps(describe_code(*(code for layer in layers for code in own_code(layer)))).encode())
+    codes = [code for layer in layers for code in own_code(layer)]
+    digest.update(json.dumps(describe_code(*codes, nameless=functions.values())).encode())
     for layer in layers:
         if not is_trusted(type(layer).__module__):
             digest.update(repr(plain_attributes(layer)).encode())
@@ -319,7 +324,8 @@ def model_checksum(model: Any) -> str:
 
 def own_code(layer: Any) -> list[Any]:
     """Return the classes and functions of a layer that are not Keras's: its configuration only names them."""
-    functions = [value for value in vars(layer).values() if isinstance(value, types.FunctionType)]
+    named = (value for value in vars(layer).values() if not is_nameless(value))
+    functions = [value for value in named if isinstance(value, types.FunctionType)]
     return [part for part in (type(layer), *functions) if not is_trusted(part.__module__ or "")]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
-import pickle
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from skcnn._source_code import MAIN_MODULES, is_trusted
+from skcnn.backbones._lambdas import dump_model, is_nameless, named_config, restore_model
 from skcnn.backbones._models import FileBackbone, is_keras_model, own_code, registered_code
 from skcnn.exceptions import BackboneError
 
@@ -57,7 +57,7 @@ class PortableBackbone:
         if not is_keras_model(self.backbone):
             return receive_path, (self.backbone, pack(code_of_file(self.backbone)))
         try:
-            saved = pickle.dumps(self.backbone)
+            saved = dump_model(self.backbone)
         except Exception as error:  # whatever a layer's get_config raises
             msg = (
                 f"the model {self.backbone.name!r} cannot be sent to another process or saved: {error}. Give its "
@@ -69,9 +69,7 @@ class PortableBackbone:
 
 def code_of_model(model: Any) -> list[Any]:
     """Return the classes and functions of a model that are not Keras's."""
-    import keras
-
-    registered = registered_code(keras.saving.serialize_keras_object(model))
+    registered = registered_code(named_config(model)[0])
     return [
         *(code for code in registered.values() if code is not None),
         *(code for layer in model._flatten_layers() for code in own_code(layer)),
@@ -94,7 +92,7 @@ def pack(codes: Iterable[Any]) -> list[Code]:
     packed = {}
     for code in codes:
         module, name = code.__module__ or "", code.__qualname__
-        if is_trusted(module) or "<lambda>" in name:
+        if is_trusted(module) or is_nameless(code):  # which travels with the model
             continue
         itself = code if module in MAIN_MODULES else None
         packed[module, name] = Code(module, name, keras.saving.get_registered_name(code), itself)
@@ -136,8 +134,6 @@ def receive_path(path: Any, codes: list[Code]) -> Any:
 
 def receive_model(name: str, saved: bytes, codes: list[Code]) -> Any:
     """Return a model, once its layers are known."""
-    import keras
-
     try:
         known = unpack(codes)
     except Exception as error:
@@ -145,8 +141,7 @@ def receive_model(name: str, saved: bytes, codes: list[Code]) -> Any:
             f"the model {name!r} uses layers of {modules_of(codes)}, which this process cannot import: {error!r}"
         )
     try:
-        with keras.saving.custom_object_scope(known):
-            return pickle.loads(saved)
+        return restore_model(saved, known)
     except Exception as error:  # whatever a layer's from_config raises
         # Keras goes on at length, and gives the reason last.
         reason = str(error).strip().rpartition("\n")[2]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from skcnn._optional import import_optional, is_installed
+from skcnn.backbones._backbone import float32_default
 from skcnn.backbones._openvino import OpenVINORunner
 from skcnn.backbones._runner import Runner
 from skcnn.exceptions import BackboneError, EngineWarning
@@ -44,7 +45,7 @@ class KerasRunner(Runner):
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """Return the activations of a batch."""
-        with exact_float32():
+        with exact_float32(), float32_default():
             activations = self.model.predict_on_batch(batch.astype(np.float32, copy=False))
         # A model of mixed precision gives float16 or bfloat16.
         return np.asarray(activations, np.float32)
@@ -101,7 +102,8 @@ def make_runner(model: Any, engine: str, precision: str = "float32") -> Runner:
             raise BackboneError(f"precision={precision!r} needs engine='openvino' (or 'auto'); Keras runs float32 only")
         return KerasRunner(model)
     try:
-        return OpenVINORunner(model, precision)
+        with float32_default():
+            return OpenVINORunner(model, precision)
     except Exception as error:  # conversion fails in as many ways as there are layers
         if precision != "float32":
             raise BackboneError(f"OpenVINO cannot run {model.name!r} in {precision}: {error}") from error

@@ -485,7 +485,10 @@ def test_a_lambda_in_a_file_is_not_run(tmp_path, nested):
     model(lambda x: (Path(marker).touch(), x)[1]).save(path)
     if os.path.exists(marker):
         os.remove(marker)
-    with pytest.raises(BackboneError, match=r"trap\.keras' cannot be loaded by Keras: .*[Ll]ambda"):
+    with pytest.raises(
+        BackboneError,
+        match=r"trap\.keras' holds code, in a Lambda layer, .* load it and pass the model: keras",
+    ):
         FrozenNetwork(resolve_backbone(path)).load("keras")
     assert not os.path.exists(marker)
 
