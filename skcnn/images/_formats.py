@@ -36,11 +36,11 @@ FORMATS = (
     ("PNG", rb"\x89PNG\r\n\x1a\n", "PIL.PngImagePlugin", "PngImageFile"),
     ("GIF", rb"GIF8[79]a", "PIL.GifImagePlugin", "GifImageFile"),
     ("WebP", rb"RIFF....WEBP", "PIL.WebPImagePlugin", "WebPImageFile"),
-    ("BMP", rb"BM", "PIL.BmpImagePlugin", "BmpImageFile"),
+    ("BMP", rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00", "PIL.BmpImagePlugin", "BmpImageFile"),
     ("TIFF", rb"II[*+]\x00(?!....CR)|MM\x00[*+]", "skcnn.images._tiff", "CheckedTiffFile"),
     ("AVIF", rb"....ftyp(?:avi[fs]|(?:mif1|msf1).{4,64}?avi[fs])", "PIL.AvifImagePlugin", "AvifImageFile"),
     ("JPEG 2000", rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
-    ("PNM", rb"P[1-6]\s", "PIL.PpmImagePlugin", "PpmImageFile"),
+    ("PNM", rb"P[1-6]\s+(?:#[^\n]*\n\s*)*\d", "PIL.PpmImagePlugin", "PpmImageFile"),
     ("HEIC", rb"....ftyp(?:he[iv][cmsx]|mif1|msf1)", "pillow_heif", "HeifImageFile"),
 )
 

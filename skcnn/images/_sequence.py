@@ -115,11 +115,9 @@ class ImageSequence:
     @property
     def index(self) -> Any:
         """The label of each item's row in the table that the images came from, or None."""
-        return (
-            self._source_index
-            if self._source_index is None or self.picks is None
-            else self._source_index[self.picks.rows]
-        )
+        if self._source_index is None or self.picks is None:
+            return self._source_index
+        return self._source_index[self.picks.rows]
 
     @property
     def image_size(self) -> tuple[int, int] | None:

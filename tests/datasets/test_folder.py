@@ -176,7 +176,8 @@ def test_images_are_known_by_content_where_the_extension_says_nothing(tmp_path):
         write_image(tmp_path / "image.png")
         (tmp_path / "cat").mkdir(exist_ok=True)
         os.replace(tmp_path / "image.png", tmp_path / name)
-    (tmp_path / "cat/README").write_text("no image")
+    for name, text in {"README": "no image", "NOTES": "BM25 is no bitmap", "TODO": "P1 before P2"}.items():
+        (tmp_path / "cat" / name).write_text(text)
     assert below(tmp_path, load_image_folder(tmp_path, verify=True)) == names
     with pytest.raises(ValueError, match="found no images"):
         load_image_folder(tmp_path, extensions=["jpg"])
