@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import tempfile
 import types
 import warnings
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from skcnn._source_code import is_library
 
@@ -17,8 +17,7 @@ __all__ = ["dump_model", "holds_lambda", "is_nameless", "named_config", "restore
 def named_config(model: Any) -> tuple[dict[str, Any], dict[str, types.FunctionType]]:
     """Return the configuration of a model in which nameless functions have names, and these functions by name.
 
-    Byte code, as Keras writes it, differs from copy to copy of one function, and lacks what the function finds around
-    itself.
+    Byte code, as Keras writes it, differs from copy to copy of one function, and lacks the globals that it uses.
 
     Raises
     ------
@@ -37,23 +36,22 @@ def named_config(model: Any) -> tuple[dict[str, Any], dict[str, types.FunctionTy
     return config, functions
 
 
-def name_functions(config: dict[str, Any], model: Any, functions: dict[str, types.FunctionType]) -> None:
-    """Put names in place of nameless functions in the configuration of a model and of the models inside it."""
-    layers = {layer.name: layer for layer in getattr(model, "layers", ())}
-    for part in config["config"].get("layers", ()):
-        layer = layers.get(part["config"].get("name"))
-        if layer is None:
-            continue
-        if "layers" in part["config"]:
-            name_functions(part, layer, functions)
-            continue
-        for attribute, value in vars(layer).items():
-            parameter = attribute.lstrip("_")
-            if is_nameless(value) and parameter in part["config"]:
-                name = f"skcnn function {len(functions)}"
-                functions[name] = value
-                reference = {"module": "builtins", "class_name": "function", "config": name, "registered_name": name}
-                part["config"][parameter] = reference
+def name_functions(config: dict[str, Any], layer: Any, functions: dict[str, types.FunctionType]) -> None:
+    """Put names in place of nameless functions in the configuration of a layer or model, and of layers inside it."""
+    parameters = config["config"]
+    inner = {each.name: each for each in getattr(layer, "layers", ())}
+    for part in parameters.get("layers", ()):
+        if part["config"].get("name") in inner:
+            name_functions(part, inner[part["config"]["name"]], functions)
+    if isinstance(parameters.get("layer"), dict) and hasattr(layer, "layer"):  # TimeDistributed and the like
+        name_functions(parameters["layer"], layer.layer, functions)
+    for attribute, value in vars(layer).items():
+        parameter = attribute.lstrip("_")
+        if is_nameless(value) and parameter in parameters:
+            name = f"skcnn function {len(functions)}"
+            functions[name] = value
+            reference = {"module": "builtins", "class_name": "function", "config": name, "registered_name": name}
+            parameters[parameter] = reference
 
 
 def is_nameless(value: Any) -> bool:
@@ -66,25 +64,37 @@ def is_nameless(value: Any) -> bool:
 
 
 def dump_model(model: Any) -> bytes:
-    """Return a pickle of a model that takes its nameless functions along, with all that they find around themselves."""
+    """Return a pickle of a model that takes its nameless functions along, with the variables they use."""
     import cloudpickle
 
     config, functions = named_config(model)
-    return cloudpickle.dumps((config, functions, [np.asarray(weight) for weight in model.weights]))
+    if not functions:
+        return pickle.dumps(model)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.weights.h5")
+        # Some layers, such as Normalization, do more than assign their weights as they load them.
+        model.save_weights(file)
+        return cloudpickle.dumps((config, functions, file.read_bytes()))
 
 
 def restore_model(saved: bytes, known: dict[str, Any]) -> Any:
     """Return the model in a pickle of `dump_model`; `known` are the other functions and classes that it names."""
     import keras
 
-    config, functions, weights = pickle.loads(saved)
-    for name, function in functions.items():
-        # Keras reads the source of what is called <lambda>, which need not be here.
-        function.__name__ = name
-    with keras.saving.custom_object_scope({**known, **functions}):
-        model = keras.saving.deserialize_keras_object(config, safe_mode=False)
-    for weight, value in zip(model.weights, weights, strict=True):
-        weight.assign(value)
+    with keras.saving.custom_object_scope(known):
+        found = pickle.loads(saved)
+        if not isinstance(found, tuple):
+            return found
+        config, functions, weights = found
+        for name, function in functions.items():
+            # Keras reads the source of what is called <lambda>, which need not be here.
+            function.__name__ = name
+        with keras.saving.custom_object_scope(functions):
+            model = keras.saving.deserialize_keras_object(config, safe_mode=False)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.weights.h5")
+        file.write_bytes(weights)
+        model.load_weights(file)
     return model
 
 

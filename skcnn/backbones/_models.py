@@ -295,14 +295,16 @@ def model_digest(model: Any) -> str:
     """Return the hex digest of everything that decides what a model computes."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     try:
-        config, functions = named_config(model)
+        config, _ = named_config(model)
     except NotImplementedError as error:  # a layer without get_config
         msg = f"the model {model.name!r} cannot be told from another: {str(error).strip()}"
         raise UnknownCodeError(msg) from error
     digest.update(json.dumps(config, sort_keys=True, default=repr).encode())
     layers = model._flatten_layers()
     codes = [code for layer in layers for code in own_code(layer)]
-    digest.update(json.dumps(describe_code(*codes, nameless=functions.values())).encode())
+    # Also those that no configuration tells of.
+    nameless = [value for layer in layers for value in vars(layer).values() if is_nameless(value)]
+    digest.update(json.dumps(describe_code(*codes, nameless=nameless)).encode())
     for layer in layers:
         if not is_trusted(type(layer).__module__):
             digest.update(repr(plain_attributes(layer)).encode())

@@ -46,6 +46,10 @@ FILE_TYPES = mimetypes.MimeTypes()
 
 EMPTY_FOLDER = "the folder is empty"
 NO_IMAGE = "not an image"
+OTHER_EXTENSION = "its extension is not one of `extensions`"
+
+# Reasons that nobody needs to hear of as long as the folder gives images.
+ORDINARY = (EMPTY_FOLDER, NO_IMAGE, OTHER_EXTENSION)
 
 
 def load_image_folder(
@@ -245,8 +249,10 @@ def why_no_image(root: str, name: str, wanted: tuple[str, ...] | None) -> str | 
     extension = os.path.splitext(name)[1].lower()
     if extension in (wanted or EXTENSIONS):
         return None
+    if wanted is not None:
+        return OTHER_EXTENSION
     kind, packing = FILE_TYPES.guess_type(f"x{extension}")
-    if wanted is not None or packing is not None or (kind is not None and not kind.startswith("image/")):
+    if packing is not None or (kind is not None and not kind.startswith("image/")):
         return NO_IMAGE
     try:
         with open(below(root, name), "rb", opener=open_at_once) as file:
@@ -278,7 +284,7 @@ def missed_images(
     for name, reason in others.items():
         parts = name.split("/")[:-1]
         gives_no_class = level and parts and "/".join(parts) not in folders and level(parts) not in labels
-        if gives_no_class or (reason not in (NO_IMAGE, EMPTY_FOLDER) and (parts or not level)):
+        if gives_no_class or (reason not in ORDINARY and (parts or not level)):
             missed.append((name, reason))
     return missed
 

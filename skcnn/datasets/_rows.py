@@ -32,7 +32,7 @@ def csv_rows(text: str, file: str, columns: list[str], delimiter: str) -> Iterat
     """
     header: list[str] = []
     for number, line in enumerate(csv_lines(text, file, delimiter), start=1):
-        cells = [cell.strip("\ufeff \t\n") for cell in line]  # a byte order mark in the middle: joined files
+        cells = [cell.replace("\ufeff", "").strip() for cell in line]  # byte order marks are left of joined files
         if not any(cells) or (number == 1 and cells[0] == "sep="):  # with which Excel names its delimiter
             continue
         if not header:
@@ -51,10 +51,10 @@ def csv_lines(text: str, file: str, delimiter: str) -> Iterator[list[str]]:
     """Yield the cells of each row of a CSV file."""
     # The csv module takes blanks before a quote, but none behind it.
     end = rf"{re.escape(delimiter)}|$"
-    blanks_behind_quote = re.compile(rf'"(?!{end})\s+(?={end})')
+    blanks_behind_quote = re.compile(rf'"(?!{end})[^\S\n]+(?={end})')
     lines = (blanks_behind_quote.sub('"', line[0]) for line in re.finditer(r"[^\n]*\n|[^\n]+", text))
     # Not strict, a forgotten quote would swallow all rows after it without a word.
-    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter != " ")
     for number in itertools.count(1):
         with _cell_limit:
             usual = csv.field_size_limit(CELL_LIMIT)

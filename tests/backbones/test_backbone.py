@@ -5,7 +5,9 @@ import threading
 import numpy as np
 import pytest
 
-from skcnn.backbones._backbone import Backbone, file_digest, quiet_build, randomise, weights_file
+from skcnn import CNNFeatureExtractor
+from skcnn.backbones._backbone import Backbone, file_digest, float32_default, quiet_build, randomise, weights_file
+from skcnn.backbones._network import unload_networks
 from skcnn.exceptions import BackboneError
 
 
@@ -75,6 +77,53 @@ def test_random_numbers_go_on_as_before():
         keras.layers.Dense(2).build((None, 3))
         random.random()
     assert (random.random(), np.random.random()) == expected
+
+
+@pytest.fixture
+def float16():
+    import keras
+
+    chosen = keras.config.floatx()
+    keras.config.set_floatx("float16")
+    yield
+    assert keras.config.floatx() == "float16"
+    keras.config.set_floatx(chosen)
+
+
+@pytest.mark.parametrize("engine", ["keras", "openvino"])
+def test_floatx_changes_no_features(engine, request):
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+
+    def features():
+        unload_networks()
+        settings = {"weights": None, "layer": "bn_Conv1", "input_size": 32, "engine": engine, "cache": None}
+        return CNNFeatureExtractor("MobileNetV2", **settings).fit_transform(pixels)
+
+    expected = features()
+    request.getfixturevalue("float16")
+    np.testing.assert_array_equal(features(), expected)
+
+
+def test_floatx_is_put_back_by_the_last_thread(float16):
+    import keras
+
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay():
+        with float32_default():
+            inside.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    assert inside.wait(30)
+    with pytest.raises(KeyError), float32_default():
+        raise KeyError
+    assert keras.config.floatx() == "float32"
+    leave.set()
+    thread.join(30)
 
 
 def test_layers_are_float32_whatever_the_policy():

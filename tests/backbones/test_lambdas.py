@@ -60,6 +60,10 @@ def functions():
             network(layer(lambda pixels: pixels / 7.0, name="scale")), keras.layers.Reshape((4, 4, 3), name="reshaped")
         ),
     )
+    yield "wrapped", network(keras.layers.TimeDistributed(layer(lambda row: row / 9.0, name="scale"), name="rows"))
+    normalisation = keras.layers.Normalization(name="norm")
+    normalisation.adapt(PIXELS.astype(np.float32))
+    yield "beside adapted weights", network(normalisation, layer(lambda pixels: pixels * 5.0, name="scale"))
     yield "shape", network(layer(lambda pixels: pixels[:, :2], output_shape=lambda shape: (None, 2, 4, 3), name="half"))
 
 
@@ -82,7 +86,7 @@ def test_a_copy_in_another_process_is_the_same_network(networks, tmp_path):
     copies = dict(zip(networks, json.loads(done.stdout), strict=True))
     for (name, (identity, features)), extractor in zip(copies.items(), extractors, strict=True):
         assert identity == ModelBackbone(extractor.backbone).identity(), name
-        np.testing.assert_array_equal(features, extractor.fit_transform(PIXELS), err_msg=name)
+        np.testing.assert_allclose(features, extractor.fit_transform(PIXELS), rtol=1e-4, err_msg=name)
 
 
 def test_a_copy_in_this_process_has_the_same_functions(networks):
@@ -100,6 +104,37 @@ def test_another_closure_is_another_network(divisor):
 
     same = ModelBackbone(scaled_by(100.0)).identity() == ModelBackbone(scaled_by(divisor)).identity()
     assert same == (divisor == 100.0)
+
+
+@pytest.mark.parametrize("factor", [2.0, 3.0])
+def test_a_function_that_no_configuration_tells_of_counts(factor):
+    import keras
+
+    class Apply(keras.layers.Layer):
+        def __init__(self, function, **settings):
+            super().__init__(**settings)
+            self.function = function
+
+        def call(self, pixels):
+            return self.function(pixels)
+
+        def get_config(self):
+            return {"name": self.name}
+
+    def applied(by):
+        return ModelBackbone(network(Apply(lambda pixels: pixels * by, name="apply"))).identity()
+
+    assert (applied(2.0) == applied(factor)) == (factor == 2.0)
+
+
+def test_adapted_weights_come_along_without_functions_too():
+    import keras
+
+    layer = keras.layers.Normalization(name="norm")
+    layer.adapt(PIXELS.astype(np.float32))
+    extractor = CNNFeatureExtractor(network(layer), layer="flat", cache=None)
+    expected = extractor.fit_transform(PIXELS)
+    np.testing.assert_allclose(pickle.loads(pickle.dumps(extractor)).fit_transform(PIXELS), expected, rtol=1e-4)
 
 
 def test_what_cannot_travel_is_named():

@@ -229,6 +229,12 @@ def test_what_vanishes_depends_on_where_labels_are(gaps, label_from, named):
     assert [Path(path).relative_to(gaps).as_posix() for path, _ in data.rejected] == named
 
 
+def test_a_class_without_the_wanted_extensions_is_named(tmp_path):
+    touch(tmp_path, "cat/1.png", "cat/2.jpg", "dog/1.jpg")
+    with pytest.warns(UserWarning, match=r"\n  dog/1.jpg: its extension is not one of `extensions`$"):
+        assert len(load_image_folder(tmp_path, extensions=["png"]).paths) == 1
+
+
 def test_an_empty_folder_of_a_class_that_has_images_is_not_named(tmp_path):
     touch(tmp_path, "train/cat/1.jpg", "test/dog/1.jpg")
     (tmp_path / "test/cat").mkdir()

@@ -283,6 +283,7 @@ def test_excel_names_its_delimiter(table):
         ('1.jpg,"a ""big"" cat"', 'a "big" cat'),
         ('1.jpg,5" pipe', '5" pipe'),
         ('1.jpg,"two\nlines"', "two lines"),
+        ('1.jpg,"a ""big"" \ncat"', 'a "big" cat'),
     ],
 )
 def test_blanks_around_quotes(tmp_path, table, row, label):
@@ -293,6 +294,11 @@ def test_blanks_around_quotes(tmp_path, table, row, label):
 
 def test_a_tab_before_a_quote_delimits(table):
     assert table('1.jpg\t"x"\t', header="image\tlabel\tnote", delimiter="\t").labels.tolist() == ["x"]
+
+
+def test_blanks_may_delimit(table):
+    data = table('1.jpg "black cat" x', "2.jpg  x", header="image label note", delimiter=" ", label_column="note")
+    assert data.labels.tolist() == ["x", "x"]
 
 
 def test_a_forgotten_quote_is_named_even_when_another_follows(table):
