@@ -168,7 +168,7 @@ def weights_file(weights: Any) -> str:
     if not isinstance(weights, (str, os.PathLike)):
         msg = f"weights must be 'imagenet', None (random) or the path of a weights file. Got {weights!r} instead."
         raise BackboneError(msg)
-    path = os.fspath(weights)
+    path = os.path.expanduser(os.fspath(weights))
     if not os.path.isfile(path):
         raise BackboneError(f"weights={path!r} is neither 'imagenet', None (random) nor a file that exists")
     return path

@@ -6,7 +6,7 @@ from typing import Any
 
 from skcnn.exceptions import BackboneError
 
-__all__ = ["LISTS_ALL", "functional", "graph_nodes", "layer_outputs", "output_of", "separating_layers"]
+__all__ = ["LISTS_ALL", "functional", "graph_nodes", "inputs_of", "layer_outputs", "output_of", "separating_layers"]
 
 # The end of every message about a layer.
 LISTS_ALL = "skcnn.backbones.layers(backbone) lists all."
@@ -41,18 +41,27 @@ def output_of(model: Any, name: str) -> Any:
     return outputs[0]
 
 
+def inputs_of(model: Any, tensor: Any) -> list[Any]:
+    """Return those of the model's inputs that a symbolic tensor of its graph is computed from."""
+    needed = {id(tensor)}
+    for node in reversed(graph_nodes(model)):
+        if needed & {id(output) for output in node.output_tensors}:
+            needed.update(map(id, node.input_tensors))
+    return [given for given in model.inputs if id(given) in needed]
+
+
 def separating_layers(model: Any) -> set[str]:
-    """Return the names of the layers whose output alone separates the model's input from its output.
+    """Return the names of the layers whose output alone separates the model's inputs from its outputs.
 
     A sweep in topological order keeps the set of tensors that something later still reads; where it holds a single
-    tensor, every path from input to output passes through that tensor.
+    tensor, every path from inputs to outputs passes through that tensor.
     """
     nodes = graph_nodes(model)
     readers: dict[int, int] = {id(tensor): 1 for tensor in model.outputs}
     for node in nodes:
         for tensor in node.input_tensors:
             readers[id(tensor)] = readers.get(id(tensor), 0) + 1
-    alive: set[int] = set()
+    alive = {id(given) for given in model.inputs if readers.get(id(given))}
     cuts, seen = set(), set()
     for node in nodes:
         for tensor in node.input_tensors:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from skcnn._validation import closest
 from skcnn.backbones._backbone import Backbone
-from skcnn.backbones._graph import LISTS_ALL, layer_outputs, separating_layers
+from skcnn.backbones._graph import LISTS_ALL, functional, inputs_of, layer_outputs, output_of, separating_layers
 from skcnn.backbones._head import layer_before_head
 from skcnn.backbones._registry import resolve_backbone
 from skcnn.exceptions import BackboneError
@@ -79,32 +79,69 @@ def find_layer(model: Any, backbone: Backbone, layer: str | int | None) -> str:
     backbone : Backbone
         Where it comes from, for its default layer and for messages.
     layer : str, int or None
-        A name, an index (negative from the end), or None for the backbone's default.
+        A name, an index (negative from the end), what a model that gives a dictionary calls an output, or None for the
+        backbone's default.
 
     Raises
     ------
     BackboneError
-        When there is no such layer, naming the closest, or several of that name, or no layer is named and it cannot be
-        told where the classification head begins.
+        When there is no such layer, naming the closest, or several of that name; when it needs an input besides that of
+        the images; or when no layer is named and it cannot be told which output is meant, or where the classification
+        head begins.
     """
     names = [each.name for each in model.layers]
     if layer is None:
-        return backbone.default_layer or default_layer(model, backbone)
-    if isinstance(layer, str):
-        return layer_named(layer, names, backbone.name)
-    if not -len(names) <= layer < len(names):
+        name = backbone.default_layer or default_layer(model, backbone)
+    elif isinstance(layer, str):
+        name = names_of_outputs(model).get(layer) or layer_named(layer, names, backbone.name)
+    elif -len(names) <= layer < len(names):
+        name = names[layer]
+    else:
         msg = f"backbone {backbone.name!r} has {len(names)} layers, 0 to {len(names) - 1}; there is no layer {layer}"
         raise BackboneError(f"{msg}. {LISTS_ALL}")
-    return names[layer]
+    if len(model.inputs) > 1:
+        check_needs_images_alone(model, backbone, name)
+    return name
+
+
+def names_of_outputs(model: Any) -> dict[str, str]:
+    """Return the layers that give the outputs of a model, by what the model calls them where it gives a dictionary."""
+    outputs = functional(model).output
+    if not isinstance(outputs, dict):
+        return {}
+    return {name: each._keras_history.operation.name for name, each in outputs.items() if hasattr(each, "shape")}
 
 
 def default_layer(model: Any, backbone: Backbone) -> str:
     """Return the layer before the classification head, or refuse."""
+    if len(model.outputs) > 1:
+        own = (output._keras_history.operation.name for output in model.outputs)
+        outputs = ", ".join(map(repr, names_of_outputs(model) or own))
+        msg = f"backbone {backbone.name!r} has several outputs: {outputs}; name the layer to take features from"
+        raise BackboneError(f"{msg}: layer='...'. {LISTS_ALL}")
     name = layer_before_head(model)
     if name is None:
         msg = f"it cannot be told where the classification head of {backbone.name!r} begins, if it has one; name the "
         raise BackboneError(f"{msg}layer to take features from: layer='...'. {LISTS_ALL}")
     return name
+
+
+def check_needs_images_alone(model: Any, backbone: Backbone, name: str) -> None:
+    """Refuse a layer that is computed from anything but one batch of images."""
+    needed = inputs_of(model, output_of(model, name))
+    if is_image(needed):
+        return
+    layers = {each.name for each in model.layers}
+    outputs = {each: found[0] for each, found in layer_outputs(model).items() if each in layers and len(found) == 1}
+    suited = [each for each, output in outputs.items() if is_image(inputs_of(model, output))]
+    names = ", ".join(repr(given._keras_history.operation.name) for given in needed)
+    msg = f"layer {name!r} of backbone {backbone.name!r} needs the inputs {names}, and only images are given; the last "
+    raise BackboneError(f"{msg}layer that needs one input of images alone is {suited[-1]!r}. {LISTS_ALL}")
+
+
+def is_image(inputs: list[Any]) -> bool:
+    """Whether the inputs of a model are one batch of images."""
+    return len(inputs) == 1 and len(inputs[0].shape) == 4
 
 
 def layer_named(asked: str, names: list[str], network: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from skcnn.backbones._backbone import quiet_build
 from skcnn.backbones._graph import functional, graph_nodes
 
-__all__ = ["has_nested", "inline_nested"]
+__all__ = ["follows_graph", "has_nested", "inline_nested", "is_graph"]
 
 
 def inline_nested(model: Any) -> Any:
@@ -20,7 +20,7 @@ def inline_nested(model: Any) -> Any:
     Parameters
     ----------
     model : keras.Model
-        With one input and one output and a graph.
+        With a graph.
 
     Returns
     -------
@@ -31,13 +31,15 @@ def inline_nested(model: Any) -> Any:
 
     if not has_nested(model):
         return model
-    (given,) = model.inputs
-    (output,) = model.outputs
     with quiet_build():
-        pixels = keras.Input(batch_shape=given.shape, dtype=given.dtype, name=given._keras_history.operation.name)
-        tensors = {id(given): pixels}
+        inputs = [
+            keras.Input(batch_shape=given.shape, dtype=given.dtype, name=given._keras_history.operation.name)
+            for given in model.inputs
+        ]
+        tensors = dict(zip(map(id, model.inputs), inputs, strict=True))
         call_again(model, tensors, prefix="", twins={})
-        return keras.Model(pixels, tensors[id(output)], name=model.name)
+        outputs = keras.tree.map_structure(lambda output: tensors[id(output)], functional(model).output)
+        return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=model.name)
 
 
 def has_nested(model: Any) -> bool:
@@ -82,14 +84,21 @@ def call_again(model: Any, tensors: dict[int, Any], prefix: str, twins: dict[tup
 def is_graph(operation: Any) -> bool:
     """Whether an operation is a model that does what its graph says, with one input and one output."""
     import keras
-    from keras.src.models.functional import Functional  # it has no public name
 
     return (
         isinstance(operation, keras.Model)
-        and type(operation).call in (keras.Sequential.call, Functional.call)
+        and follows_graph(operation)
         and operation.built
         and len(operation.inputs) == len(operation.outputs) == 1
     )
+
+
+def follows_graph(model: Any) -> bool:
+    """Whether calling a model does what its graph says: it has no `call` of its own."""
+    import keras
+    from keras.src.models.functional import Functional  # it has no public name
+
+    return type(model).call in (keras.Sequential.call, Functional.call)
 
 
 def takes(model: Any, tensor: Any) -> bool:

@@ -17,7 +17,7 @@ from skcnn._parallel import available_threads
 from skcnn._validation import check_choice
 from skcnn.backbones._backbone import Backbone, quiet_build
 from skcnn.backbones._fork import check_not_forked
-from skcnn.backbones._graph import output_of
+from skcnn.backbones._graph import inputs_of, output_of
 from skcnn.backbones._head import RULE_VERSION
 from skcnn.backbones._layers import find_layer
 from skcnn.backbones._runner import Runner
@@ -233,7 +233,7 @@ class FrozenNetwork:
         model = self.backbone.build(self.input_size, load_weights=load_weights)
         output = output_of(model, find_layer(model, self.backbone, self.layer))
         with quiet_build():
-            trunk = keras.Model(model.inputs, output, name=model.name)
+            trunk = keras.Model(inputs_of(model, output), output, name=model.name)
         if load_weights:
             check_finite_weights(trunk, self.backbone.name)
         return trunk

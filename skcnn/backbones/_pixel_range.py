@@ -105,8 +105,13 @@ def expects_raw_pixels(parts: Iterable[Part]) -> bool:
 
 
 def parts_of_model(model: Any) -> Iterator[Part]:
-    """Yield the parts of a model in the order of its graph, those of inner models in their place."""
+    """Yield the parts of a model that see its images, in the order of its graph, those of inner models in place."""
+    several = len(model.inputs) > 1
+    seeing = {id(given) for given in model.inputs if not several or len(given.shape) == 4}
     for node in graph_nodes(model):
+        if seeing.isdisjoint(map(id, [*node.input_tensors, *node.output_tensors])):
+            continue
+        seeing.update(map(id, node.output_tensors))
         operation = node.operation
         if is_graph(operation):
             yield from parts_of_model(operation)

@@ -8,8 +8,11 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from skcnn._source_code import MAIN_MODULES, is_trusted
+from skcnn.backbones._identity import own_code
 from skcnn.backbones._lambdas import dump_model, is_nameless, named_config, restore_model
-from skcnn.backbones._models import FileBackbone, is_keras_model, own_code, registered_code
+from skcnn.backbones._model_files import FileBackbone, LegacyFileBackbone, backbone_in_file
+from skcnn.backbones._models import is_keras_model
+from skcnn.backbones._registered import registered_code
 from skcnn.exceptions import BackboneError
 
 __all__ = ["LostBackbone", "PortableBackbone"]
@@ -77,12 +80,14 @@ def code_of_model(model: Any) -> list[Any]:
 
 
 def code_of_file(path: Any) -> list[Any]:
-    """Return the registered classes and functions that a ``.keras`` file names; none where it cannot be told."""
+    """Return the classes and functions of a network in a file that it names only; none where it cannot be told."""
     try:
-        named = FileBackbone(path).registered() if os.fspath(path).endswith(".keras") else {}
+        backbone = backbone_in_file(os.fspath(path))
+        if isinstance(backbone, LegacyFileBackbone):
+            return code_of_model(backbone.model)
+        return backbone.code() if isinstance(backbone, FileBackbone) else []
     except (BackboneError, TypeError, OSError):
         return []
-    return [code for code in named.values() if code is not None]
 
 
 def pack(codes: Iterable[Any]) -> list[Code]:

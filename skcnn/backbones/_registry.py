@@ -10,7 +10,8 @@ from skcnn.backbones._applications import APPLICATIONS, ApplicationBackbone
 from skcnn.backbones._backbone import Backbone
 from skcnn.backbones._efficientnet_lite import VARIANTS
 from skcnn.backbones._lite import LiteBackbone
-from skcnn.backbones._models import FileBackbone, ModelBackbone, is_keras_model
+from skcnn.backbones._model_files import backbone_in_file
+from skcnn.backbones._models import ModelBackbone, is_keras_model
 from skcnn.backbones._portable import LostBackbone
 from skcnn.exceptions import BackboneError
 
@@ -35,14 +36,16 @@ def resolve_backbone(backbone: Any, weights: Any = "imagenet") -> Backbone:
     Parameters
     ----------
     backbone : str, path or keras.Model
-        A name of `backbone_names`, the path of a ``.keras`` file, or a model.
+        A name of `backbone_names`, the path of a ``.keras`` file or of a model that older versions of Keras saved as
+        ``.h5``, or a model.
     weights : "imagenet", None or path, default="imagenet"
         For names: the published weights, seeded random values, or a weights file. Files and models bring their own.
 
     Raises
     ------
     BackboneError
-        When there is no such backbone, naming the closest, or the weights are neither known nor a file.
+        When there is no such backbone, naming the closest, or a file or folder holds something else, naming the remedy,
+        or the weights are neither known nor a file.
     """
     if is_keras_model(backbone):
         return ModelBackbone(backbone)
@@ -56,8 +59,9 @@ def resolve_backbone(backbone: Any, weights: Any = "imagenet") -> Backbone:
         return LiteBackbone(name, weights)
     if name in APPLICATIONS:
         return ApplicationBackbone(name, weights)
-    if name.endswith(".keras"):
-        return FileBackbone(name)
+    in_file = backbone_in_file(name)
+    if in_file is not None:
+        return in_file
     msg = (
         f"there is no backbone {name!r}; the closest are {closest(name, backbone_names())}. "
         "skcnn.backbones.backbone_names() lists all; the path of a .keras file or a Keras model will do, too."

@@ -33,14 +33,15 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
     Parameters
     ----------
     backbone : str, path or keras.Model, default="efficientnet_lite0"
-        A name of `skcnn.backbones.backbone_names`, the path of a ``.keras`` file, or a Keras model. The default comes
-        with its ImageNet weights and needs no download.
+        A name of `skcnn.backbones.backbone_names`, the path of a ``.keras`` file or of a whole model in ``.h5``, or a
+        Keras model. The default comes with its ImageNet weights and needs no download.
     weights : "imagenet", None or path, default="imagenet"
         For names: the published weights, seeded random values, or a file.
     layer : str or int, default=None
         Whose output to take, by name or index (`skcnn.backbones.layers` lists them). None takes the last one before
         the classification head whose output is an image, or, where there are none, the last one before the head. Of a
-        Keras model or file in which that cannot be told, an error asks for it.
+        Keras model or file in which that cannot be told, or with several outputs, an error asks for it. Of a network
+        with several inputs, a layer that needs one of images alone.
     pooling : {"avg", "max", "flatten", None}, default="avg"
         How the positions of a layer whose output is an image become one row. None keeps them: rows of shape (height,
         width, channels).

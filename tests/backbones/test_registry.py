@@ -8,7 +8,8 @@ from skcnn.backbones import backbone_names, resolve_backbone
 from skcnn.backbones._applications import APPLICATIONS, ApplicationBackbone
 from skcnn.backbones._efficientnet_lite import VARIANTS
 from skcnn.backbones._lite import LiteBackbone
-from skcnn.backbones._models import FileBackbone, ModelBackbone
+from skcnn.backbones._model_files import FileBackbone
+from skcnn.backbones._models import ModelBackbone
 from skcnn.exceptions import BackboneError
 
 

@@ -1,0 +1,345 @@
+"""Networks of the user's own in files."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import warnings
+import zipfile
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+from skcnn._source_code import describe_code
+from skcnn.backbones._backbone import Backbone, file_digest, quiet_build
+from skcnn.backbones._lambdas import holds_lambda
+from skcnn.backbones._models import ModelBackbone, OwnBackbone, check_fixed_size, check_graph, image_shape
+from skcnn.backbones._nested import inline_nested
+from skcnn.backbones._pixel_range import Part, parts_of_config, parts_of_model
+from skcnn.backbones._registered import registered_code, required_code
+from skcnn.exceptions import BackboneError
+
+__all__ = ["FileBackbone", "LegacyFileBackbone", "backbone_in_file"]
+
+# Weights hardly compress; a network that was just built, of zeros in part, stays far below this.
+MAX_EXPANSION = 20
+HARMLESS_BYTES = 64 << 20
+MAX_CONFIG_BYTES = 32 << 20
+
+# What other files with networks are called -> what they are.
+OTHER_FILES = {
+    ".onnx": "an ONNX network",
+    ".pb": "a graph of TensorFlow 1, or part of a SavedModel, whose folder may be what you mean",
+    ".pt": "a PyTorch network",
+    ".pth": "a PyTorch network",
+    ".safetensors": "a file of weights without a network",
+    ".tflite": "a TensorFlow Lite network",
+}
+
+
+def backbone_in_file(path: str) -> Backbone | None:
+    """Return the backbone that a path stands for, None for what is no path of a network.
+
+    Raises
+    ------
+    BackboneError
+        For files and folders of other kinds than Keras loads, naming the remedy.
+    """
+    path = os.path.expanduser(path)
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix == ".keras" and not os.path.isdir(path):
+        return FileBackbone(path)
+    if suffix in (".h5", ".hdf5"):
+        return LegacyFileBackbone(path)
+    if os.path.isfile(os.path.join(path, "saved_model.pb")):
+        msg = (
+            f"{path!r} is a SavedModel, which has no layers to cut. Take all of it as one layer: "
+            "inputs = keras.Input((height, width, 3)); "
+            f"layer = keras.layers.TFSMLayer({path!r}, call_endpoint='serve'); and pass "
+            "keras.Model(inputs, layer(inputs)) with layer=-1. The endpoint is 'serving_default' where another program "
+            "than Keras 3 wrote it. Or save the network anew, with model.save('network.keras')"
+        )
+        raise BackboneError(msg)
+    if os.path.isdir(path):
+        raise BackboneError(f"backbone {path!r} is a folder; give the path of a .keras file")
+    if os.path.isfile(path):
+        kind = OTHER_FILES.get(suffix, "no .keras file")
+        raise BackboneError(f"{path!r} is {kind}; skcnn takes what Keras wrote with model.save('network.keras')")
+    return None
+
+
+class FileBackbone(OwnBackbone):
+    """A ``.keras`` file, loaded in Keras's safe mode.
+
+    Archives that expand to many times their size, or whose weights point to other files, are refused. Beyond that a
+    file is as safe to load as the installed Keras makes it; the required version is not open to CVE-2025-1550 and
+    CVE-2025-8747. Load only files whose maker you trust.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.name = self.path = existing_file(path)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the digest of the file, and of the code it names but does not hold."""
+        found = required_code(self._config(), self.path)
+        return {"file": file_digest(self.path), **({"code": describe_code(*found)} if found else {})}
+
+    def state(self) -> Hashable:
+        """Return the digest of the file, and which classes are registered under the names it uses."""
+        return file_digest(self.path), *map(id, required_code(self._config(), self.path))
+
+    def code(self) -> list[Any]:
+        """Return the registered classes and functions that the file names but does not hold."""
+        return [code for code in registered_code(self._config()).values() if code is not None]
+
+    def parts(self) -> Iterable[Part]:
+        """Read them from the archive's configuration, without Keras where that is possible."""
+        return self._outline()[1]
+
+    def input_shape(self) -> tuple[int | None, int | None, int]:
+        """Read the shape of the images from the archive's configuration, without Keras where that is possible."""
+        return self._outline()[0]
+
+    def _outline(self) -> tuple[Any, Iterable[Part]]:
+        """Return the shape of the images, and the parts."""
+        config = self._config()
+        inputs = inputs_in(config)
+        if len(inputs) == 1 and not any(map(is_model_class, self.code())):
+            return image_shape(inputs, repr(self.path)), parts_of_config(config)
+        return outline_of(self.path, self.state())
+
+    def _config(self) -> Any:
+        """Read the architecture from the archive, without Keras."""
+        return read_config(self.path)
+
+    def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
+        """Load the file."""
+        import keras
+
+        check_fixed_size(self.name, self.input_shape(), input_size)
+        check_weights(self.path)
+        check_no_lambda(self._config(), self.path)
+        load = functools.partial(keras.saving.load_model, self.path, compile=False, safe_mode=True)
+        return inline_nested(check_graph(loaded(self.path, load)))
+
+
+class LegacyFileBackbone(OwnBackbone):
+    """An ``.h5`` file of a whole model, as Keras wrote them before version 3.
+
+    It is loaded to say anything of it, and is then the same network as the model in memory. It is loaded in Keras's
+    safe mode; what is said of `FileBackbone` holds here, too.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.name = self.path = existing_file(path)
+
+    @property
+    def model(self) -> Any:
+        """The loaded model; the last two are kept."""
+        return load_legacy(self.path, file_digest(self.path))
+
+    def identity(self) -> dict[str, Any]:
+        """Return the identity of the model."""
+        return ModelBackbone(self.model).identity()
+
+    def state(self) -> Hashable:
+        """Return the digest of the file."""
+        return file_digest(self.path)
+
+    def parts(self) -> Iterable[Part]:
+        """Walk through the graph."""
+        return ModelBackbone(self.model).parts()
+
+    @property
+    def in_memory(self) -> bool:
+        """The model is loaded already."""
+        return ModelBackbone(self.model).in_memory
+
+    def input_shape(self) -> tuple[int | None, int | None, int]:
+        """Return the shape of the images."""
+        return ModelBackbone(self.model).input_shape()
+
+    def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
+        """Return the model, its inner models opened."""
+        check_fixed_size(self.name, self.input_shape(), input_size)
+        return ModelBackbone(self.model).build()
+
+
+def existing_file(path: str | os.PathLike) -> str:
+    """Return the path of a file, or refuse it."""
+    name = os.path.expanduser(os.fspath(path))
+    if not os.path.isfile(name):
+        raise BackboneError(f"backbone {name!r}: there is no such file")
+    return name
+
+
+@functools.lru_cache(maxsize=2)
+def load_legacy(path: str, digest: str) -> Any:
+    """Load an ``.h5`` file of this content."""
+    import h5py
+    import keras
+
+    try:
+        with h5py.File(path, "r") as file:
+            config = file.attrs.get("model_config")
+            check_items(file, path, os.path.getsize(path))
+    except OSError as error:
+        raise BackboneError(f"{path!r} is no HDF5 file, or a damaged one: {error}") from error
+    remedy = f"Build the network anew in code, fill it with model.load_weights({path!r}), and pass the model"
+    if config is None:
+        msg = f"{path!r} holds weights without their network, or something else. {remedy}; "
+        raise BackboneError(
+            f"{msg}weights of a network with a name go beside it: backbone='ResNet50', weights={path!r}"
+        )
+    check_no_lambda(json.loads(config), path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Do not pass an `input_shape`")  # as Keras 2 did
+        try:
+            return loaded(path, functools.partial(keras.saving.load_model, path, compile=False, safe_mode=True))
+        except BackboneError as error:
+            raise BackboneError(f"{error}. {remedy}") from error
+
+
+def loaded(path: str, load: Callable[[], Any]) -> Any:
+    """Return what `load` makes of a file, or say that it cannot be loaded."""
+    with quiet_build():
+        try:
+            return load()
+        except Exception as error:  # zip, h5py and deserialisation errors alike
+            raise BackboneError(f"{path!r} cannot be loaded by Keras: {error}") from error
+
+
+@functools.lru_cache(maxsize=16)
+def outline_of(path: str, state: Hashable) -> tuple[Any, tuple[Part, ...]]:
+    """Build the network of a ``.keras`` file without its weights; return the shape of its images, and its parts."""
+    import keras
+
+    config = read_config(path)
+    check_no_lambda(config, path)
+    model = loaded(path, functools.partial(keras.saving.deserialize_keras_object, config, safe_mode=True))
+    if not is_model_class(type(model)):
+        raise no_network(path)
+    return ModelBackbone(model).input_shape(), tuple(parts_of_model(check_graph(model)))
+
+
+def read_config(path: str) -> Any:
+    """Read the architecture of the network in a ``.keras`` file, without Keras."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_archive(archive, os.path.getsize(path))
+            config = json.loads(archive.read("config.json"))
+    except BackboneError:
+        raise
+    except Exception as error:  # a damaged archive leads to any
+        raise BackboneError(f"{path!r} is no .keras file: {error!r}") from error
+    if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
+        raise no_network(path)
+    # How it was trained does not matter, and may name functions that are not there.
+    config.pop("compile_config", None)
+    return config
+
+
+def no_network(path: str) -> BackboneError:
+    """Return the error for a ``.keras`` file of something else."""
+    return BackboneError(f"{path!r} is no .keras file of a network that takes one batch of images")
+
+
+def inputs_in(config: dict[str, Any]) -> list[tuple[int | None, ...]]:
+    """Return the shapes of the inputs that a configuration tells of; none where it lists no layers."""
+    try:
+        layers = [layer for layer in config["config"]["layers"] if layer["class_name"] == "InputLayer"]
+        return [tuple(layer["config"]["batch_shape"]) for layer in layers]
+    except (KeyError, TypeError):
+        return []
+
+
+def is_model_class(code: Any) -> bool:
+    """Whether something is a class of Keras models."""
+    import keras
+
+    return isinstance(code, type) and issubclass(code, keras.Model)
+
+
+def check_no_lambda(config: Any, path: str) -> None:
+    """Refuse the configuration of a model that holds code."""
+    if holds_lambda(config):
+        msg = (
+            f"{path!r} holds code, in a Lambda layer, and it is not safe to run it. If you trust who made the "
+            f"file, load it and pass the model: keras.saving.load_model({path!r}, safe_mode=False)"
+        )
+        raise BackboneError(msg)
+
+
+def check_archive(archive: zipfile.ZipFile, size: int) -> None:
+    """Refuse an archive that expands to far more than the weights of a network would.
+
+    Raises
+    ------
+    BackboneError
+    """
+    config = archive.getinfo("config.json").file_size
+    expanded = sum(entry.file_size for entry in archive.infolist())
+    if config > MAX_CONFIG_BYTES or expanded > max(HARMLESS_BYTES, MAX_EXPANSION * size):
+        msg = (
+            f"{archive.filename!r} has {size:,} bytes and would expand to {expanded:,} (its config.json to "
+            f"{config:,}), which no network does; it is not loaded"
+        )
+        raise BackboneError(msg)
+
+
+def check_weights(path: str) -> None:
+    """Refuse a ``.keras`` file whose weights expand to far more than the file holds, or point to other files.
+
+    Raises
+    ------
+    BackboneError
+    """
+    import h5py
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            weights = io.BytesIO(archive.read("model.weights.h5"))
+        with h5py.File(weights, "r") as file:
+            check_items(file, path, os.path.getsize(path))
+    except BackboneError:
+        raise
+    except Exception as error:  # a damaged archive leads to any
+        raise BackboneError(f"{path!r} is no .keras file: {error!r}") from error
+
+
+def check_items(file: Any, path: str, size: int) -> None:
+    """Refuse HDF5 weights that expand to far more than `size`, in bytes, or point to other files."""
+    import h5py
+
+    expanded = 0
+    foreign: list[str] = []
+
+    def count(name: str, item: Any) -> None:
+        nonlocal expanded
+        if isinstance(item, h5py.Dataset):
+            expanded += item.nbytes
+            if item.external or item.is_virtual:
+                foreign.append(name)
+
+    def note_external_link(name: str, link: Any) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            foreign.append(name)
+
+    file.visititems(count)
+    file.visititems_links(note_external_link)
+    if foreign:
+        raise BackboneError(f"the weights of {path!r} point to other files ({foreign[0]!r} does); it is not loaded")
+    if expanded > max(HARMLESS_BYTES, MAX_EXPANSION * size):
+        msg = f"{path!r} has {size:,} bytes and its weights would take {expanded:,}, which no network does; "
+        raise BackboneError(f"{msg}it is not loaded")
