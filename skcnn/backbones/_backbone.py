@@ -48,6 +48,10 @@ class Backbone(ABC):
     def identity(self) -> dict[str, Any]:
         """Return everything that decides what the network computes, as JSON types, without loading it."""
 
+    def identity_up_to(self, layer: str) -> dict[str, Any]:
+        """Return everything that decides what one layer gives, as JSON types; at least the item "backbone"."""
+        return {"backbone": self.identity(), "layer": layer}
+
     @abstractmethod
     def input_shape(self) -> tuple[int | None, int | None, int]:
         """Return the (height, width, channels) the network was made for, without loading it; None where any fits."""

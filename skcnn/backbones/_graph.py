@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from skcnn.backbones._backbone import quiet_build
 from skcnn.exceptions import BackboneError
 
-__all__ = ["LISTS_ALL", "functional", "graph_nodes", "inputs_of", "layer_outputs", "output_of", "separating_layers"]
+__all__ = [
+    "LISTS_ALL",
+    "functional",
+    "graph_nodes",
+    "inputs_of",
+    "layer_outputs",
+    "output_of",
+    "separating_layers",
+    "trunk_of",
+]
 
 # The end of every message about a layer.
 LISTS_ALL = "skcnn.backbones.layers(backbone) lists all."
@@ -48,6 +58,15 @@ def inputs_of(model: Any, tensor: Any) -> list[Any]:
         if needed & {id(output) for output in node.output_tensors}:
             needed.update(map(id, node.input_tensors))
     return [given for given in model.inputs if id(given) in needed]
+
+
+def trunk_of(model: Any, layer: str) -> Any:
+    """Return the model that ends at a layer of another. It shares its layers, and so its weights, with that one."""
+    import keras
+
+    output = output_of(model, layer)
+    with quiet_build():
+        return keras.Model(inputs_of(model, output), output, name=model.name)
 
 
 def separating_layers(model: Any) -> set[str]:

@@ -14,18 +14,32 @@ from skcnn._source_code import UnknownCodeError, describe_code, is_trusted
 from skcnn.backbones._backbone import DIGEST_BYTES
 from skcnn.backbones._lambdas import is_nameless, named_config
 
-__all__ = ["model_checksum", "model_digest", "own_code"]
+__all__ = ["canonical_json", "model_checksum", "model_digest", "own_code"]
+
+# How the parameters of Keras's layers end that nothing but training uses.
+FOR_TRAINING = ("_initializer", "_regularizer", "_constraint")
 
 
 def model_digest(model: Any) -> str:
-    """Return the hex digest of everything that decides what a model computes."""
+    """Return the hex digest of everything that decides what a model computes, and of nothing else.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A functional model without inner models. Layers count by their places in the graph, whatever they are called.
+
+    Raises
+    ------
+    UnknownCodeError
+        When a layer does not tell what it does.
+    """
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     try:
         config, _ = named_config(model)
     except NotImplementedError as error:  # a layer without get_config
         msg = f"the model {model.name!r} cannot be told from another: {str(error).strip()}"
         raise UnknownCodeError(msg) from error
-    digest.update(json.dumps(config, sort_keys=True, default=repr).encode())
+    digest.update(canonical_json(config, names=False))
     layers = model._flatten_layers()
     codes = [code for layer in layers for code in own_code(layer)]
     # Also those that no configuration tells of.
@@ -37,6 +51,74 @@ def model_digest(model: Any) -> str:
     for weight in model.weights:
         digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
     return digest.hexdigest()
+
+
+def canonical_json(config: Any, *, names: bool) -> bytes:
+    """Return the configuration of a model as JSON, without what changes no value.
+
+    Parameters
+    ----------
+    config : dict
+        As `keras.saving.serialize_keras_object` returns it.
+    names : bool
+        Whether layers count by their names. Else they count by their places in the graph.
+    """
+    return json.dumps(without_training(config, None if names else {}), sort_keys=True, default=repr).encode()
+
+
+def without_training(part: Any, places: dict[str, int] | None) -> Any:
+    """Return a part of a configuration without what only training uses.
+
+    Parameters
+    ----------
+    part : dict, list or plain value
+        The part.
+    places : dict or None
+        From the names of the layers of the model around it to what stands for them; None where names stay.
+    """
+    if isinstance(part, (list, tuple)):
+        if places and len(part) == 3 and isinstance(part[0], str) and part[0] in places and is_place(part[1:]):
+            return [places[part[0]], *part[1:]]
+        return [without_training(each, places) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if not is_layer(part):
+        # Keras marks what layers share by an address in memory.
+        return {name: without_training(value, places) for name, value in part.items() if name != "shared_object_id"}
+    kept, inside = part["config"], places
+    if places is not None:
+        kept = {name: value for name, value in kept.items() if name != "name"}
+        if "layers" in kept:
+            inside = {str(layer.get("name")): place for place, layer in enumerate(kept["layers"])}
+    described = ["module", "class_name", "registered_name", "inbound_nodes"]
+    if is_of_keras(part):
+        kept = {name: value for name, value in kept.items() if name != "trainable" and not name.endswith(FOR_TRAINING)}
+    else:
+        described.append("build_config")
+    return {
+        **{name: without_training(part.get(name), places) for name in described},
+        "config": {name: without_training(value, inside) for name, value in kept.items()},
+    }
+
+
+def is_place(numbers: Any) -> bool:
+    """Whether the end of a list of three is the number of a call of a layer, and of a tensor it gave."""
+    return all(type(number) is int for number in numbers)
+
+
+def is_layer(part: dict[str, Any]) -> bool:
+    """Whether a part of a configuration is that of a layer, operation or model."""
+    inner = part.get("config")
+    return (
+        "class_name" in part
+        and isinstance(inner, dict)
+        and ("inbound_nodes" in part or "trainable" in inner or part["class_name"] == "InputLayer")
+    )
+
+
+def is_of_keras(part: dict[str, Any]) -> bool:
+    """Whether the configuration of a layer is that of one of Keras's own."""
+    return str(part.get("module") or "").partition(".")[0] == "keras"
 
 
 def model_checksum(model: Any) -> str:
@@ -61,6 +143,8 @@ def plain_attributes(layer: Any) -> dict[str, Any]:
     """Return the numbers and names a custom layer keeps, in its configuration or not."""
     plain = (bool, int, float, str, tuple, type(None))
     found = {
-        name: value for name, value in vars(layer).items() if not name.startswith("_") and isinstance(value, plain)
+        name: value
+        for name, value in vars(layer).items()
+        if name != "name" and not name.startswith("_") and isinstance(value, plain)
     }
     return dict(sorted(found.items()))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import io
 import json
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 from skcnn._source_code import describe_code
-from skcnn.backbones._backbone import Backbone, file_digest, quiet_build
+from skcnn.backbones._backbone import DIGEST_BYTES, Backbone, file_digest, quiet_build
+from skcnn.backbones._identity import canonical_json
 from skcnn.backbones._lambdas import holds_lambda
 from skcnn.backbones._models import ModelBackbone, OwnBackbone, check_fixed_size, check_graph, image_shape
 from skcnn.backbones._nested import inline_nested
@@ -26,6 +31,9 @@ __all__ = ["FileBackbone", "LegacyFileBackbone", "backbone_in_file"]
 MAX_EXPANSION = 20
 HARMLESS_BYTES = 64 << 20
 MAX_CONFIG_BYTES = 32 << 20
+
+# What files hold besides layers and their weights.
+FOR_TRAINING = {"optimizer", "seed_generator"}
 
 # What other files with networks are called -> what they are.
 OTHER_FILES = {
@@ -86,9 +94,12 @@ class FileBackbone(OwnBackbone):
         self.name = self.path = existing_file(path)
 
     def identity(self) -> dict[str, Any]:
-        """Return the digest of the file, and of the code it names but does not hold."""
+        """Return the digest of layers and weights in the file, and of the code it names but does not hold."""
         found = required_code(self._config(), self.path)
-        return {"file": file_digest(self.path), **({"code": describe_code(*found)} if found else {})}
+        return {
+            "file": network_digest(self.path, file_digest(self.path)),
+            **({"code": describe_code(*found)} if found else {}),
+        }
 
     def state(self) -> Hashable:
         """Return the digest of the file, and which classes are registered under the names it uses."""
@@ -123,7 +134,8 @@ class FileBackbone(OwnBackbone):
         import keras
 
         check_fixed_size(self.name, self.input_shape(), input_size)
-        check_weights(self.path)
+        with opened_weights(self.path):
+            pass  # which checks them
         check_no_lambda(self._config(), self.path)
         load = functools.partial(keras.saving.load_model, self.path, compile=False, safe_mode=True)
         return inline_nested(check_graph(loaded(self.path, load)))
@@ -152,6 +164,10 @@ class LegacyFileBackbone(OwnBackbone):
     def identity(self) -> dict[str, Any]:
         """Return the identity of the model."""
         return ModelBackbone(self.model).identity()
+
+    def identity_up_to(self, layer: str) -> dict[str, Any]:
+        """Return the identity of the model up to the layer."""
+        return ModelBackbone(self.model).identity_up_to(layer)
 
     def state(self) -> Hashable:
         """Return the digest of the file."""
@@ -298,8 +314,29 @@ def check_archive(archive: zipfile.ZipFile, size: int) -> None:
         raise BackboneError(msg)
 
 
-def check_weights(path: str) -> None:
-    """Refuse a ``.keras`` file whose weights expand to far more than the file holds, or point to other files.
+@functools.lru_cache(maxsize=64)
+def network_digest(path: str, digest: str) -> str:
+    """Return the hex digest of the layers and weights in a ``.keras`` file of this content.
+
+    The same network may be saved at another time, or compiled and trained with another optimizer.
+    """
+    import h5py
+
+    digested = hashlib.blake2b(canonical_json(read_config(path), names=True), digest_size=DIGEST_BYTES)
+
+    def add(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and FOR_TRAINING.isdisjoint(name.split("/")):
+            digested.update(f"{name} {item.dtype} {item.shape}".encode())
+            digested.update(np.ascontiguousarray(item[()]).tobytes())
+
+    with opened_weights(path) as file:
+        file.visititems(add)
+    return digested.hexdigest()
+
+
+@contextlib.contextmanager
+def opened_weights(path: str) -> Iterator[Any]:
+    """Open the weights in a ``.keras`` file, unless they expand to far more than it holds, or point to other files.
 
     Raises
     ------
@@ -312,6 +349,7 @@ def check_weights(path: str) -> None:
             weights = io.BytesIO(archive.read("model.weights.h5"))
         with h5py.File(weights, "r") as file:
             check_items(file, path, os.path.getsize(path))
+            yield file
     except BackboneError:
         raise
     except Exception as error:  # a damaged archive leads to any

@@ -10,6 +10,7 @@ from typing import Any
 
 from skcnn.backbones._applications import preprocess_input
 from skcnn.backbones._backbone import Backbone
+from skcnn.backbones._graph import trunk_of
 from skcnn.backbones._identity import model_checksum, model_digest
 from skcnn.backbones._nested import follows_graph, has_nested, inline_nested
 from skcnn.backbones._pixel_range import Part, application_of, expects_raw_pixels, parts_of_model
@@ -17,8 +18,8 @@ from skcnn.exceptions import BackboneError
 
 __all__ = ["ModelBackbone", "OwnBackbone", "check_fixed_size", "check_graph", "image_shape", "is_keras_model"]
 
-# Of models in memory: the state in which each was digested, and the digest.
-_digests: weakref.WeakKeyDictionary[Any, tuple[Hashable, str]] = weakref.WeakKeyDictionary()
+# Of models in memory: the state in which each was digested, and its digests up to layers.
+_digests: weakref.WeakKeyDictionary[Any, tuple[Hashable, dict[str | None, str]]] = weakref.WeakKeyDictionary()
 
 
 def is_keras_model(thing: Any) -> bool:
@@ -65,12 +66,23 @@ class ModelBackbone(OwnBackbone):
         self.model = model
 
     def identity(self) -> dict[str, Any]:
-        """Return the digest of architecture, code and weights, taken once for each state of the model."""
+        """Return the digest of architecture, code and weights."""
+        return {"model": self._digest(None)}
+
+    def identity_up_to(self, layer: str) -> dict[str, Any]:
+        """Return the digest of what leads to the layer: the others, and all names, may change."""
+        return {"backbone": {"model": self._digest(layer)}}
+
+    def _digest(self, layer: str | None) -> str:
+        """Return the digest of the model up to a layer, or of all; taken once for each state of the model."""
         state = self.state()
         known = _digests.get(self.model)
         if known is None or known[0] != state:
-            _digests[self.model] = known = state, model_digest(check_graph(self.model))
-        return {"model": known[1]}
+            _digests[self.model] = known = state, {}
+        if layer not in known[1]:
+            model = self.build()
+            known[1][layer] = model_digest(model if layer is None else trunk_of(model, layer))
+        return known[1][layer]
 
     def state(self) -> Hashable:
         """Return the model's id and a checksum: it may have been trained on, and TensorFlow counts no versions.

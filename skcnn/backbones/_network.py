@@ -17,7 +17,7 @@ from skcnn._parallel import available_threads
 from skcnn._validation import check_choice
 from skcnn.backbones._backbone import Backbone, quiet_build
 from skcnn.backbones._fork import check_not_forked
-from skcnn.backbones._graph import inputs_of, output_of
+from skcnn.backbones._graph import output_of, trunk_of
 from skcnn.backbones._head import RULE_VERSION
 from skcnn.backbones._layers import find_layer
 from skcnn.backbones._runner import Runner
@@ -111,22 +111,30 @@ class FrozenNetwork:
         return self.preprocess == "auto" and self.backbone.normalisation is not None
 
     @functools.cached_property
-    def identity(self) -> dict[str, Any]:
-        """The backbone's identity when this was first asked; `load` compares it with what it loaded."""
-        return self.backbone.identity()
+    def _identified(self) -> tuple[str, dict[str, Any]]:
+        """The layer, and what decides what it gives, when this was first asked."""
+        layer = self.cut().layer
+        return layer, self.backbone.identity_up_to(layer)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the network is another than it was when it was first described."""
+        if "_identified" not in self.__dict__:
+            return False
+        layer, identity = self._identified
+        return self.backbone.identity_up_to(layer) != identity
 
     @property
     def description(self) -> dict[str, Any]:
         """Everything that decides the activations, as JSON types; no weights are loaded for it.
 
-        Equal activations have equal descriptions: a layer counts by its name, however it was named, and pooling only
-        where there is something to pool.
+        Equal activations have equal descriptions: a layer counts by its name, however it was named, or by its place in
+        a model in memory, and pooling only where there is something to pool.
         """
         cut = self.cut()
         pooled = self.pooling is not None and cut.has_positions
         return {
-            "backbone": self.identity,
-            "layer": cut.layer,
+            **self._identified[1],
             "pooling": f"{self.pooling} {POOLING_VERSIONS[str(self.pooling)]}" if pooled else None,
             "input_shape": list(self.input_shape),
             "normalisation": self.backbone.normalisation if self.normalises else None,
@@ -154,7 +162,7 @@ class FrozenNetwork:
         if self.known_cuts is None or self.backbone.in_memory:
             return find()
         asked = {
-            "backbone": self.identity,
+            "backbone": self.backbone.identity(),
             "layer": self.layer,
             "input_shape": list(self.input_shape),
             "rule": RULE_VERSION,
@@ -197,7 +205,7 @@ class FrozenNetwork:
                 _loaded[key] = runner
                 while len(_loaded) > MAX_LOADED:
                     _loaded.popitem(last=False)
-            if "identity" in self.__dict__ and self.backbone.identity() != self.identity:
+            if self.has_changed:
                 raise self._changed()
             _loaded.move_to_end(key)
             return _loaded[key]
@@ -227,13 +235,9 @@ class FrozenNetwork:
         load_weights : bool, default=True
             False where only the graph matters.
         """
-        import keras
-
         limit_tensorflow_threads()
         model = self.backbone.build(self.input_size, load_weights=load_weights)
-        output = output_of(model, find_layer(model, self.backbone, self.layer))
-        with quiet_build():
-            trunk = keras.Model(inputs_of(model, output), output, name=model.name)
+        trunk = trunk_of(model, find_layer(model, self.backbone, self.layer))
         if load_weights:
             check_finite_weights(trunk, self.backbone.name)
         return trunk

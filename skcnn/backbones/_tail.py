@@ -112,7 +112,7 @@ class TunableNetwork:
 
         model = self.features.truncated()
         # A network of code that nothing can be told about has no identity to compare.
-        if self.description is not None and self.features.backbone.identity() != self.features.identity:
+        if self.description is not None and self.features.has_changed:
             raise BackboneError(f"{self.features.name!r} was changed since its activations were taken; fit again")
         _, tail = split(model, self.cut.layer)
         for layer in tail.layers:

@@ -210,7 +210,7 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch, weights_path):
     monkeypatch.setattr(file_utils, "get_file", get_file)
     policy, state, before = keras.config.dtype_policy(), random.getstate(), keras.layers.ReLU().name
     network = FrozenNetwork(resolve_backbone("MobileNet"))
-    assert network.identity  # known without the download
+    assert network.backbone.identity()  # known without the download
     match = r"MobileNet cannot be built: URL fetch failure .*weights='<file>' or .*'efficientnet_lite0'"
     with pytest.raises(BackboneError, match=match) as caught:
         network.load("keras")

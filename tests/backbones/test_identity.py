@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from skcnn._source_code import UnknownCodeError
+from skcnn.backbones import FrozenNetwork
 from skcnn.backbones._identity import model_digest
 from skcnn.backbones._models import ModelBackbone
 
@@ -26,13 +27,112 @@ def test_any_weight_makes_another_model(model):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"strides": 2}, {"activation": "tanh"}, {"epsilon": 1e-2}, {"filters": 5}, {"conv": "renamed"}, {"seed": 1}],
+    [{"strides": 2}, {"activation": "tanh"}, {"epsilon": 1e-2}, {"filters": 5}, {"seed": 1}],
 )
 def test_any_setting_makes_another_model(model, settings, make_model):
     other = make_model(**settings)
-    if settings.keys() <= {"strides", "activation", "epsilon", "conv"}:
+    if settings.keys() <= {"strides", "activation", "epsilon"}:
         other.set_weights(model.get_weights())
     assert model_digest(other) != model_digest(model)
+
+
+def unnamed_model(seed=0):
+    """Return a model whose layers Keras numbers, and whose weights are the same each time."""
+    import keras
+
+    layers = keras.layers
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", kernel_initializer=keras.initializers.HeNormal(seed))(inputs)
+    x = layers.Add()([x, layers.ReLU()(x)]) + layers.DepthwiseConv2D(1, depthwise_initializer="ones")(x)
+    return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+
+
+def test_names_do_not_count(make_model):
+    assert model_digest(make_model(name="other", conv="renamed")) == model_digest(make_model())
+    one, other = unnamed_model(), unnamed_model()
+    assert [layer.name for layer in one.layers] != [layer.name for layer in other.layers]
+    assert model_digest(one) == model_digest(other) != model_digest(unnamed_model(seed=1))
+
+
+def test_how_it_is_trained_does_not_count(make_model):
+    import keras
+
+    one, other = make_model(), make_model()
+    other.trainable = False
+    conv = other.get_layer("conv")
+    conv.kernel_initializer = keras.initializers.Zeros()
+    conv.kernel_regularizer = keras.regularizers.L2(0.1)
+    conv.bias_constraint = keras.constraints.NonNeg()
+    assert model_digest(one) == model_digest(other)
+
+
+def test_the_place_of_a_layer_counts_whatever_its_name():
+    import keras
+
+    def model(first, second):
+        """Return a network of two kinds of pooling, whose outputs are subtracted in one order or the other."""
+        inputs = keras.Input((8, 8, 3), name="pixels")
+        pooled = {
+            name: kind(2, name=name)(inputs)
+            for name, kind in (("a", keras.layers.MaxPooling2D), ("b", keras.layers.AveragePooling2D))
+        }
+        return keras.Model(inputs, keras.layers.Subtract(name="difference")([pooled[first], pooled[second]]))
+
+    assert model_digest(model("a", "b")) == model_digest(model("a", "b")) != model_digest(model("b", "a"))
+
+
+def test_a_list_that_looks_like_a_place_stays_one(one_layer):
+    import keras
+
+    def digest(name):
+        return model_digest(one_layer(keras.layers.ReLU(name="relu"), Labelled([name, 0, 0], name="labelled")))
+
+    class Labelled(keras.layers.Layer):
+        def __init__(self, label, **kwargs):
+            super().__init__(**kwargs)
+            self.label = label
+
+        def call(self, x):
+            return x + len(self.label[0])
+
+        def get_config(self):
+            return super().get_config() | {"label": list(self.label)}
+
+    assert digest("relu") != digest("other")
+
+
+def test_only_what_leads_to_the_layer_counts(make_model, pixels):
+    model = make_model()
+    before = [FrozenNetwork(ModelBackbone(model), layer).description for layer in ("norm", "scores")]
+    scores = model.get_layer("scores")
+    scores.kernel.assign(scores.kernel + 1)
+    after = [FrozenNetwork(ModelBackbone(model), layer).description for layer in ("norm", "scores")]
+    assert before[0] == after[0]
+    assert before[1] != after[1]
+    # The same layers as the end of a model of their own.
+    import keras
+
+    trunk = keras.Model(model.input, model.get_layer("norm").output, name="other")
+    assert FrozenNetwork(ModelBackbone(trunk), "norm").description == before[0]
+    norm = model.get_layer("norm")
+    norm.moving_mean.assign(norm.moving_mean + 1)
+    assert FrozenNetwork(ModelBackbone(model), "norm").description != before[0]
+
+
+def test_a_model_inside_counts_as_its_layers(make_model):
+    import keras
+
+    inner = make_model()
+    inputs = keras.Input((8, 8, 3), name="outside")
+    outer = keras.Model(inputs, keras.layers.Softmax(name="softmax")(inner(inputs)))
+    sequential = keras.Sequential([keras.Input((8, 8, 3)), inner, keras.layers.Softmax()])
+    flat = keras.Model(inner.input, keras.layers.Softmax(name="last")(inner.output))
+    assert len({ModelBackbone(model).identity()["model"] for model in (outer, sequential, flat)}) == 1
+    descriptions = [
+        FrozenNetwork(ModelBackbone(model), "pooled", preprocess=None).description
+        for model in (inner, outer, sequential, flat)
+    ]
+    assert descriptions == descriptions[:1] * 4
 
 
 def test_running_and_compiling_a_model_leaves_it_who_it_is(model, pixels):

@@ -84,7 +84,7 @@ from skcnn.backbones import FrozenNetwork, backbone_names, resolve_backbone
 for name in backbone_names():
     if name not in ("efficientnet_lite1", "efficientnet_lite2"):
         network = FrozenNetwork(resolve_backbone(name))
-        json.dumps(network.identity)
+        json.dumps(network.backbone.identity())
         network.input_shape, network.normalises
 assert not {"keras", "tensorflow"} & set(sys.modules)
 """

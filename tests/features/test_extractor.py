@@ -922,7 +922,7 @@ def test_without_a_cache_nothing_is_fingerprinted(tiny_model, pixels, monkeypatc
         raise AssertionError("a fingerprint was taken")
 
     monkeypatch.setattr("skcnn.backbones._models.model_digest", refuse)
-    monkeypatch.setattr("skcnn.backbones._models.describe_code", refuse)
+    monkeypatch.setattr("skcnn.backbones._identity.describe_code", refuse)
     monkeypatch.setattr("skcnn.images._steps.describe_code", refuse)
     images = as_image_sequence(list(pixels)).with_step(make_step(threading.Lock()))
     assert CNNFeatureExtractor(tiny_model, cache=None).fit_transform(images).shape == (12, 8)
