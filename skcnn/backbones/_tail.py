@@ -13,7 +13,7 @@ from skcnn.backbones._cut import CUT_VERSION, TrainingCut, cut_for, is_count, sp
 from skcnn.backbones._network import FrozenNetwork, pool, types_of
 from skcnn.exceptions import BackboneError
 
-__all__ = ["TunableNetwork"]
+__all__ = ["TunableNetwork", "differences"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ class TunableNetwork:
             return None
         # What a newer Keras builds is the same network.
         identity = {name: value for name, value in features["backbone"].items() if name != "keras"}
-        return {**features, "backbone": identity, "unfreeze": list(self.cut.trained)}
+        return {"layer": self.features.layer, **features, "backbone": identity, "unfreeze": len(self.cut.trained)}
 
     def check_same(self, before: dict[str, Any] | None) -> None:
         """Refuse to go on where the network is not the one it was when `description` said what it said before.
@@ -90,13 +90,15 @@ class TunableNetwork:
             Naming what has changed.
         """
         now = self.description
-        if before is None or now is None or now == before:
+        if before is None or now is None:
             return
-        if now["backbone"] != before["backbone"]:
+        changed = differences(now, before)
+        if not changed:
+            return
+        if "backbone" in changed:
             given, had = (" ".join(map(str, each["backbone"].values())) for each in (now, before))
             msg = f"the backbone {self.features.name!r} is not the one this was fitted on: it is {given}, and was {had}"
             raise BackboneError(f"{msg}. Give it the weights of then, or fit again")
-        changed = [name for name in now if now[name] != before[name]]
         raise BackboneError(f"{', '.join(changed)} changed since this was fitted; set that back, or fit again")
 
     def build_tail(self) -> Any:
@@ -121,6 +123,15 @@ class TunableNetwork:
             rows = keras.Input(tail.input_shape[1:], dtype="float32")
             activations = tail(self.features.normalise(rows) if self.cut.at_input else rows)
             return keras.Model(rows, pool(activations, self.features.pooling), name="tail")
+
+
+def differences(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
+    """Return the names of the items in which descriptions of two tunable networks differ."""
+    names = [name for name in one if one[name] != two[name]]
+    if "layer" in names and "model" in one["backbone"]:
+        # The digest of a model in memory is that of what leads to the layer, in whichever way that was named.
+        names.remove("backbone" if "backbone" in names else "layer")
+    return names
 
 
 def is_cut(answer: Any) -> bool:

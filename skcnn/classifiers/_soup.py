@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score, log_loss
 
+from skcnn.backbones._tail import differences
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
 from skcnn.classifiers._members import check_trains_tail
 from skcnn.images._sequence import ImageSequence
@@ -44,7 +45,7 @@ def check_soup(members: Mapping[str, Any]) -> None:
         if one is None or two is None:
             differing = [] if network.state() == other.state() else ["backbone, or the layers that are trained"]
         else:
-            differing = [key for key in one if one[key] != two[key]]
+            differing = differences(one, two)
         if differing:
             msg = f"a soup averages networks that share a trunk, and {name} differs from {first}"
             raise ValueError(f"{msg} in {', '.join(differing)}; use method='independent' for them")
