@@ -7,14 +7,19 @@ import sys
 
 from skcnn.exceptions import BackboneError
 
-__all__ = ["check_not_forked"]
+__all__ = ["check_not_forked", "is_forked"]
 
 # Whether TensorFlow was running in the process that this one was forked from.
 _started_before_fork = False
 
 
+def is_forked() -> bool:
+    """Whether this process was forked after TensorFlow had started, so that a network would hang in it."""
+    return _started_before_fork
+
+
 def check_not_forked() -> None:
-    """Refuse to run or build networks in a child that was forked after TensorFlow had started.
+    """Refuse to build or train networks in a child that was forked after TensorFlow had started.
 
     Raises
     ------
@@ -23,9 +28,8 @@ def check_not_forked() -> None:
     """
     if _started_before_fork:
         msg = (
-            "this process was forked after TensorFlow had started in its parent, so a network would hang here. Either "
-            "start processes another way: multiprocessing.get_context('spawn'), or joblib's default backend 'loky'; or "
-            "extract the features before the fork: those that are stored are read without the network"
+            "this process was forked after TensorFlow had started in its parent, so a network would hang here. Start "
+            "processes another way: joblib's default backend 'loky', or multiprocessing.get_context('spawn')"
         )
         raise BackboneError(msg)
 

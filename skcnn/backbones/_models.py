@@ -10,7 +10,9 @@ from typing import Any
 
 from skcnn.backbones._applications import preprocess_input
 from skcnn.backbones._backbone import Backbone
+from skcnn.backbones._fork import is_forked
 from skcnn.backbones._graph import trunk_of
+from skcnn.backbones._helper_process import helper
 from skcnn.backbones._identity import model_checksum, model_digest
 from skcnn.backbones._nested import follows_graph, has_nested, inline_nested
 from skcnn.backbones._pixel_range import Part, application_of, expects_raw_pixels, parts_of_model
@@ -80,8 +82,8 @@ class ModelBackbone(OwnBackbone):
         if known is None or known[0] != state:
             _digests[self.model] = known = state, {}
         if layer not in known[1]:
-            model = self.build()
-            known[1][layer] = model_digest(model if layer is None else trunk_of(model, layer))
+            # A forked process can build no graph.
+            known[1][layer] = helper().call(digest_up_to, self, layer) if is_forked() else digest_up_to(self, layer)
         return known[1][layer]
 
     def state(self) -> Hashable:
@@ -109,6 +111,12 @@ class ModelBackbone(OwnBackbone):
         """Return the model itself, its inner models opened; it cannot be built for another size."""
         check_fixed_size(self.name, self.input_shape(), input_size)
         return inline_nested(check_graph(self.model))
+
+
+def digest_up_to(backbone: ModelBackbone, layer: str | None) -> str:
+    """Return the digest of a model up to a layer, or of all."""
+    model = backbone.build()
+    return model_digest(model if layer is None else trunk_of(model, layer))
 
 
 def check_graph(model: Any) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -16,9 +17,10 @@ import numpy as np
 from skcnn._parallel import available_threads
 from skcnn._validation import check_choice
 from skcnn.backbones._backbone import Backbone, quiet_build
-from skcnn.backbones._fork import check_not_forked
+from skcnn.backbones._fork import is_forked
 from skcnn.backbones._graph import output_of, trunk_of
 from skcnn.backbones._head import RULE_VERSION
+from skcnn.backbones._helper_process import HelperRunner, helper
 from skcnn.backbones._layers import find_layer
 from skcnn.backbones._runner import Runner
 from skcnn.backbones._runners import make_runner
@@ -35,6 +37,8 @@ MAX_LOADED = 4
 
 _loaded: OrderedDict[Hashable, Runner] = OrderedDict()
 _load_lock = threading.RLock()
+# In a process that was forked.
+_loaded_by_parents: list[Runner] = []
 
 
 class Cut(NamedTuple):
@@ -176,9 +180,15 @@ class FrozenNetwork:
 
     def _find_cut(self) -> list[Any]:
         """Build the graph without its weights; return the name of the layer, and whether it has positions."""
+        if is_forked():
+            return helper().call(FrozenNetwork._find_cut, self)
         model = self.backbone.build(self.input_size, load_weights=False)
         name = find_layer(model, self.backbone, self.layer)
         return [name, len(output_of(model, name).shape) > 2]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is known of cuts belongs to this process, and so does the identity that was found in it.
+        return FrozenNetwork, tuple(getattr(self, each.name) for each in fields(self) if each.compare)
 
     def state(self) -> Hashable:
         """Return what tells this network, with the weights it has now, from others in this process."""
@@ -189,17 +199,18 @@ class FrozenNetwork:
     def load(self, engine: str = "auto") -> Runner:
         """Return the runner of this network: one per process, shared by all who ask.
 
+        In a process that was forked after TensorFlow had started, the network runs in a helper process.
+
         Raises
         ------
         BackboneError
-            In a process that was forked after TensorFlow had started, and where the network cannot be built.
+            When the network cannot be built.
         """
-        check_not_forked()
         state = self.state()
-        key = (state, engine)
+        key = (state, engine, helper().pid if is_forked() else None)
         with _load_lock:
             if key not in _loaded:
-                runner = make_runner(self.build(), engine, self.precision)
+                runner = HelperRunner(helper(), self._make_runner, engine) if is_forked() else self._make_runner(engine)
                 if self.state() != state:
                     raise self._changed()
                 _loaded[key] = runner
@@ -209,6 +220,9 @@ class FrozenNetwork:
                 raise self._changed()
             _loaded.move_to_end(key)
             return _loaded[key]
+
+    def _make_runner(self, engine: str) -> Runner:
+        return make_runner(self.build(), engine, self.precision)
 
     def _changed(self) -> BackboneError:
         msg = f"{self.backbone.name!r} was changed while it was loaded; once that is over, try again"
@@ -303,6 +317,21 @@ def pool(activations: Any, pooling: str | None) -> Any:
     if pooling == "flatten":
         return keras.layers.Flatten()(activations)
     return {"avg": keras.ops.mean, "max": keras.ops.max}[pooling](activations, axis=positions)
+
+
+def note_fork() -> None:
+    """Set the networks of the parent aside in a child: they do not run there, and OpenVINO's crash as they are freed.
+
+    The lock is new, as another thread of the parent may have held the old one.
+    """
+    global _load_lock
+    _load_lock = threading.RLock()
+    _loaded_by_parents.extend(_loaded.values())
+    _loaded.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=note_fork)
 
 
 def loaded_networks() -> int:

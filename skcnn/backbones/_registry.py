@@ -12,7 +12,7 @@ from skcnn.backbones._efficientnet_lite import VARIANTS
 from skcnn.backbones._lite import LiteBackbone
 from skcnn.backbones._model_files import backbone_in_file
 from skcnn.backbones._models import ModelBackbone, is_keras_model
-from skcnn.backbones._portable import LostBackbone
+from skcnn.backbones._portable import LostBackbone, PackedModel, resolve_received
 from skcnn.exceptions import BackboneError
 
 __all__ = ["backbone_names", "resolve_backbone"]
@@ -49,8 +49,8 @@ def resolve_backbone(backbone: Any, weights: Any = "imagenet") -> Backbone:
     """
     if is_keras_model(backbone):
         return ModelBackbone(backbone)
-    if isinstance(backbone, LostBackbone):
-        raise BackboneError(backbone.reason)
+    if isinstance(backbone, (LostBackbone, PackedModel)):
+        return resolve_received(backbone)
     if not isinstance(backbone, (str, os.PathLike)):
         msg = f"backbone must be a name, the path of a .keras file or a Keras model. Got {type(backbone).__name__}."
         raise BackboneError(msg)
