@@ -105,11 +105,12 @@ def image_paths(image_folder) -> list[str]:
 def new_process(monkeypatch):
     """What lives as long as a process is let go: each test starts as a new one would, and may call this again."""
     from skcnn.backbones import unload_networks
-    from skcnn.cache import FeatureCache
+    from skcnn.cache import FeatureCache, _directory
     from skcnn.training import release_models
 
     def start():
         monkeypatch.setattr(FeatureCache, "_opened", {})
+        monkeypatch.setattr(_directory, "_warned", set())
         unload_networks()
         release_models()
 

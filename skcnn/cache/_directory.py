@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cache_directory", "default_cache_dir"]
+from skcnn.exceptions import StoreError, StoreWarning
+
+__all__ = ["cache_directory", "default_cache_dir", "warn_not_kept"]
+
+# What was warned of: each pipeline of a search would say the same.
+_warned: set[Hashable] = set()
 
 
 def cache_directory(cache: Any) -> Path | None:
@@ -15,23 +22,58 @@ def cache_directory(cache: Any) -> Path | None:
     Raises
     ------
     ValueError
-        When it is neither True, nor a directory, nor None.
+        When it is neither True, nor a directory, nor None. Where True finds no home directory, nothing is kept, and a
+        warning says so.
     """
     if not isinstance(cache, (bool, str, os.PathLike, type(None))) or cache == "":
         raise ValueError(f"The 'cache' parameter must be True, a directory or None. Got {cache!r} instead.")
     if cache is None or cache is False:
         return None
-    return default_cache_dir() if cache is True else Path(cache).expanduser()
+    if cache is not True:
+        return expanded(cache)
+    try:
+        return default_cache_dir()
+    except StoreError as error:
+        warn_not_kept(str(error), cause=None)
+        return None
 
 
 def default_cache_dir() -> Path:
     """Return the directory that ``cache=True`` means.
 
     ``SKCNN_CACHE_DIR`` when that is set, else the user's cache directory of this operating system. It need not exist.
+
+    Raises
+    ------
+    StoreError
+        When this process has no home directory.
     """
     chosen = os.environ.get("SKCNN_CACHE_DIR")
     if chosen:
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("skcnn", appauthor=False))
+    try:
+        return Path(platformdirs.user_cache_dir("skcnn", appauthor=False))
+    except (RuntimeError, KeyError) as error:
+        raise StoreError(f"this process has no home directory to keep anything in ({error})") from error
+
+
+def expanded(directory: str | os.PathLike) -> Path:
+    """Return a directory whose name may begin with ``~``."""
+    try:
+        return Path(directory).expanduser()
+    except RuntimeError as error:
+        raise StoreError(f"there is no home directory for {os.fspath(directory)!r} ({error})") from error
+
+
+def warn_not_kept(problem: str, cause: Hashable) -> None:
+    """Warn that features are not kept, and say how to change that; once for each cause in a process."""
+    if cause in _warned:
+        return
+    _warned.add(cause)
+    msg = (
+        f"{problem}; features are computed and returned, but not kept. Name a directory that can be written by "
+        "cache=... or SKCNN_CACHE_DIR, or say cache=None"
+    )
+    warnings.warn(msg, StoreWarning, stacklevel=2)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from skcnn.cache._digests import DIGEST_BYTES
+from skcnn.cache._directory import warn_not_kept
 from skcnn.cache._store import FeatureStore
-from skcnn.exceptions import StoreWarning
 
 __all__ = ["ShardWriter"]
 
@@ -73,9 +72,6 @@ class ShardWriter:
 
 
 def warn_unwritable(store: FeatureStore, error: OSError) -> None:
-    """Warn that features are not kept, and say how to change that."""
-    msg = (
-        f"the feature store {store.directory} cannot be written ({error}); features are computed and returned, but not "
-        "kept. Name a directory that can be written by cache=... or SKCNN_CACHE_DIR, or say cache=None."
-    )
-    warnings.warn(msg, StoreWarning, stacklevel=2)
+    """Warn that the directory of a store cannot be written."""
+    problem = f"the feature store {store.directory} cannot be written ({error})"
+    warn_not_kept(problem, cause=(store.directory.parent, error.errno))
