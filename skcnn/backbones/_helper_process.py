@@ -51,7 +51,7 @@ class HelperProcess:
         self._dropped: list[int] = []
         environment = {"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ
         self._process = subprocess.Popen(
-            [sys.executable, "-c", START, json.dumps(sys.path)],
+            [sys.executable, "-c", START, json.dumps([os.fspath(path) for path in sys.path])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -85,8 +85,9 @@ class HelperProcess:
 
         with self._lock:
             dropped, self._dropped = self._dropped, []
+            request = cloudpickle.dumps((function, args, dropped))
             try:
-                self._requests.send_bytes(cloudpickle.dumps((function, args, dropped)))
+                self._requests.send_bytes(request)
                 answer, failed, warned = pickle.loads(self._answers.recv_bytes())
             except (EOFError, OSError) as error:
                 code = self._process.wait()

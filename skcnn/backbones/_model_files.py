@@ -35,6 +35,8 @@ MAX_CONFIG_BYTES = 32 << 20
 # What files hold besides layers and their weights.
 FOR_TRAINING = {"optimizer", "seed_generator"}
 
+KERAS_2 = "Keras 2 wrote it: save the model there with model.save('network.h5'), and give the path of that"
+
 # What other files with networks are called -> what they are.
 OTHER_FILES = {
     ".onnx": "an ONNX network",
@@ -154,7 +156,8 @@ class LegacyFileBackbone(OwnBackbone):
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.name = self.path = existing_file(path)
+        self.path = existing_file(path)
+        self.name = self.path
 
     @property
     def model(self) -> Any:
@@ -233,7 +236,17 @@ def loaded(path: str, load: Callable[[], Any]) -> Any:
         try:
             return load()
         except Exception as error:  # zip, h5py and deserialisation errors alike
-            raise BackboneError(f"{path!r} cannot be loaded by Keras: {error}") from error
+            raise BackboneError(f"{path!r} cannot be loaded by Keras: {error}{remedy_for_keras_2(path)}") from error
+
+
+def remedy_for_keras_2(path: str) -> str:
+    """Return what to do about a ``.keras`` file that Keras 2 wrote, nothing for others."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            version = str(json.loads(archive.read("metadata.json"))["keras_version"])
+    except Exception:  # no such file in it, or no archive
+        return ""
+    return f". {KERAS_2}" if version.startswith("2.") else ""
 
 
 @functools.lru_cache(maxsize=16)
@@ -261,6 +274,8 @@ def read_config(path: str) -> Any:
         raise BackboneError(f"{path!r} is no .keras file: {error!r}") from error
     if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
         raise no_network(path)
+    if str(config.get("module")).startswith("tf_keras."):
+        raise BackboneError(f"{path!r} cannot be loaded by Keras 3. {KERAS_2}")
     # How it was trained does not matter, and may name functions that are not there.
     config.pop("compile_config", None)
     return config

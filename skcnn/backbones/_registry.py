@@ -52,8 +52,7 @@ def resolve_backbone(backbone: Any, weights: Any = "imagenet") -> Backbone:
     if isinstance(backbone, (LostBackbone, PackedModel)):
         return resolve_received(backbone)
     if not isinstance(backbone, (str, os.PathLike)):
-        msg = f"backbone must be a name, the path of a .keras file or a Keras model. Got {type(backbone).__name__}."
-        raise BackboneError(msg)
+        raise BackboneError(describe_other(backbone))
     name = os.fspath(backbone)
     if name in VARIANTS:
         return LiteBackbone(name, weights)
@@ -67,3 +66,15 @@ def resolve_backbone(backbone: Any, weights: Any = "imagenet") -> Backbone:
         "skcnn.backbones.backbone_names() lists all; the path of a .keras file or a Keras model will do, too."
     )
     raise BackboneError(msg)
+
+
+def describe_other(thing: Any) -> str:
+    """Return what an object is that is no backbone, and what to do about it."""
+    package = type(thing).__module__.partition(".")[0]
+    if package == "tf_keras":
+        return (
+            f"the {type(thing).__name__} is a model of Keras 2 (the package tf_keras). Save it with "
+            "model.save('network.h5') and give that path; layers of its own have to be written for Keras 3"
+        )
+    msg = f"backbone must be a name, the path of a .keras file or a Keras model. Got {type(thing).__name__}"
+    return f"{msg}, of PyTorch" if package in ("torch", "torchvision", "timm") else f"{msg}."

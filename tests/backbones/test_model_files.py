@@ -389,6 +389,19 @@ def test_a_model_of_keras_2(tmp_path, pixels, with_input_layer):
     np.testing.assert_allclose(network.load("keras").run(pixels), expected, rtol=1e-4, atol=1e-3)
 
 
+def test_a_keras_file_of_keras_2(path, tmp_path):
+    remedy = r"Keras 2 wrote it: save the model there with model\.save\('network\.h5'\)"
+    config = {"module": "tf_keras.src.engine.functional", "class_name": "Functional", "config": {"layers": []}}
+    file = rewritten(path, tmp_path / "old.keras", config_json=json.dumps(config))
+    with pytest.raises(BackboneError, match=rf"old\.keras' cannot be loaded by Keras 3\. {remedy}"):
+        FileBackbone(file).input_shape()
+    old = {"config_json": json.dumps({"class_name": "Sequential", "config": {"layers": [{}]}})}
+    old["metadata_json"] = json.dumps({"keras_version": "2.15.0"})
+    file = rewritten(path, tmp_path / "older.keras", **old)
+    with pytest.raises(BackboneError, match=rf"older\.keras' cannot be loaded by Keras: (.|\n)*{remedy}"):
+        FileBackbone(file).input_shape()
+
+
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_a_lambda_in_hdf5_is_not_run(tmp_path):
     import keras

@@ -92,3 +92,16 @@ assert not {"keras", "tensorflow"} & set(sys.modules)
 
 def test_names_are_resolved_and_described_without_keras():
     subprocess.run([sys.executable, "-c", NAMES], check=True)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("tf_keras.src.engine.functional", r"is a model of Keras 2 \(.*Save it with model\.save\('network\.h5'\)"),
+        ("torch.nn.modules.container", "Got Functional, of PyTorch$"),
+        ("elsewhere", r"Got Functional\.$"),
+    ],
+)
+def test_models_of_other_libraries(module, message):
+    with pytest.raises(BackboneError, match=message):
+        resolve_backbone(type("Functional", (), {"__module__": module})())
