@@ -93,7 +93,8 @@ def find_layer(model: Any, backbone: Backbone, layer: str | int | None) -> str:
     if layer is None:
         name = backbone.default_layer or default_layer(model, backbone)
     elif isinstance(layer, str):
-        name = names_of_outputs(model).get(layer) or layer_named(layer, names, backbone.name)
+        outputs = {} if layer in names else names_of_outputs(model)
+        name = outputs.get(layer) or layer_named(layer, names, backbone.name)
     elif -len(names) <= layer < len(names):
         name = names[layer]
     else:
