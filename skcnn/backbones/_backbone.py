@@ -74,7 +74,7 @@ class Backbone(ABC):
 
     @property
     def in_memory(self) -> bool:
-        """Whether the network is loaded already, so that `build` costs nothing."""
+        """Whether the network is loaded already, so that nothing of its graph is looked up on disk."""
         return False
 
     @property

@@ -95,6 +95,7 @@ class HelperProcess:
                 raise BackboneError(f"{msg}out, use fewer workers; else try again: it starts anew") from error
             except BaseException:  # Ctrl-C, after which the answer would be taken for that to the next request
                 self._process.kill()
+                self._process.wait()
                 raise
         for message in warned:
             warnings.warn(message, stacklevel=3)

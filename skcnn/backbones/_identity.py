@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import types
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ def model_digest(model: Any) -> str:
     for layer in layers:
         if not is_trusted(type(layer).__module__):
             digest.update(repr(plain_attributes(layer)).encode())
+        elif type(layer).__name__ == "TFSMLayer":
+            digest.update(graph_of_saved_model(layer))
     for weight in model.weights:
         digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
     return digest.hexdigest()
@@ -119,6 +122,15 @@ def is_layer(part: dict[str, Any]) -> bool:
 def is_of_keras(part: dict[str, Any]) -> bool:
     """Whether the configuration of a layer is that of one of Keras's own."""
     return str(part.get("module") or "").partition(".")[0] == "keras"
+
+
+def graph_of_saved_model(layer: Any) -> bytes:
+    """Return the graph of the SavedModel that a layer runs: the configuration names its folder only."""
+    try:
+        return Path(layer.filepath, "saved_model.pb").read_bytes()
+    except OSError as error:
+        msg = f"the SavedModel of the layer {layer.name!r} cannot be told from another, as it cannot be read: {error}"
+        raise UnknownCodeError(msg) from error
 
 
 def model_checksum(model: Any) -> str:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
-import io
 import json
 import os
 import warnings
-import zipfile
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
-import numpy as np
-
 from skcnn._source_code import describe_code
-from skcnn.backbones._backbone import DIGEST_BYTES, Backbone, file_digest, quiet_build
-from skcnn.backbones._identity import canonical_json
+from skcnn.backbones._archive import (
+    check_items,
+    network_digest,
+    no_network,
+    opened_weights,
+    read_config,
+    remedy_for_keras_2,
+)
+from skcnn.backbones._backbone import Backbone, file_digest, quiet_build
 from skcnn.backbones._lambdas import holds_lambda
 from skcnn.backbones._models import ModelBackbone, OwnBackbone, check_fixed_size, check_graph, image_shape
 from skcnn.backbones._nested import inline_nested
@@ -26,16 +27,6 @@ from skcnn.backbones._registered import registered_code, required_code
 from skcnn.exceptions import BackboneError
 
 __all__ = ["FileBackbone", "LegacyFileBackbone", "backbone_in_file"]
-
-# Weights hardly compress; a network that was just built, of zeros in part, stays far below this.
-MAX_EXPANSION = 20
-HARMLESS_BYTES = 64 << 20
-MAX_CONFIG_BYTES = 32 << 20
-
-# What files hold besides layers and their weights.
-FOR_TRAINING = {"optimizer", "seed_generator"}
-
-KERAS_2 = "Keras 2 wrote it: save the model there with model.save('network.h5'), and give the path of that"
 
 # What other files with networks are called -> what they are.
 OTHER_FILES = {
@@ -97,7 +88,7 @@ class FileBackbone(OwnBackbone):
 
     def identity(self) -> dict[str, Any]:
         """Return the digest of layers and weights in the file, and of the code it names but does not hold."""
-        found = required_code(self._config(), self.path)
+        found = required_code(read_config(self.path), self.path)
         return {
             "file": network_digest(self.path, file_digest(self.path)),
             **({"code": describe_code(*found)} if found else {}),
@@ -105,11 +96,11 @@ class FileBackbone(OwnBackbone):
 
     def state(self) -> Hashable:
         """Return the digest of the file, and which classes are registered under the names it uses."""
-        return file_digest(self.path), *map(id, required_code(self._config(), self.path))
+        return file_digest(self.path), *map(id, required_code(read_config(self.path), self.path))
 
     def code(self) -> list[Any]:
         """Return the registered classes and functions that the file names but does not hold."""
-        return [code for code in registered_code(self._config()).values() if code is not None]
+        return known_code(read_config(self.path))
 
     def parts(self) -> Iterable[Part]:
         """Read them from the archive's configuration, without Keras where that is possible."""
@@ -121,15 +112,11 @@ class FileBackbone(OwnBackbone):
 
     def _outline(self) -> tuple[Any, Iterable[Part]]:
         """Return the shape of the images, and the parts."""
-        config = self._config()
+        config = read_config(self.path)
         inputs = inputs_in(config)
-        if len(inputs) == 1 and not any(map(is_model_class, self.code())):
+        if len(inputs) == 1 and not any(map(is_model_class, known_code(config))):
             return image_shape(inputs, repr(self.path)), parts_of_config(config)
         return outline_of(self.path, self.state())
-
-    def _config(self) -> Any:
-        """Read the architecture from the archive, without Keras."""
-        return read_config(self.path)
 
     def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
         """Load the file."""
@@ -138,12 +125,12 @@ class FileBackbone(OwnBackbone):
         check_fixed_size(self.name, self.input_shape(), input_size)
         with opened_weights(self.path):
             pass  # which checks them
-        check_no_lambda(self._config(), self.path)
+        check_no_lambda(read_config(self.path), self.path)
         load = functools.partial(keras.saving.load_model, self.path, compile=False, safe_mode=True)
         return inline_nested(check_graph(loaded(self.path, load)))
 
 
-class LegacyFileBackbone(OwnBackbone):
+class LegacyFileBackbone(ModelBackbone):
     """An ``.h5`` file of a whole model, as Keras wrote them before version 3.
 
     It is loaded to say anything of it, and is then the same network as the model in memory. It is loaded in Keras's
@@ -156,43 +143,12 @@ class LegacyFileBackbone(OwnBackbone):
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = existing_file(path)
-        self.name = self.path
+        self.name = self.path = existing_file(path)
 
     @property
     def model(self) -> Any:
         """The loaded model; the last two are kept."""
         return load_legacy(self.path, file_digest(self.path))
-
-    def identity(self) -> dict[str, Any]:
-        """Return the identity of the model."""
-        return ModelBackbone(self.model).identity()
-
-    def identity_up_to(self, layer: str) -> dict[str, Any]:
-        """Return the identity of the model up to the layer."""
-        return ModelBackbone(self.model).identity_up_to(layer)
-
-    def state(self) -> Hashable:
-        """Return the digest of the file."""
-        return file_digest(self.path)
-
-    def parts(self) -> Iterable[Part]:
-        """Walk through the graph."""
-        return ModelBackbone(self.model).parts()
-
-    @property
-    def in_memory(self) -> bool:
-        """The model is loaded already."""
-        return ModelBackbone(self.model).in_memory
-
-    def input_shape(self) -> tuple[int | None, int | None, int]:
-        """Return the shape of the images."""
-        return ModelBackbone(self.model).input_shape()
-
-    def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
-        """Return the model, its inner models opened."""
-        check_fixed_size(self.name, self.input_shape(), input_size)
-        return ModelBackbone(self.model).build()
 
 
 def existing_file(path: str | os.PathLike) -> str:
@@ -239,16 +195,6 @@ def loaded(path: str, load: Callable[[], Any]) -> Any:
             raise BackboneError(f"{path!r} cannot be loaded by Keras: {error}{remedy_for_keras_2(path)}") from error
 
 
-def remedy_for_keras_2(path: str) -> str:
-    """Return what to do about a ``.keras`` file that Keras 2 wrote, nothing for others."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            version = str(json.loads(archive.read("metadata.json"))["keras_version"])
-    except Exception:  # no such file in it, or no archive
-        return ""
-    return f". {KERAS_2}" if version.startswith("2.") else ""
-
-
 @functools.lru_cache(maxsize=16)
 def outline_of(path: str, state: Hashable) -> tuple[Any, tuple[Part, ...]]:
     """Build the network of a ``.keras`` file without its weights; return the shape of its images, and its parts."""
@@ -262,28 +208,9 @@ def outline_of(path: str, state: Hashable) -> tuple[Any, tuple[Part, ...]]:
     return ModelBackbone(model).input_shape(), tuple(parts_of_model(check_graph(model)))
 
 
-def read_config(path: str) -> Any:
-    """Read the architecture of the network in a ``.keras`` file, without Keras."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            check_archive(archive, os.path.getsize(path))
-            config = json.loads(archive.read("config.json"))
-    except BackboneError:
-        raise
-    except Exception as error:  # a damaged archive leads to any
-        raise BackboneError(f"{path!r} is no .keras file: {error!r}") from error
-    if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
-        raise no_network(path)
-    if str(config.get("module")).startswith("tf_keras."):
-        raise BackboneError(f"{path!r} cannot be loaded by Keras 3. {KERAS_2}")
-    # How it was trained does not matter, and may name functions that are not there.
-    config.pop("compile_config", None)
-    return config
-
-
-def no_network(path: str) -> BackboneError:
-    """Return the error for a ``.keras`` file of something else."""
-    return BackboneError(f"{path!r} is no .keras file of a network that takes one batch of images")
+def known_code(config: dict[str, Any]) -> list[Any]:
+    """Return the classes and functions that a configuration names and that are registered."""
+    return [code for code in registered_code(config).values() if code is not None]
 
 
 def inputs_in(config: dict[str, Any]) -> list[tuple[int | None, ...]]:
@@ -310,89 +237,3 @@ def check_no_lambda(config: Any, path: str) -> None:
             f"file, load it and pass the model: keras.saving.load_model({path!r}, safe_mode=False)"
         )
         raise BackboneError(msg)
-
-
-def check_archive(archive: zipfile.ZipFile, size: int) -> None:
-    """Refuse an archive that expands to far more than the weights of a network would.
-
-    Raises
-    ------
-    BackboneError
-    """
-    config = archive.getinfo("config.json").file_size
-    expanded = sum(entry.file_size for entry in archive.infolist())
-    if config > MAX_CONFIG_BYTES or expanded > max(HARMLESS_BYTES, MAX_EXPANSION * size):
-        msg = (
-            f"{archive.filename!r} has {size:,} bytes and would expand to {expanded:,} (its config.json to "
-            f"{config:,}), which no network does; it is not loaded"
-        )
-        raise BackboneError(msg)
-
-
-@functools.lru_cache(maxsize=64)
-def network_digest(path: str, digest: str) -> str:
-    """Return the hex digest of the layers and weights in a ``.keras`` file of this content.
-
-    The same network may be saved at another time, or compiled and trained with another optimizer.
-    """
-    import h5py
-
-    digested = hashlib.blake2b(canonical_json(read_config(path), names=True), digest_size=DIGEST_BYTES)
-
-    def add(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and FOR_TRAINING.isdisjoint(name.split("/")):
-            digested.update(f"{name} {item.dtype} {item.shape}".encode())
-            digested.update(np.ascontiguousarray(item[()]).tobytes())
-
-    with opened_weights(path) as file:
-        file.visititems(add)
-    return digested.hexdigest()
-
-
-@contextlib.contextmanager
-def opened_weights(path: str) -> Iterator[Any]:
-    """Open the weights in a ``.keras`` file, unless they expand to far more than it holds, or point to other files.
-
-    Raises
-    ------
-    BackboneError
-    """
-    import h5py
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            weights = io.BytesIO(archive.read("model.weights.h5"))
-        with h5py.File(weights, "r") as file:
-            check_items(file, path, os.path.getsize(path))
-            yield file
-    except BackboneError:
-        raise
-    except Exception as error:  # a damaged archive leads to any
-        raise BackboneError(f"{path!r} is no .keras file: {error!r}") from error
-
-
-def check_items(file: Any, path: str, size: int) -> None:
-    """Refuse HDF5 weights that expand to far more than `size`, in bytes, or point to other files."""
-    import h5py
-
-    expanded = 0
-    foreign: list[str] = []
-
-    def count(name: str, item: Any) -> None:
-        nonlocal expanded
-        if isinstance(item, h5py.Dataset):
-            expanded += item.nbytes
-            if item.external or item.is_virtual:
-                foreign.append(name)
-
-    def note_external_link(name: str, link: Any) -> None:
-        if isinstance(link, h5py.ExternalLink):
-            foreign.append(name)
-
-    file.visititems(count)
-    file.visititems_links(note_external_link)
-    if foreign:
-        raise BackboneError(f"the weights of {path!r} point to other files ({foreign[0]!r} does); it is not loaded")
-    if expanded > max(HARMLESS_BYTES, MAX_EXPANSION * size):
-        msg = f"{path!r} has {size:,} bytes and its weights would take {expanded:,}, which no network does; "
-        raise BackboneError(f"{msg}it is not loaded")

@@ -14,7 +14,7 @@ from skcnn.backbones._fork import is_forked
 from skcnn.backbones._graph import trunk_of
 from skcnn.backbones._helper_process import helper
 from skcnn.backbones._identity import model_checksum, model_digest
-from skcnn.backbones._nested import follows_graph, has_nested, inline_nested
+from skcnn.backbones._nested import follows_graph, inline_nested
 from skcnn.backbones._pixel_range import Part, application_of, expects_raw_pixels, parts_of_model
 from skcnn.exceptions import BackboneError
 
@@ -99,8 +99,8 @@ class ModelBackbone(OwnBackbone):
 
     @property
     def in_memory(self) -> bool:
-        """The model is at hand, unless inner models have to be opened first."""
-        return not has_nested(self.model)
+        """The model is at hand. A model with other names is the same, so a name on disk may be that of its layer."""
+        return True
 
     def input_shape(self) -> tuple[int | None, int | None, int]:
         """Return the shape of the model's input."""

@@ -115,18 +115,18 @@ class FrozenNetwork:
         return self.preprocess == "auto" and self.backbone.normalisation is not None
 
     @functools.cached_property
-    def _identified(self) -> tuple[str, dict[str, Any]]:
-        """The layer, and what decides what it gives, when this was first asked."""
-        layer = self.cut().layer
-        return layer, self.backbone.identity_up_to(layer)
+    def _identified(self) -> tuple[Cut, dict[str, Any]]:
+        """The cut, and what decides what its layer gives, when this was first asked."""
+        cut = self.cut()
+        return cut, self.backbone.identity_up_to(cut.layer)
 
     @property
     def has_changed(self) -> bool:
         """Whether the network is another than it was when it was first described."""
         if "_identified" not in self.__dict__:
             return False
-        layer, identity = self._identified
-        return self.backbone.identity_up_to(layer) != identity
+        cut, identity = self._identified
+        return self.backbone.identity_up_to(cut.layer) != identity
 
     @property
     def description(self) -> dict[str, Any]:
@@ -135,10 +135,10 @@ class FrozenNetwork:
         Equal activations have equal descriptions: a layer counts by its name, however it was named, or by its place in
         a model in memory, and pooling only where there is something to pool.
         """
-        cut = self.cut()
+        cut, identity = self._identified
         pooled = self.pooling is not None and cut.has_positions
         return {
-            **self._identified[1],
+            **identity,
             "pooling": f"{self.pooling} {POOLING_VERSIONS[str(self.pooling)]}" if pooled else None,
             "input_shape": list(self.input_shape),
             "normalisation": self.backbone.normalisation if self.normalises else None,

@@ -90,6 +90,11 @@ class PackedBackbone(OwnBackbone):
         """Return what the model's is there."""
         return ask(self.model, "identity_up_to", layer)
 
+    @property
+    def in_memory(self) -> bool:
+        """As of the model itself."""
+        return True
+
     def state(self) -> Hashable:
         """Return the digest of the packed model, which cannot change here."""
         return self.model.digest

@@ -1,6 +1,9 @@
+import shutil
+
 import numpy as np
 import pytest
 
+from skcnn import CNNFeatureExtractor
 from skcnn._source_code import UnknownCodeError
 from skcnn.backbones import FrozenNetwork
 from skcnn.backbones._identity import model_digest
@@ -117,6 +120,37 @@ def test_only_what_leads_to_the_layer_counts(make_model, pixels):
     norm = model.get_layer("norm")
     norm.moving_mean.assign(norm.moving_mean + 1)
     assert FrozenNetwork(ModelBackbone(model), "norm").description != before[0]
+
+
+@pytest.mark.parametrize("layer", [None, -2])
+def test_the_name_of_a_layer_is_not_taken_from_a_model_with_other_names(pixels, layer):
+    import keras
+
+    def network():
+        """Return a network with an inner one, whose layers Keras numbers."""
+        base = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, kernel_initializer="ones")])
+        head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, kernel_initializer="ones")]
+        return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), base, *head])
+
+    extractors = [CNNFeatureExtractor(network(), layer=layer) for _ in range(2)]
+    first, second = (extractor.fit_transform(pixels) for extractor in extractors)
+    np.testing.assert_array_equal(first, second)
+    assert extractors[1].cache_info()[:2] == (3, 3)  # hits of the second, misses of the first
+
+
+def test_the_graph_of_a_saved_model_counts(tmp_path):
+    import keras
+
+    def network(factor):
+        inputs = keras.Input((8, 8, 3))
+        keras.Model(inputs, inputs * factor).export(tmp_path / "saved", verbose=False)
+        return keras.Model(inputs, keras.layers.TFSMLayer(str(tmp_path / "saved"), call_endpoint="serve")(inputs))
+
+    one, two = network(2.0), model_digest(network(3.0))
+    shutil.rmtree(tmp_path / "saved")
+    with pytest.raises(UnknownCodeError, match="the SavedModel of the layer .* cannot be read: .*saved_model.pb"):
+        model_digest(one)
+    assert model_digest(network(2.0)) != two
 
 
 def test_a_model_inside_counts_as_its_layers(make_model):

@@ -1,4 +1,3 @@
-import importlib.util
 import io
 import json
 import os
@@ -12,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from skcnn.backbones import FrozenNetwork, _model_files, layers, resolve_backbone, unload_networks
+from skcnn.backbones import FrozenNetwork, _archive, layers, resolve_backbone, unload_networks
 from skcnn.backbones._model_files import FileBackbone
 from skcnn.exceptions import BackboneError
 
@@ -300,40 +299,6 @@ def test_a_class_of_models_in_a_file_counts_by_its_code(custom, tmp_path):
     assert backbone.identity() != before
 
 
-def test_a_layer_of_a_script_in_a_file_counts_by_its_code(tmp_path):
-    import keras
-
-    def layer(factor):
-        code = f"""
-import keras
-@keras.saving.register_keras_serializable("of_a_script")
-class Times(keras.layers.Layer):
-    def call(self, x): return {factor} * x
-"""
-        namespace = {"__name__": "__main__"}
-        exec(code, namespace)
-        return namespace["Times"]
-
-    try:
-        keras.Sequential([keras.Input((8, 8, 3)), layer(2)(name="times")]).save(tmp_path / "net.keras")
-        backbone = FileBackbone(tmp_path / "net.keras")
-        before = backbone.identity()
-        assert "code" in before
-        layer(3)
-        assert backbone.identity() != before
-    finally:
-        keras.saving.get_custom_objects().pop("of_a_script>Times")
-
-
-def test_a_package_that_keras_would_import_is_named_where_it_is_missing(path, tmp_path):
-    config = {"module": "keras_hub.src.models.resnet", "class_name": "ResNetBackbone", "config": {}}
-    config["registered_name"] = "keras_hub>ResNetBackbone"
-    hub = rewritten(path, tmp_path / "hub.keras", config_json=json.dumps(config))
-    if importlib.util.find_spec("keras_hub") is None:
-        with pytest.raises(BackboneError, match=r"uses \['keras_hub>ResNetBackbone'\], .* import keras_hub first"):
-            FileBackbone(hub).identity()
-
-
 # Files of older versions ----------------------------------------------------------------------------------------------
 
 
@@ -487,7 +452,7 @@ def test_an_archive_that_expands_to_many_times_its_size_is_refused(path, tmp_pat
 
 
 def test_a_configuration_of_many_megabytes_is_refused_unread(path, tmp_path, monkeypatch):
-    monkeypatch.setattr(_model_files, "MAX_CONFIG_BYTES", 1000)
+    monkeypatch.setattr(_archive, "MAX_CONFIG_BYTES", 1000)
     with pytest.raises(BackboneError, match=r"its config\.json to .*it is not loaded"):
         FileBackbone(path).input_shape()
 
