@@ -115,13 +115,13 @@ def bench_accuracy(name: str) -> None:
 
 def extract(paths: list[str], decode: str, *, margin: float) -> np.ndarray:
     from skcnn import CNNFeatureExtractor
-    from skcnn.images import _sequence
+    from skcnn.images import _steps
 
-    kept, _sequence.FAST_MARGIN = _sequence.FAST_MARGIN, margin
+    kept, _steps.FAST_MARGIN = _steps.FAST_MARGIN, margin
     try:
         return CNNFeatureExtractor(cache=None, decode=decode).fit_transform(paths)
     finally:
-        _sequence.FAST_MARGIN = kept
+        _steps.FAST_MARGIN = kept
 
 
 def test_images(scratch: Path) -> Path:

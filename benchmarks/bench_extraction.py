@@ -81,7 +81,7 @@ def run_limit(folder: Path, precision: str, decode: str) -> tuple[float, np.ndar
     from skcnn.backbones._openvino import OpenVINORunner
     from skcnn.datasets import load_image_folder
     from skcnn.images import ResizeCrop, decode_image
-    from skcnn.images._sequence import FAST_MARGIN
+    from skcnn.images._steps import FAST_MARGIN
 
     paths = load_image_folder(folder).paths
     enough, resize = math.ceil(FAST_MARGIN * 224), ResizeCrop(224, 224)

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 PUBLIC = {
     "AspectAwareResize": "images",
+    "Augmentation": "images",
     "CNNEnsembleClassifier": "classifiers",
     "CNNFeatureExtractor": "features",
     "FeatureStore": "cache",
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from skcnn.classifiers import TenCropClassifier as TenCropClassifier
     from skcnn.features import CNNFeatureExtractor as CNNFeatureExtractor
     from skcnn.images import AspectAwareResize as AspectAwareResize
+    from skcnn.images import Augmentation as Augmentation
     from skcnn.images import ImageSequence as ImageSequence
     from skcnn.images import MeanSubtract as MeanSubtract
     from skcnn.metrics import make_rank_k_scorer as make_rank_k_scorer

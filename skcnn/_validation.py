@@ -36,12 +36,21 @@ def check_int(name: str, value: Any, *, least: int = 1) -> None:
         raise ValueError(f"The {name!r} parameter must be an int of at least {least}. Got {value!r} instead.")
 
 
-def check_real(name: str, value: Any, *, least: float = 0.0, below: float = math.inf, open_left: bool = False) -> None:
-    """Raise ValueError unless `value` is a number in [least, below), or in (least, below) with `open_left`."""
+def check_real(
+    name: str,
+    value: Any,
+    *,
+    least: float = 0.0,
+    below: float = math.inf,
+    most: float = math.inf,
+    open_left: bool = False,
+) -> None:
+    """Raise ValueError unless `value` is a number of at least `least` (above it with `open_left`), within the rest."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real or not least <= value < below or (open_left and value == least):
+    if not real or not least <= value < below or value > most or (open_left and value == least):
         low = f"above {least:g}" if open_left else f"of at least {least:g}"
         high = "" if below == math.inf else f" and below {below:g}"
+        high += "" if most == math.inf else f" and at most {most:g}"
         raise ValueError(f"The {name!r} parameter must be a number {low}{high}. Got {value!r} instead.")
 
 

@@ -91,7 +91,9 @@ class FeatureStore:
         check_choice("dtype", dtype, DTYPES)
         self.description = description
         self.dtype = np.dtype(dtype)
-        self._identity = {"description": description, "dtype": dtype, "shard_version": SHARD_VERSION}
+        identity = {"description": description, "dtype": dtype, "shard_version": SHARD_VERSION}
+        # As it is read back from the manifest, where a tuple is a list.
+        self._identity = json.loads(json.dumps(identity))
         self.fingerprint = fingerprint_of(self._identity)
         self.directory = Path(directory) / self.fingerprint
         self.row_shape: tuple[int, ...] | None = None

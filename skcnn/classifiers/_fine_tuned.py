@@ -19,17 +19,19 @@ from skcnn.classifiers._trained import TrainedClassifier, check_one_view
 from skcnn.exceptions import ImageReadError
 from skcnn.features import RawPixels, StoredFeatures, Trunk, extract
 from skcnn.features._backbone_parameters import BackboneParameters
+from skcnn.images import Augmentation
 from skcnn.images._sequence import ImageSequence
 from skcnn.training import Batches, build_head, fit_probe, make_optimizer
 from skcnn.training._head import copy_head
 from skcnn.training._lending import lend_model
+from skcnn.training._rows import EpochRows, FreshViews, SameRows, StoredViews
 
 __all__ = ["FineTunedCNNClassifier"]
 
 POOLINGS = ("avg", "max", "flatten")
 HEAD_INITS = ("probe", "random")
 # What the random numbers of one fit are for; each has a seed of its own.
-HEAD_WEIGHTS, HEAD_ORDER, TAIL_ORDER = range(3)
+HEAD_WEIGHTS, HEAD_ORDER, TAIL_ORDER, FIRST_VIEW, FRESH_VIEWS = range(5)
 
 
 class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
@@ -82,6 +84,14 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         Fraction in [0, 1) of each target that is shared out to all classes, in training by gradient.
     l2 : float, default=0.0
         What the sum of the squared kernels of the head counts in the loss, in training by gradient.
+    augmentation : skcnn.Augmentation, default=None
+        Random changes of the images in the second phase, which then also runs with ``unfreeze=0``. None makes none.
+        The first phase and `predict` see the images as they are. Give photographs that were not resized before: there
+        is more to cut out.
+    augmented_views : int, default=None
+        How many views of each image are made, taken through the trunk and stored; the epochs take turns in them. This
+        is as fast as training without augmentation, and other fits find the views. None makes a fresh view of each
+        image in each epoch, and stores nothing of it: the trunk runs all the time.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class.
     input_size : int or (int, int), default=None
@@ -157,6 +167,8 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         learning_rate=None,
         label_smoothing=0.0,
         l2=0.0,
+        augmentation=None,
+        augmented_views=None,
         class_weight=None,
         input_size=None,
         preprocess="auto",
@@ -185,6 +197,8 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         self.learning_rate = learning_rate
         self.label_smoothing = label_smoothing
         self.l2 = l2
+        self.augmentation = augmentation
+        self.augmented_views = augmented_views
         self.class_weight = class_weight
         self.input_size = input_size
         self.preprocess = preprocess
@@ -227,15 +241,18 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
     def _fit_with(self, callbacks: Sequence[Any], X: Any, y: Any, sample_weight: Any = None) -> FineTunedCNNClassifier:
         """Fit as `fit` does, with Keras callbacks in the second phase."""
         images = check_one_view(X, y)
+        if self.augmentation is not None and images.n_views > 1:
+            msg = f"these are views already, of {images.n_views} that a step makes of each image"
+            raise ValueError(f"{msg}; give the images themselves, or augmentation=None")
         classes, codes = encode_labels(y, type(self).__name__)
         weights = join_weights(codes, classes, sample_weight, self.class_weight)
         head_optimizer, optimizer = self._check_parameters()
         network = self._tunable_network()
-        tunes = network.has_tail and self.epochs > 0
+        tunes = self.epochs > 0 and (network.has_tail or self.augmentation is not None)
         # All activations before any training: an unreadable image is named at once.
         features = self._extract(images, network.features)
-        rows = self._extract(images, self._trunk(network, images)) if tunes else features
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        rows = self._epoch_rows(images, self._trunk(network, images), seed) if tunes else None
 
         settings = {
             "n_features": features.shape[1],
@@ -249,12 +266,12 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         if self._probes():
             history.append(self._fit_probe(head, features, codes, weights))
         elif self.head_epochs:
-            batches = self._batches(features, codes, weights, seed, HEAD_ORDER)
+            batches = self._batches(SameRows(features), codes, weights, seed, HEAD_ORDER)
             with lend(None, settings) as model:
                 history += self._train("head", model, head, batches, self.head_epochs, head_optimizer)
-        if tunes:
+        if rows is not None:
             batches = self._batches(rows, codes, weights, seed, TAIL_ORDER)
-            with lend(network, settings) as model:
+            with lend(network if network.has_tail else None, settings) as model:
                 history += self._train("fine-tune", model, head, batches, self.epochs, optimizer, callbacks)
                 tail_weights = model.tail_weights()
 
@@ -308,6 +325,20 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         settings = {"batch_size": self.batch_size, "engine": self.engine, "verbose": self.verbose}
         return extract(images, trunk, self.cache, **settings)
 
+    def _epoch_rows(self, images: ImageSequence, trunk: Trunk, seed: int) -> EpochRows:
+        """Return what the second phase is trained on."""
+        if self.augmentation is None:
+            return SameRows(self._extract(images, trunk))
+        if self.augmented_views is None:
+            images = images.with_decode(self.decode)
+            seeds = np.random.SeedSequence((seed, FRESH_VIEWS)).generate_state(1)
+            settings = {"epochs": self.epochs, "seed": int(seeds[0]), "engine": self.engine}
+            return FreshViews(images, trunk, self.augmentation, **settings)
+        rows = self._extract(
+            images.with_step(self.augmentation.views(self.augmented_views, trunk.input_shape[:2])), trunk
+        )
+        return StoredViews(rows, (seed, FIRST_VIEW)) if self.augmented_views > 1 else SameRows(rows)
+
     # Training ---------------------------------------------------------------------------------------------------------
 
     def _probes(self) -> bool:
@@ -332,7 +363,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
             "seconds": time.perf_counter() - begin,
         }
 
-    def _batches(self, rows: StoredFeatures, codes: np.ndarray, weights: np.ndarray | None, *seed: int) -> Batches:
+    def _batches(self, rows: EpochRows, codes: np.ndarray, weights: np.ndarray | None, *seed: int) -> Batches:
         targets = np.eye(codes.max() + 1, dtype=np.float32)[codes]
         if weights is not None:
             weights = (weights / weights.mean()).astype(np.float32)
@@ -371,6 +402,13 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         check_real("label_smoothing", self.label_smoothing, below=1)
         check_real("l2", self.l2)
         check_real("probe_C", self.probe_C, open_left=True)
+        if not isinstance(self.augmentation, Augmentation | None):
+            msg = (
+                f"The 'augmentation' parameter must be a skcnn.Augmentation or None. Got {self.augmentation!r} instead."
+            )
+            raise ValueError(msg)
+        if self.augmented_views is not None:
+            check_int("augmented_views", self.augmented_views)
         return (
             make_optimizer(self.head_optimizer, self.head_learning_rate, parameter="head_optimizer"),
             make_optimizer(self.optimizer, self.learning_rate),

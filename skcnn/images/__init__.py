@@ -1,5 +1,6 @@
 """Lazy images: decoding, deterministic steps, content digests, and the transformers built on them."""
 
+from skcnn.images._augmentation import Augmentation
 from skcnn.images._decode import decode_image
 from skcnn.images._inputs import as_image_sequence
 from skcnn.images._mean import MeanSubtract
@@ -18,6 +19,7 @@ from skcnn.images._steps import (
 
 __all__ = [
     "AspectAwareResize",
+    "Augmentation",
     "Crop",
     "FlipHorizontal",
     "ImageSequence",

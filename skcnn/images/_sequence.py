@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,17 +14,13 @@ from skcnn.exceptions import ImageReadError
 from skcnn.images._decode import MAX_PIXELS, decode_image, describe_decoder
 from skcnn.images._failures import unreadable_error
 from skcnn.images._sources import Content, Sources
-from skcnn.images._steps import ResizeCrop, Step, ToGrey, ViewStep, describe_steps
+from skcnn.images._steps import Step, ToGrey, ViewStep, describe_steps
 from skcnn.images._views import ViewPicks, apply_step, row_indices
 
 __all__ = ["DECODES", "ON_ERROR", "ImageSequence"]
 
 DECODES = ("fast", "exact")
 ON_ERROR = ("raise", "nan")
-
-# With it the features of scaled and of all pixels are nearly equal, which they are not without
-# (benchmarks/bench_decoding.py).
-FAST_MARGIN = 1.5
 
 
 class ImageSequence:
@@ -42,7 +37,8 @@ class ImageSequence:
         What happens to each image after decoding, in order.
     decode : {"fast", "exact"}, default="fast"
         "fast" decodes a JPEG at the smallest of the scales 1/8, 1/4 and 1/2 that is still at least 1.5 times as large
-        as what the first step, where that is a `ResizeCrop` by area, makes of it. "exact" decodes all pixels.
+        as what the first step makes of it, where that is a `ResizeCrop` by area or an augmentation. "exact" decodes all
+        pixels.
     max_pixels : int, default=178_956_970
         Images that announce more pixels are refused before they are decoded.
     on_error : {"raise", "nan"}, default="raise"
@@ -199,9 +195,27 @@ class ImageSequence:
         rows = np.arange(len(self)) if self.picks is None else self.picks.rows
         if view is None:
             return self if self.picks is None else self._take(rows, picks=None)
-        if not 0 <= view < self.n_views:
-            raise IndexError(f"there is no view {view} of these images; they have {self.n_views}")
-        return self._with(picks=ViewPicks(rows, np.full(len(rows), view)))
+        return self.with_views_together().pick_views(rows, np.full(len(rows), view))
+
+    def pick_views(self, rows: np.ndarray, views: np.ndarray) -> ImageSequence:
+        """Return a sequence of single views, of any images in any order.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_picked,), int
+            Which image each is of.
+        views : ndarray of shape (n_picked,), int
+            Which of its views, in [0, n_views).
+
+        Raises
+        ------
+        IndexError
+            When there is no such view.
+        """
+        wrong = np.flatnonzero((views < 0) | (views >= self.n_views))
+        if len(wrong):
+            raise IndexError(f"there is no view {views[wrong[0]]} of these images; they have {self.n_views}")
+        return self._with(picks=ViewPicks(rows, views))
 
     def with_views_apart(self) -> ImageSequence:
         """Return a sequence in which each view is an image of its own: n_images x n_views images.
@@ -247,8 +261,14 @@ class ImageSequence:
         failures = {self._row(i): str(image) for i, image in enumerate(loaded) if isinstance(image, ImageReadError)}
         return [self._blank(failures) if isinstance(image, ImageReadError) else image for image in loaded]
 
-    def stream(self) -> Iterator[np.ndarray | ImageReadError]:
-        """Decode one image after the other, in threads, a few ahead; an unreadable one is yielded as its error."""
+    def stream(self, ahead: int = 0) -> Iterator[np.ndarray | ImageReadError]:
+        """Decode one image after the other, in threads; an unreadable one is yielded as its error.
+
+        Parameters
+        ----------
+        ahead : int, default=0
+            How many images are decoded ahead, at least; a few for each thread always are.
+        """
         threads = available_threads()
 
         def load(items: range) -> Iterable[np.ndarray | ImageReadError]:
@@ -261,7 +281,7 @@ class ImageSequence:
                 return [error] * len(items)
 
         runs = (range(i, i + 1) for i in range(len(self))) if self.picks is None else self.picks.runs()
-        for loaded in bounded_map(load, runs, n_threads=threads, window=4 * threads):
+        for loaded in bounded_map(load, runs, n_threads=threads, window=max(ahead, 4 * threads)):
             yield from loaded
 
     def read(self, index: int, memo: DigestMemo | None = None) -> Content:
@@ -321,11 +341,8 @@ class ImageSequence:
         return {"steps": describe_steps(self.steps), "decode": {"mode": self.decode_mode, **describe_decoder()}}
 
     def _smallest_decode(self) -> tuple[int, int] | None:
-        """Return the size a fast decode must not fall below: that of the first step, when it resizes."""
-        first = self.steps[0] if self.steps else None
-        if self.decode_mode == "fast" and isinstance(first, ResizeCrop) and first.interpolation == "area":
-            return math.ceil(FAST_MARGIN * first.height), math.ceil(FAST_MARGIN * first.width)
-        return None
+        """Return the size a fast decode must not fall below; None where all pixels are decoded."""
+        return self.steps[0].sufficient_size() if self.steps and self.decode_mode == "fast" else None
 
     def _read_one(self, index: int) -> np.ndarray:
         try:

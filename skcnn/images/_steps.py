@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ __all__ = [
     "ToGrey",
     "ViewStep",
     "describe_steps",
+    "resize",
 ]
 
 INTERPOLATIONS = ("area", "linear", "cubic", "lanczos", "nearest")
@@ -29,6 +31,10 @@ INTERPOLATIONS = ("area", "linear", "cubic", "lanczos", "nearest")
 # Where area averaging shrinks an image by this much or more it begins with halving it, for which OpenCV has fast code;
 # the difference is at most a few levels (benchmarks/bench_decoding.py).
 HALVING = 8
+
+# With it the features of images that were scaled while they were decoded are nearly equal to those of all pixels, which
+# they are not without (benchmarks/bench_decoding.py).
+FAST_MARGIN = 1.5
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,13 @@ class Step:
     def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
         """Return the (height, width) after this step for `size` before it; None where that is not known."""
         return size
+
+    def sufficient_size(self) -> tuple[int, int] | None:
+        """Return the (height, width) that an image may be shrunk to while it is decoded, if this is the first step.
+
+        None where all pixels are needed.
+        """
+        return None
 
     def describe(self) -> dict[str, Any]:
         """Return everything that decides what this step does, as JSON types.
@@ -132,35 +145,18 @@ class ResizeCrop(Step):
         size = image.shape[:2]
         covering = covering_size(size, target)
         if covering != size:
-            image = self._resize(image, covering)
+            image = resize(image, covering, self.interpolation)
         return Crop(*centre_box(covering, target))(image)
-
-    def _resize(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        import cv2
-
-        name = self.interpolation
-        if name == "area" and size[0] >= image.shape[0]:
-            name = "linear"
-        if name == "area" and image.shape[0] >= HALVING * size[0] and not (image.shape[0] % 2 or image.shape[1] % 2):
-            image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
-            image = np.atleast_3d(image)
-        method = {
-            "area": cv2.INTER_AREA,
-            "linear": cv2.INTER_LINEAR,
-            "cubic": cv2.INTER_CUBIC,
-            "lanczos": cv2.INTER_LANCZOS4,
-            "nearest": cv2.INTER_NEAREST_EXACT,
-        }[name]
-        # OpenCV drops the last axis of a one-channel image.
-        resized = cv2.resize(image, size[::-1], interpolation=method).reshape(*size, image.shape[2])
-        if name in ("cubic", "lanczos") and resized.dtype != np.uint8:
-            # Both overshoot at edges; uint8 saturates, and floats must not pass for centred pixels.
-            np.clip(resized, image.min(), image.max(), out=resized)
-        return resized
 
     def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
         """Return (height, width), whatever the size before."""
         return self.height, self.width
+
+    def sufficient_size(self) -> tuple[int, int] | None:
+        """Return a size somewhat above that of the result, if areas are averaged."""
+        if self.interpolation != "area":
+            return None
+        return math.ceil(FAST_MARGIN * self.height), math.ceil(FAST_MARGIN * self.width)
 
 
 @dataclass(frozen=True)
@@ -266,6 +262,39 @@ class SubtractMean(Step):
         if self.std is not None:
             centred /= np.asarray(self.std, np.float32)
         return centred
+
+
+def resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
+    """Return an image of shape (*size, channels), distorted where `size` has another aspect ratio.
+
+    Parameters
+    ----------
+    image : ndarray of shape (height, width, channels), uint8 or float32
+    size : (int, int)
+    interpolation : str
+        One of ``INTERPOLATIONS``; "area" is bilinear where the image grows in height.
+    """
+    import cv2
+
+    name = interpolation
+    if name == "area" and size[0] >= image.shape[0]:
+        name = "linear"
+    if name == "area" and image.shape[0] >= HALVING * size[0] and not (image.shape[0] % 2 or image.shape[1] % 2):
+        image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        image = np.atleast_3d(image)
+    method = {
+        "area": cv2.INTER_AREA,
+        "linear": cv2.INTER_LINEAR,
+        "cubic": cv2.INTER_CUBIC,
+        "lanczos": cv2.INTER_LANCZOS4,
+        "nearest": cv2.INTER_NEAREST_EXACT,
+    }[name]
+    # OpenCV drops the last axis of a one-channel image.
+    resized = cv2.resize(image, size[::-1], interpolation=method).reshape(*size, image.shape[2])
+    if name in ("cubic", "lanczos") and resized.dtype != np.uint8:
+        # Both overshoot at edges; uint8 saturates, and floats must not pass for centred pixels.
+        np.clip(resized, image.min(), image.max(), out=resized)
+    return resized
 
 
 def describe_steps(steps: Iterable[Step]) -> list[dict[str, Any]]:

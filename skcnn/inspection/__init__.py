@@ -1,5 +1,6 @@
-"""Pictures of what was trained."""
+"""Pictures of what is trained, and of what it is trained on."""
 
+from skcnn.inspection._augmentation_display import AugmentationDisplay
 from skcnn.inspection._history_display import HistoryDisplay
 
-__all__ = ["HistoryDisplay"]
+__all__ = ["AugmentationDisplay", "HistoryDisplay"]

@@ -1,12 +1,13 @@
-"""Batches of stored rows, in another order each epoch."""
+"""Batches of rows, in another order each epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from skcnn.training._rows import EpochRows
 
 __all__ = ["Batches", "epoch_order"]
 
@@ -37,8 +38,7 @@ class Batches:
 
     Parameters
     ----------
-    rows : StoredFeatures or ndarray of shape (n_images, ...)
-        Read batch by batch, so they may be larger than memory.
+    rows : EpochRows
     targets : ndarray of shape (n_images, n_classes), float32
     weights : ndarray of shape (n_images,), float32, or None
         Of the images; of mean 1, so that the learning rate keeps its meaning.
@@ -47,7 +47,7 @@ class Batches:
         Of the order (`epoch_order`).
     """
 
-    rows: Any
+    rows: EpochRows
     targets: np.ndarray
     weights: np.ndarray | None
     batch_size: int
@@ -62,7 +62,7 @@ class Batches:
         """Yield (rows, targets) or (rows, targets, weights) of all batches of so many epochs, one after the other."""
         for epoch in range(count):
             order = epoch_order(len(self.rows), self.seed, epoch)
-            for start in range(0, len(order), self.batch_size):
-                chosen = order[start : start + self.batch_size]
-                batch = (np.asarray(self.rows[chosen], np.float32), self.targets[chosen])
+            for number, rows in enumerate(self.rows.read(epoch, order, self.batch_size)):
+                chosen = order[number * self.batch_size :][: self.batch_size]
+                batch = (np.asarray(rows, np.float32), self.targets[chosen])
                 yield batch if self.weights is None else (*batch, self.weights[chosen])

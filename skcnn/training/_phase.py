@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -103,19 +103,32 @@ def train(
     with progress_bar(epochs, description=phase, unit="epoch", verbose=verbose) as bar:
         recorder = Recorder(phase, bar)
         settings = {"epochs": epochs, "steps_per_epoch": batches.per_epoch, "shuffle": False, "verbose": 0}
-        model.fit(feed(batches, epochs), callbacks=[recorder, *callbacks], **settings)
+        errors: list[Exception] = []
+        try:
+            model.fit(feed(batches, epochs, errors), callbacks=[recorder, *callbacks], **settings)
+        except Exception:
+            if errors:  # TensorFlow raises one of its own in its place
+                raise errors[0] from None
+            raise
     return recorder.records
 
 
-def feed(batches: Batches, epochs: int) -> Any:
-    """Return the batches of so many epochs as `keras.Model.fit` takes them."""
+def feed(batches: Batches, epochs: int, errors: list[Exception]) -> Any:
+    """Return the batches of so many epochs as `keras.Model.fit` takes them; an error in making one is also noted."""
     if keras.backend.backend() != "tensorflow":
         return batches.epochs(epochs)
     import tensorflow as tf
 
-    arrays = [batches.rows, batches.targets, *([] if batches.weights is None else [batches.weights])]
-    signature = tuple(tf.TensorSpec((None, *array.shape[1:]), tf.float32) for array in arrays)
-    dataset = tf.data.Dataset.from_generator(lambda: batches.epochs(epochs), output_signature=signature)
+    def generate() -> Iterator[tuple[np.ndarray, ...]]:
+        try:
+            yield from batches.epochs(epochs)
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    shapes = [batches.rows.row_shape, batches.targets.shape[1:], *([] if batches.weights is None else [()])]
+    signature = tuple(tf.TensorSpec((None, *shape), tf.float32) for shape in shapes)
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     # Keras would make a dataset that a thread tunes at growing intervals, and `fit` would wait at its end until that
     # thread wakes up.
     options = tf.data.Options()

@@ -83,6 +83,12 @@ def test_the_manifest_says_what_the_fingerprint_stands_for(store):
     assert manifest["dtype"] == "float32"
 
 
+def test_a_description_with_tuples_is_the_same_in_a_later_process(tmp_path):
+    description = {"steps": [{"step": "SubtractMean", "mean": (1.0, 2.0)}]}
+    put(FeatureStore(tmp_path, description), [1, 2])
+    np.testing.assert_array_equal(get(FeatureStore(tmp_path, description), [2]), rows_of([2]))
+
+
 def test_rows_of_another_shape_are_refused(store):
     put(store, [1])
     with pytest.raises(ValueError, match=r"rows of shape \(4,\) do not fit the store .* of \(3,\)"):

@@ -1,6 +1,7 @@
 import numpy as np
 
 from skcnn.training import Batches, epoch_order
+from skcnn.training._rows import SameRows
 
 
 class Rows:
@@ -28,7 +29,7 @@ def test_the_order_is_another_in_each_epoch_and_the_same_for_the_same_seed():
 
 def test_batches_are_the_rows_in_order_and_read_one_by_one():
     rows, targets = Rows(np.arange(7, dtype=np.uint8)), np.arange(14, dtype=np.float32).reshape(7, 2)
-    batches = Batches(rows, targets, None, batch_size=3, seed=(5,))
+    batches = Batches(SameRows(rows), targets, None, batch_size=3, seed=(5,))
     given = batches.epochs(2)
     assert rows.read == []
     first = next(given)
@@ -44,5 +45,7 @@ def test_batches_are_the_rows_in_order_and_read_one_by_one():
 
 def test_weights_go_with_their_rows():
     rows, weights = np.arange(5.0), np.arange(5, dtype=np.float32) / 2
-    for values, _, weight in Batches(rows, np.eye(5, dtype=np.float32), weights, batch_size=2, seed=(0,)).epochs(1):
+    for values, _, weight in Batches(
+        SameRows(rows), np.eye(5, dtype=np.float32), weights, batch_size=2, seed=(0,)
+    ).epochs(1):
         np.testing.assert_array_equal(weight, values / 2)

@@ -6,12 +6,13 @@ from skcnn.training import Batches, build_head
 from skcnn.training._model import TailAndHead
 from skcnn.training._phase import train
 from skcnn.training._restarts import CosineRestarts, split_epochs
+from skcnn.training._rows import SameRows
 
 
 def test_snapshots_are_those_of_plain_keras_with_the_rate_set_at_each_step():
     rng = np.random.default_rng(0)
     features, targets = rng.normal(size=(40, 5)).astype(np.float32), np.eye(3, dtype=np.float32)[np.arange(40) % 3]
-    batches = Batches(features, targets, None, batch_size=16, seed=(3,))
+    batches = Batches(SameRows(features), targets, None, batch_size=16, seed=(3,))
     model, twin = (TailAndHead(None, build_head(5, 3, hidden_units=8, seed=(0,))) for _ in range(2))
     restarts = CosineRestarts(epochs=5, n_cycles=2)
     records = train("head", model, batches, epochs=5, optimizer=keras.optimizers.Adam(0.01), callbacks=[restarts])
@@ -42,7 +43,7 @@ def test_cycles_of_whole_epochs(epochs, n_cycles, lengths):
 def test_the_rate_of_the_next_training_is_what_it_was():
     features, targets = np.ones((8, 5), np.float32), np.eye(2, dtype=np.float32)[[0, 1] * 4]
     model = TailAndHead(None, build_head(5, 2))
-    settings = {"batches": Batches(features, targets, None, 4, (0,)), "epochs": 2}
+    settings = {"batches": Batches(SameRows(features), targets, None, 4, (0,)), "epochs": 2}
     train("head", model, optimizer=keras.optimizers.Adam(0.01), callbacks=[CosineRestarts(2, 1)], **settings)
     records = train("head", model, optimizer=keras.optimizers.Adam(0.01), **settings)
     np.testing.assert_allclose([record["learning_rate"] for record in records], 0.01)

@@ -1,0 +1,272 @@
+"""`Augmentation`: how images are changed at random, so that a network sees more than the ones there are."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skcnn._validation import check_choice, check_int, check_real, check_size
+from skcnn.images._steps import FAST_MARGIN, ViewStep
+from skcnn.images._warp import FILL_MODES, Placement, source_map, warp
+
+__all__ = ["AugmentedViews", "Augmentation"]
+
+# Changes of fewer levels than this cannot be seen, and were meant as a factor or a share.
+LEAST_LEVELS = 2
+
+
+class Colours(NamedTuple):
+    """How the levels of one view are changed: about the mean level of the image, then for each channel, then all."""
+
+    contrast: float
+    offsets: np.ndarray
+    is_inverted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Ranges that random changes of training images are drawn from; all changes are made in one warp of each image.
+
+    Numbers are drawn uniformly. A number r stands for the range from -r to r, or, for factors, from 1 - r to 1 + r;
+    where (low, high) is allowed, that is the range itself. 0 and None leave out a change.
+
+    Parameters
+    ----------
+    rotation : float, default=30
+        Degrees, at most 180.
+    width_shift, height_shift : float, default=0.1
+        How far the picture moves, as a share below 1 of its width and height.
+    shear : float, default=0.2
+        By how much of its height an upright line is slanted, at most 1; 0.2 is 11 degrees.
+    zoom : float or (float, float), default=0.2
+        Factor of size. Below 1 things look smaller, and what is around the picture is filled in.
+    horizontal_flip : bool, default=True
+        Whether half of the views are mirrored left to right.
+    vertical_flip : bool, default=False
+        Whether half of the views are upside down.
+    brightness : float or (float, float), default=None
+        What is added to all levels, at most 255.
+    contrast : float or (float, float), default=None
+        Factor of the distance of levels from their mean.
+    channel_shift : float, default=None
+        What is added to the levels of each channel, drawn for each: a change of tint.
+    invert : float, default=0
+        Share of the views whose levels are turned around: a negative.
+    crop : (float, float), default=None
+        A box of the shape of the result is cut out at random that has this share of the area of the image, as far as it
+        fits in it: (0.5, 1) for half of it to all. None takes the largest box in the middle.
+    fill_mode : {"nearest", "reflect", "wrap", "constant"}, default="nearest"
+        What is outside the image: its edge pixels, its mirror image, its repetition, or black.
+    seed : int, default=0
+        Of the views that are stored. Equal images have equal views, in each fit, fold and process.
+
+    Raises
+    ------
+    ValueError
+        For a range that is out of bounds.
+
+    See Also
+    --------
+    skcnn.inspection.AugmentationDisplay : A picture of views.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn.images import Augmentation, as_image_sequence
+    >>> photograph = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    >>> views = as_image_sequence([photograph]).with_step(Augmentation(crop=(0.5, 1)).views(10, (224, 224)))
+    >>> np.asarray(views).shape
+    (1, 10, 224, 224, 3)
+    """
+
+    rotation: float = 30.0
+    width_shift: float = 0.1
+    height_shift: float = 0.1
+    shear: float = 0.2
+    zoom: float | tuple[float, float] = 0.2
+    horizontal_flip: bool = True
+    vertical_flip: bool = False
+    brightness: float | tuple[float, float] | None = None
+    contrast: float | tuple[float, float] | None = None
+    channel_shift: float | None = None
+    invert: float = 0.0
+    crop: tuple[float, float] | None = None
+    fill_mode: str = "nearest"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_real("rotation", self.rotation, most=180)
+        check_real("width_shift", self.width_shift, below=1)
+        check_real("height_shift", self.height_shift, below=1)
+        check_real("shear", self.shear, most=1)
+        check_factors("zoom", self.zoom, open_left=True)
+        check_choice("horizontal_flip", self.horizontal_flip, (True, False))
+        check_choice("vertical_flip", self.vertical_flip, (True, False))
+        check_levels("brightness", self.brightness)
+        if self.contrast is not None:
+            check_factors("contrast", self.contrast)
+        if isinstance(self.channel_shift, Sequence):
+            raise ValueError(f"The 'channel_shift' parameter must be one number. Got {self.channel_shift!r} instead.")
+        check_levels("channel_shift", self.channel_shift)
+        check_real("invert", self.invert, most=1)
+        if self.crop is not None:
+            check_pair("crop", self.crop, "of the area", least=0, most=1, open_left=True)
+        check_choice("fill_mode", self.fill_mode, FILL_MODES)
+        check_int("seed", self.seed, least=0)
+        # Equal augmentations have equal descriptions: 30 and 30.0 are equal, but not their JSON.
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, int(value) if name == "seed" else plain(value))
+
+    def views(self, n_views: int, size: tuple[int, int], *, seed: int | None = None) -> AugmentedViews:
+        """Return the step that makes views of images.
+
+        Parameters
+        ----------
+        n_views : int
+            How many of each image.
+        size : (int, int)
+            Height and width in pixels of the views.
+        seed : int, default=None
+            Of their random numbers. None takes that of the augmentation.
+        """
+        check_int("n_views", n_views)
+        height, width = check_size("size", size)
+        seed = self.seed if seed is None else seed
+        return AugmentedViews(augmentation=self, height=height, width=width, n_views=n_views, seed=seed)
+
+    def draw(self, random: np.random.Generator) -> tuple[Placement, Colours]:
+        """Draw the changes of one view; the same number of random numbers is used whatever the ranges are."""
+        drawn = iter(random.random(16).tolist())
+
+        def between(bounds: tuple[float, float]) -> float:
+            return bounds[0] + (bounds[1] - bounds[0]) * next(drawn)
+
+        def around(middle: float, value: float | tuple[float, float] | None) -> float:
+            return between(limits(middle, value))
+
+        placement = Placement(
+            angle=around(0, self.rotation),
+            shift_x=around(0, self.width_shift),
+            shift_y=around(0, self.height_shift),
+            shear=around(0, self.shear),
+            zoom=around(1, self.zoom),
+            flip_x=next(drawn) < self.horizontal_flip / 2,
+            flip_y=next(drawn) < self.vertical_flip / 2,
+            share=between(self.crop or (1, 1)),
+            across=next(drawn),
+            down=next(drawn),
+        )
+        if self.crop is None:
+            placement = placement._replace(share=None, across=0.5, down=0.5)
+        contrast, brightness = around(1, self.contrast), around(0, self.brightness)
+        shifts = [around(0, self.channel_shift) for _ in range(3)]
+        return placement, Colours(contrast, brightness + np.array(shifts), next(drawn) < self.invert)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentedViews(ViewStep):
+    """Change an image at random, and bring it to (height, width), several times; `Augmentation.views` makes one.
+
+    It takes images of any size, and is best given them as they were decoded: there are more pixels to zoom in on.
+    """
+
+    augmentation: Augmentation
+    height: int
+    width: int
+    n_views: int  # type: ignore[misc]
+    seed: int  # type: ignore[misc]
+
+    def make_view(self, image: np.ndarray, view: int, random: np.random.Generator) -> np.ndarray:
+        """Return an image of shape (height, width, channels), of the dtype of the given one."""
+        size = self.height, self.width
+        placement, colours = self.augmentation.draw(random)
+        matrix = source_map(image.shape[:2], size, placement)
+        return change_colours(warp(image, matrix, size, self.augmentation.fill_mode), colours)
+
+    def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        """Return (height, width) of each view."""
+        return self.height, self.width
+
+    def sufficient_size(self) -> tuple[int, int]:
+        """Return the size of an image from which also the smallest crop is not enlarged."""
+        augmentation = self.augmentation
+        factor = FAST_MARGIN * limits(1, augmentation.zoom)[1]
+        if augmentation.crop is not None:
+            factor /= math.sqrt(augmentation.crop[0])
+        return math.ceil(factor * self.height), math.ceil(factor * self.width)
+
+
+def change_colours(image: np.ndarray, colours: Colours) -> np.ndarray:
+    """Return an image with other levels; they stay in [0, 255], or, for floats, in their own range if that is wider."""
+    contrast, offsets, is_inverted = colours
+    if contrast == 1 and not offsets.any() and not is_inverted:
+        return image
+    import cv2
+
+    channels = image.shape[2]
+    mean = image.mean()
+    offsets = offsets if channels == 3 else offsets[:1]
+    levels = np.arange(256, dtype=np.float32)[:, np.newaxis] if image.dtype == np.uint8 else image
+    changed = (levels - mean) * contrast + mean + offsets
+    if is_inverted:
+        changed = 255 - changed
+    if image.dtype == np.uint8:
+        table = np.clip(np.rint(changed), 0, 255).astype(np.uint8)
+        return cv2.LUT(image, table[np.newaxis]).reshape(image.shape)
+    return np.clip(changed, min(0, image.min()), max(255, image.max())).astype(image.dtype)
+
+
+def limits(middle: float, value: float | tuple[float, float] | None) -> tuple[float, float]:
+    """Return the range that a parameter stands for."""
+    if isinstance(value, tuple):
+        return value
+    return middle - (value or 0), middle + (value or 0)
+
+
+def check_factors(name: str, value: Any, *, open_left: bool = False) -> None:
+    """Refuse what is neither a number in [0, 1) nor a range of factors."""
+    if isinstance(value, numbers.Real):
+        check_real(name, value, below=1)
+    else:
+        check_pair(name, value, "of factors, or one number below 1", least=0, most=10, open_left=open_left)
+
+
+def check_levels(name: str, value: Any) -> None:
+    """Refuse what is no range of levels, or too small for one."""
+    if value is None:
+        return
+    if isinstance(value, numbers.Real):
+        check_real(name, value, most=255)
+        most = float(value)
+    else:
+        check_pair(name, value, "of levels, or one number of them", least=-255, most=255)
+        most = float(max(map(abs, value)))
+    if 0 < most < LEAST_LEVELS:
+        msg = f"The {name!r} parameter is what is added to levels of 0 to 255; {value!r} changes nothing that is seen"
+        raise ValueError(f"{msg}. Give levels, such as {name}=20; 'contrast' is a factor.")
+
+
+def check_pair(name: str, value: Any, what: str, *, least: float, most: float, open_left: bool = False) -> None:
+    """Refuse what is no (low, high) within bounds."""
+    try:
+        low, high = value
+        fits = least <= low <= high <= most and not (open_left and low == least)
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        bounds = f"above {least:g} and at most {most:g}" if open_left else f"from {least:g} to {most:g}"
+        raise ValueError(f"The {name!r} parameter must be a range (low, high) {what}, {bounds}. Got {value!r} instead.")
+
+
+def plain(value: Any) -> Any:
+    """Return a parameter with floats for numbers and tuples for pairs."""
+    if isinstance(value, (bool, str, type(None))):
+        return value
+    if isinstance(value, numbers.Real):
+        return float(value)
+    return tuple(map(float, value))

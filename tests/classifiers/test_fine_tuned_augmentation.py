@@ -1,0 +1,152 @@
+"""`FineTunedCNNClassifier` with augmentation."""
+
+import keras
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+
+from skcnn import Augmentation, FineTunedCNNClassifier
+from skcnn.classifiers._fine_tuned import FIRST_VIEW, TAIL_ORDER
+from skcnn.exceptions import ImageReadError
+from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
+from skcnn.training import build_head, epoch_order
+from skcnn.training._model import TailAndHead
+
+LABELS = np.array(["cat", "dog", "emu"] * 4)
+AUGMENTATION = Augmentation(crop=(0.5, 1), brightness=20)
+# With these the twelve images of 16 x 16 are as they were, and every second view is a mirror image.
+MIRRORED = Augmentation(rotation=0, width_shift=0, height_shift=0, shear=0, zoom=0)
+
+
+@pytest.fixture
+def tuned(residual):
+    """Return a function that makes a classifier of a tiny network."""
+
+    def make(backbone=residual, **settings):
+        defaults = {"epochs": 4, "random_state": 0, "unfreeze": "two_a", "augmentation": AUGMENTATION}
+        return FineTunedCNNClassifier(backbone, **{**defaults, **settings})
+
+    return make
+
+
+def assert_same_weights(one, two, **tolerance):
+    for ours, theirs in zip(one.head_weights_ + one.tail_weights_, two.head_weights_ + two.tail_weights_, strict=True):
+        np.testing.assert_allclose(ours, theirs, **tolerance)
+
+
+@pytest.mark.parametrize("unfreeze", [0, "two_a", "all"])
+@pytest.mark.parametrize("n_views", [3, 1])
+def test_the_weights_are_those_of_plain_keras_on_the_views(tuned, residual, pixels, unfreeze, n_views):
+    clf = tuned(unfreeze=unfreeze, augmented_views=n_views, dropout=0, optimizer="adam", batch_size=5)
+    clf.fit(pixels, LABELS)
+
+    seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
+    images = as_image_sequence(pixels).with_step(AUGMENTATION.views(n_views, (16, 16)))
+    views = np.asarray(images, np.float32).reshape(12, n_views, 16, 16, 3)
+    first = np.random.default_rng((seed, FIRST_VIEW)).integers(n_views, size=12)
+    base = keras.models.clone_model(residual)
+    base.set_weights(residual.get_weights())
+    for layer in base.layers:
+        layer.trainable = layer.name not in (() if unfreeze == "all" else ("stem", "one_a", "one_bn", "one_b"))
+    base.trainable = base.trainable and unfreeze != 0
+    features = keras.Model(base.input, keras.layers.GlobalAveragePooling2D()(base.output))
+    probe = tuned(unfreeze=0, augmentation=None, dropout=0).fit(pixels, LABELS)
+    head = build_head(8, 3)
+    head.set_weights(probe.head_weights_)
+    plain = TailAndHead(features, head)
+    plain.compile(keras.optimizers.Adam(1e-4), keras.losses.CategoricalCrossentropy(from_logits=True))
+    targets = np.eye(3, dtype=np.float32)[np.arange(12) % 3]
+    for epoch in range(4):
+        order = epoch_order(12, (seed, TAIL_ORDER), epoch)
+        for batch in (order[:5], order[5:10], order[10:]):
+            plain.train_on_batch(views[batch, (first[batch] + epoch) % n_views], targets[batch])
+
+    for ours, theirs in zip(clf.head_weights_, head.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert max(np.abs(a - b).max() for a, b in zip(clf.head_weights_, probe.head_weights_, strict=True)) > 1e-4
+    logits = plain.predict_on_batch(pixels.astype(np.float32))
+    np.testing.assert_allclose(clf.predict_proba(pixels), keras.ops.softmax(logits), atol=1e-4)
+
+
+def test_stored_views_pass_the_network_once_for_all_folds_and_settings(tuned, files, run_sizes, new_process):
+    clf = tuned(augmented_views=5, epochs=2)
+    search = GridSearchCV(clf, {"learning_rate": [1e-4, 1e-3], "dropout": [0, 0.5]}, cv=2).fit(files, LABELS)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    # Each image once for the probe, once to be predicted from the cut, and its five views.
+    assert sum(run_sizes) == (1 + 1 + 5) * len(files)
+    run_sizes.clear()
+    new_process()
+    for seed in (1, 2):
+        tuned(augmented_views=5, random_state=seed).fit(files, LABELS)
+    assert not run_sizes
+
+
+def test_fresh_views_pass_the_network_in_every_epoch(tuned, files, run_sizes, private_cache):
+    clf = tuned(epochs=3, batch_size=5).fit(files, LABELS)
+    assert sum(run_sizes) == (1 + 3) * len(files)
+    stored = sum(path.stat().st_size for path in private_cache.rglob("shard-*.h5"))
+    clf.fit(files, LABELS)
+    assert sum(path.stat().st_size for path in private_cache.rglob("shard-*.h5")) == stored
+
+
+@pytest.mark.parametrize("views", [None, 3])
+def test_the_seed_decides(tuned, pixels, views):
+    one, same, other = (tuned(augmented_views=views, random_state=seed).fit(pixels, LABELS) for seed in (0, 0, 1))
+    assert_same_weights(one, same, atol=1e-6)
+    assert any((a != b).any() for a, b in zip(one.head_weights_, other.head_weights_, strict=True))
+
+
+def test_fresh_views_without_a_trunk(tuned, pixels):
+    clf = tuned(unfreeze="all", epochs=2).fit(pixels, LABELS)
+    assert len(clf.history_) == 3
+    assert clf.predict(pixels).shape == (12,)
+
+
+def test_images_are_predicted_as_they_are(tuned, residual, pixels):
+    # A mirrored image has other pixels, but training at a rate of next to nothing changes no weights.
+    plain = tuned(augmentation=None, learning_rate=1e-12, dropout=0).fit(pixels, LABELS)
+    for views in (None, 2):
+        clf = tuned(augmentation=MIRRORED, augmented_views=views, learning_rate=1e-12, dropout=0).fit(pixels, LABELS)
+        np.testing.assert_allclose(clf.predict_proba(pixels), plain.predict_proba(pixels), atol=1e-5)
+
+
+def test_the_head_begins_on_the_images_as_they_are(tuned, pixels):
+    for head_init in ("probe", "random"):
+        settings = {"head_init": head_init, "head_epochs": 2, "epochs": 0}
+        assert_same_weights(
+            tuned(**settings).fit(pixels, LABELS), tuned(**settings, augmentation=None).fit(pixels, LABELS), atol=1e-6
+        )
+
+
+def test_an_image_that_vanishes_while_it_is_trained_on_is_named(tuned, files, monkeypatch):
+    from pathlib import Path
+
+    from skcnn.training._probe import fit_probe
+
+    def fit_and_remove(*args, **kwargs):
+        Path(files[3]).unlink()
+        return fit_probe(*args, **kwargs)
+
+    monkeypatch.setattr("skcnn.classifiers._fine_tuned.fit_probe", fit_and_remove)
+    with pytest.raises(ImageReadError, match=r"03\.png"):
+        tuned().fit(files, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"augmentation": "flip"}, r"'augmentation' parameter must be a skcnn\.Augmentation or None\. Got 'flip'"),
+        ({"augmentation": Augmentation}, "'augmentation' parameter must be"),
+        ({"augmented_views": 0}, r"'augmented_views' parameter must be an int of at least 1\. Got 0"),
+        ({"augmented_views": 2.0}, "'augmented_views' parameter must be an int"),
+    ],
+)
+def test_bad_parameters_are_refused_before_any_image_is_read(tuned, settings, message):
+    with pytest.raises(ValueError, match=message):
+        tuned(**settings).fit(["no/such/file.jpg"] * 2, ["a", "b"])
+
+
+def test_views_are_not_augmented(tuned, files):
+    crops = as_image_sequence(files).with_step(ResizeCrop(20, 20)).with_step(TenCrop(16, 16)).with_view(0)
+    with pytest.raises(ValueError, match="views already, of 10 that a step makes .* or augmentation=None"):
+        tuned().fit(crops, LABELS)

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skcnn import Augmentation
+from skcnn.cache._stored_features import StoredFeatures
+from skcnn.exceptions import ImageReadError
+from skcnn.features import RawPixels
+from skcnn.images import as_image_sequence
+from skcnn.training._rows import FreshViews, SameRows, StoredViews
+
+
+@pytest.fixture
+def images():
+    return as_image_sequence(np.random.default_rng(0).integers(0, 256, (7, 20, 24, 3), dtype=np.uint8))
+
+
+def fresh(images, *, seed=3, epochs=4, shape=(8, 8, 3)):
+    return FreshViews(images, RawPixels(shape), Augmentation(), epochs=epochs, seed=seed, engine="keras")
+
+
+def read(rows, epoch, order, batch_size=3):
+    return np.concatenate(list(rows.read(epoch, np.asarray(order), batch_size)))
+
+
+def test_the_same_rows():
+    rows = SameRows(np.arange(14).reshape(7, 2))
+    assert len(rows) == 7
+    assert rows.row_shape == (2,)
+    assert [len(batch) for batch in rows.read(5, np.arange(7), 3)] == [3, 3, 1]
+    np.testing.assert_array_equal(read(rows, 1, [4, 0]), [[8, 9], [0, 1]])
+
+
+def test_stored_views_take_turns():
+    held = np.arange(7 * 3 * 2).reshape(7, 3, 2)  # the view v of image i begins with 6 i + 2 v
+    rows = StoredViews(StoredFeatures(-1 - np.arange(7), None, held, failures={}), (0,))
+    assert len(rows) == 7
+    assert rows.row_shape == (2,)
+    order = np.random.default_rng(0).permutation(7)
+    seen = np.array([read(rows, epoch, order)[:, 0] for epoch in range(4)])
+    images, views = seen // 6, seen % 6 // 2
+    np.testing.assert_array_equal(images, np.tile(order, (4, 1)))
+    assert all(set(column) == {0, 1, 2} for column in views[:3].T)
+    np.testing.assert_array_equal(views[3], views[0])
+    assert len(set(views[0])) > 1, "images begin at different views"
+
+
+def test_fresh_views_are_others_in_each_epoch_and_come_back(images):
+    rows = fresh(images)
+    assert len(rows) == 7
+    assert rows.row_shape == (8, 8, 3)
+    order = np.array([3, 0, 6, 1, 2, 4, 5])
+    epochs = [read(rows, epoch, order) for epoch in range(4)]
+    assert len({view.tobytes() for epoch in epochs for view in epoch}) == 28
+    # A view depends on seed, epoch and image alone: not on the order, the batch or what was read before.
+    np.testing.assert_array_equal(read(fresh(images), 2, np.sort(order), 7)[order], epochs[2])
+    assert (read(fresh(images, seed=4), 2, order) != epochs[2]).any()
+
+
+def test_copies_of_an_image_have_fresh_views_of_their_own(images):
+    views = read(fresh(images[[0, 0, 0]]), 0, np.arange(3))
+    assert len({view.tobytes() for view in views}) == 3
+
+
+def test_grey_trunks(images):
+    assert read(fresh(images, shape=(8, 8, 1)), 0, [2, 1]).shape == (2, 8, 8, 1)
+
+
+def test_an_image_that_vanished_meanwhile_is_named(write_image, photo):
+    paths = [Path(write_image(f"{name}.png", photo(seed=seed))) for seed, name in enumerate("abcd")]
+    rows = fresh(as_image_sequence(paths))
+    assert len(read(rows, 0, np.arange(4))) == 4
+    paths[2].unlink()
+    with pytest.raises(ImageReadError, match=r"c\.png"):
+        read(rows, 1, [3, 2, 1, 0], 4)
