@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 
 from skcnn import Augmentation, FineTunedCNNClassifier
 from skcnn.backbones import FrozenNetwork, cut_for, resolve_backbone
-from skcnn.classifiers._fine_tuned import FRESH_VIEWS, TAIL_ORDER
+from skcnn.classifiers._fine_tuned import TAIL_ORDER
 from skcnn.datasets import load_image_folder
 from skcnn.images import ResizeCrop, as_image_sequence
 from skcnn.training import build_head, epoch_order
@@ -136,7 +136,7 @@ def bench_fresh(paths: np.ndarray, labels: np.ndarray) -> None:
         score = clf.score(test, y_test)
 
     seed = int(np.random.RandomState(SEED).randint(np.iinfo(np.int32).max))
-    views_seed = int(np.random.SeedSequence((seed, FRESH_VIEWS)).generate_state(1)[0])
+    views_seed = int(np.random.SeedSequence(seed).generate_state(2)[1])
     step = AUGMENTATION.views(EPOCHS * len(train), (224, 224), seed=views_seed)
     targets = np.eye(len(clf.classes_), dtype=np.float32)[np.searchsorted(clf.classes_, y_train)]
     pixels = np.asarray(as_image_sequence(test).with_step(ResizeCrop(224, 224))).astype(np.float32)

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
-from sklearn.metrics import accuracy_score, log_loss
 from sklearn.utils import check_random_state
 
 from skcnn._validation import check_choice, check_int, check_real
 from skcnn.backbones._tail import TunableNetwork
 from skcnn.classifiers._labels import encode_labels, join_weights
 from skcnn.classifiers._trained import TrainedClassifier, check_one_view
+from skcnn.classifiers._training_parameters import TrainingParameters
 from skcnn.exceptions import ImageReadError
-from skcnn.features import RawPixels, StoredFeatures, Trunk, extract
+from skcnn.features import RawPixels, StoredFeatures, Trunk
 from skcnn.features._backbone_parameters import BackboneParameters
-from skcnn.images import Augmentation
 from skcnn.images._sequence import ImageSequence
-from skcnn.training import Batches, build_head, fit_probe, make_optimizer
+from skcnn.training import Schedule, build_head, fit_probe, make_optimizer
 from skcnn.training._head import copy_head
 from skcnn.training._lending import lend_model
-from skcnn.training._rows import EpochRows, FreshViews, SameRows, StoredViews
+from skcnn.training._plan import Plan
+from skcnn.training._rows import EpochRows, SameRows
+from skcnn.training._split import Split
 
 __all__ = ["FineTunedCNNClassifier"]
 
 POOLINGS = ("avg", "max", "flatten")
 HEAD_INITS = ("probe", "random")
 # What the random numbers of one fit are for; each has a seed of its own.
-HEAD_WEIGHTS, HEAD_ORDER, TAIL_ORDER, FIRST_VIEW, FRESH_VIEWS = range(5)
+HEAD_WEIGHTS, HEAD_ORDER, TAIL_ORDER = range(3)
 
 
-class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
+class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClassifier):
     """Classify images with a pretrained network, whose head and upper layers are trained on them.
 
     The network is cut in a trunk and a tail. What the frozen trunk makes of an image is computed once and then read
@@ -80,6 +81,10 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         or a configured one, of which each fit makes a copy.
     learning_rate : float, default=None
         Of the second phase. None takes that of a configured optimizer, 1e-4 for most names, 1e-3 for "sgd".
+    schedule : {"constant", "polynomial", "cosine", "one_cycle"}, dict, Schedule or None, default=None
+        What becomes of the learning rate in the second phase: nothing; a straight line to 0; up to it in 5 % of the
+        steps, then half a cosine to 0; up in 30 % of them, then down. A dict gives the rates after some numbers of
+        epochs: ``{10: 1e-5}``. `skcnn.training` has schedules with settings, such as ``CosineDecay(cycles=3)``.
     label_smoothing : float, default=0.0
         Fraction in [0, 1) of each target that is shared out to all classes, in training by gradient.
     l2 : float, default=0.0
@@ -92,6 +97,14 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         How many views of each image are made, taken through the trunk and stored; the epochs take turns in them. This
         is as fast as training without augmentation, and other fits find the views. None makes a fresh view of each
         image in each epoch, and stores nothing of it: the trunk runs all the time.
+    validation_fraction : float, default=None
+        Share of the images that are held out, at random and with the classes in the same shares: they are not trained
+        on, and judged after each epoch. None holds out none, or 0.1 where `early_stopping` needs some.
+    early_stopping : bool or skcnn.training.EarlyStopping, default=False
+        Whether the second phase ends where it has not become better for some epochs, with the weights of the best one.
+        True goes by the loss on the images that are held out, for 5 epochs.
+    average_weights : bool, default=False
+        Whether the weights after the second phase are the mean of those after each epoch of its last quarter.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class.
     input_size : int or (int, int), default=None
@@ -120,7 +133,10 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         The labels, sorted.
     history_ : list of dict
         A record for the probe and for each epoch: phase ("head" or "fine-tune"), epoch, loss, accuracy (both on
-        training images), learning_rate, seconds. ``pandas.DataFrame(clf.history_)`` makes a table of it.
+        training images), val_loss, val_accuracy (on those held out, if there are any), learning_rate, seconds.
+        ``pandas.DataFrame(clf.history_)`` makes a table of it.
+    validation_indices_ : ndarray of int
+        The positions of the images that were held out.
     cut_ : skcnn.backbones.TrainingCut
         The last layer of the trunk, and the layers that were trained.
     head_weights_, tail_weights_ : list of ndarray
@@ -165,10 +181,14 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         epochs=20,
         optimizer="adamw",
         learning_rate=None,
+        schedule=None,
         label_smoothing=0.0,
         l2=0.0,
         augmentation=None,
         augmented_views=None,
+        validation_fraction=None,
+        early_stopping=False,
+        average_weights=False,
         class_weight=None,
         input_size=None,
         preprocess="auto",
@@ -195,10 +215,14 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         self.epochs = epochs
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.schedule = schedule
         self.label_smoothing = label_smoothing
         self.l2 = l2
         self.augmentation = augmentation
         self.augmented_views = augmented_views
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.average_weights = average_weights
         self.class_weight = class_weight
         self.input_size = input_size
         self.preprocess = preprocess
@@ -236,23 +260,26 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         FloatingPointError
             When training diverges.
         """
-        return self._fit_with([], X, y, sample_weight)
+        return self._fit(X, y, sample_weight)
 
-    def _fit_with(self, callbacks: Sequence[Any], X: Any, y: Any, sample_weight: Any = None) -> FineTunedCNNClassifier:
-        """Fit as `fit` does, with Keras callbacks in the second phase."""
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, schedule: Schedule | None = None, callbacks: Any = ()
+    ) -> FineTunedCNNClassifier:
+        """Fit as `fit` does, with another schedule and with Keras callbacks in the second phase."""
         images = check_one_view(X, y)
-        if self.augmentation is not None and images.n_views > 1:
-            msg = f"these are views already, of {images.n_views} that a step makes of each image"
-            raise ValueError(f"{msg}; give the images themselves, or augmentation=None")
         classes, codes = encode_labels(y, type(self).__name__)
         weights = join_weights(codes, classes, sample_weight, self.class_weight)
-        head_optimizer, optimizer = self._check_parameters()
+        head_plan, plan = self._check_parameters()
+        check_not_views(images, self.augmentation)
+        if schedule is not None:
+            plan = dataclasses.replace(plan, schedule=schedule)
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        split = self._split(codes, weights, len(classes), seed)
         network = self._tunable_network()
-        tunes = self.epochs > 0 and (network.has_tail or self.augmentation is not None)
+        tunes = plan.epochs > 0 and (network.has_tail or self.augmentation is not None)
         # All activations before any training: an unreadable image is named at once.
         features = self._extract(images, network.features)
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        rows = self._epoch_rows(images, self._trunk(network, images), seed) if tunes else None
+        tail_rows = self._tail_rows(network, images, split, seed) if tunes else None
 
         settings = {
             "n_features": features.shape[1],
@@ -262,21 +289,16 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
             "dropout": float(self.dropout),
             "l2": float(self.l2),
         }
-        head, history, tail_weights = build_head(**settings, seed=(seed, HEAD_WEIGHTS)), [], []
-        if self._probes():
-            history.append(self._fit_probe(head, features, codes, weights))
-        elif self.head_epochs:
-            batches = self._batches(SameRows(features), codes, weights, seed, HEAD_ORDER)
-            with lend(None, settings) as model:
-                history += self._train("head", model, head, batches, self.head_epochs, head_optimizer)
-        if rows is not None:
-            batches = self._batches(rows, codes, weights, seed, TAIL_ORDER)
+        head, tail_weights = build_head(**settings, seed=(seed, HEAD_WEIGHTS)), []
+        history = self._fit_head(head, settings, features, split, head_plan, seed)
+        if tail_rows is not None:
             with lend(network if network.has_tail else None, settings) as model:
-                history += self._train("fine-tune", model, head, batches, self.epochs, optimizer, callbacks)
+                history += self._train("fine-tune", model, head, tail_rows, split, plan, (seed, TAIL_ORDER), callbacks)
                 tail_weights = model.tail_weights()
 
         self.classes_ = classes
         self.history_ = history
+        self.validation_indices_ = split.held_out
         self.cut_ = network.cut
         self.head_weights_ = head.get_weights()
         self.tail_weights_ = tail_weights
@@ -319,25 +341,16 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         features = network.features
         return RawPixels(features.input_shape, normalises=features.normalises, dtype=pixel_dtype(images))
 
-    def _extract(self, images: ImageSequence, trunk: Trunk) -> StoredFeatures:
-        # A step before may have asked for rows of NaN; there is nothing to learn or to predict from them.
-        images = images.with_decode(self.decode).with_on_error("raise")
-        settings = {"batch_size": self.batch_size, "engine": self.engine, "verbose": self.verbose}
-        return extract(images, trunk, self.cache, **settings)
-
-    def _epoch_rows(self, images: ImageSequence, trunk: Trunk, seed: int) -> EpochRows:
-        """Return what the second phase is trained on."""
+    def _tail_rows(
+        self, network: TunableNetwork, images: ImageSequence, split: Split, seed: int
+    ) -> tuple[EpochRows, EpochRows]:
+        """Return what the second phase is trained on, and what it is judged by."""
+        trunk = self._trunk(network, images)
         if self.augmentation is None:
-            return SameRows(self._extract(images, trunk))
-        if self.augmented_views is None:
-            images = images.with_decode(self.decode)
-            seeds = np.random.SeedSequence((seed, FRESH_VIEWS)).generate_state(1)
-            settings = {"epochs": self.epochs, "seed": int(seeds[0]), "engine": self.engine}
-            return FreshViews(images, trunk, self.augmentation, **settings)
-        rows = self._extract(
-            images.with_step(self.augmentation.views(self.augmented_views, trunk.input_shape[:2])), trunk
-        )
-        return StoredViews(rows, (seed, FIRST_VIEW)) if self.augmented_views > 1 else SameRows(rows)
+            rows = self._extract(images, trunk)
+            return SameRows(rows, split.trained), SameRows(rows, split.held_out)
+        views = self._augmented_rows(images[split.trained], trunk, seed)
+        return views, SameRows(self._extract(images[split.held_out], trunk) if len(split.held_out) else split.held_out)
 
     # Training ---------------------------------------------------------------------------------------------------------
 
@@ -345,74 +358,70 @@ class FineTunedCNNClassifier(BackboneParameters, TrainedClassifier):
         """Whether the head begins as a linear probe."""
         return self.head_init == "probe" and self.hidden_units is None
 
-    def _fit_probe(
-        self, head: Any, features: StoredFeatures, codes: np.ndarray, weights: np.ndarray | None
-    ) -> dict[str, Any]:
+    def _fit_head(
+        self, head: Any, settings: dict[str, Any], features: StoredFeatures, split: Split, plan: Plan, seed: int
+    ) -> list[dict[str, Any]]:
+        """Take a head through the first phase; return the records."""
+        if self._probes():
+            return [self._fit_probe(head, features, split)]
+        if not plan.epochs:
+            return []
+        rows = SameRows(features, split.trained), SameRows(features, split.held_out)
+        with lend(None, settings) as model:
+            return self._train("head", model, head, rows, split, plan, (seed, HEAD_ORDER))
+
+    def _fit_probe(self, head: Any, features: StoredFeatures, split: Split) -> dict[str, Any]:
         """Give the head the weights of a linear probe; return the record of it."""
         begin = time.perf_counter()
-        values = np.asarray(features)
-        probe = fit_probe(values, codes, weights, C=self.probe_C)
+        values, labels = features[split.trained], split.labels(split.trained)
+        probe = fit_probe(values, *labels, C=self.probe_C)
         head.set_weights(probe)
-        probabilities = softmax((values @ probe.kernel + probe.bias).astype(np.float64), axis=1)
-        return {
-            "phase": "head",
-            "epoch": 1,
-            "loss": log_loss(codes, probabilities, sample_weight=weights),
-            "accuracy": accuracy_score(codes, probabilities.argmax(axis=1)),
-            "learning_rate": np.nan,
-            "seconds": time.perf_counter() - begin,
-        }
-
-    def _batches(self, rows: EpochRows, codes: np.ndarray, weights: np.ndarray | None, *seed: int) -> Batches:
-        targets = np.eye(codes.max() + 1, dtype=np.float32)[codes]
-        if weights is not None:
-            weights = (weights / weights.mean()).astype(np.float32)
-        return Batches(rows, targets, weights, self.batch_size, seed)
+        figures = probe.judge(values, *labels)
+        if len(split.held_out):
+            judged = probe.judge(features[split.held_out], *split.labels(split.held_out))
+            figures |= {f"val_{name}": value for name, value in judged.items()}
+        seconds = time.perf_counter() - begin
+        return {"phase": "head", "epoch": 1, **figures, "learning_rate": np.nan, "seconds": seconds}
 
     def _train(
         self,
         phase: str,
         model: Any,
         head: Any,
-        batches: Batches,
-        epochs: int,
-        optimizer: Any,
+        rows: tuple[EpochRows, EpochRows],
+        split: Split,
+        plan: Plan,
+        seed: tuple[int, ...],
         callbacks: Sequence[Any] = (),
     ) -> list[dict[str, Any]]:
         """Train a model from the weights of a head, which gets what was trained; return the records."""
         from skcnn.training._phase import train
 
+        trained, held_out = rows
+        batches, validation = (
+            split.training(trained, self.batch_size, seed),
+            split.validation(held_out, self.batch_size),
+        )
         model.start(head)
-        settings = {"label_smoothing": self.label_smoothing, "callbacks": callbacks, "verbose": self.verbose}
-        records = train(phase, model, batches, epochs=epochs, optimizer=optimizer, **settings)
+        settings = {"validation": validation, "callbacks": callbacks, "verbose": self.verbose}
+        records = train(phase, model, batches, plan, **settings)
         copy_head(model.head, head)
         return records
 
-    def _check_parameters(self) -> tuple[Any, Any]:
-        """Refuse parameters out of range; return the optimizers of both phases."""
+    def _check_parameters(self) -> tuple[Plan, Plan]:
+        """Refuse parameters out of range; return the plans of both phases."""
         check_choice("pooling", self.pooling, POOLINGS)
         check_choice("head_init", self.head_init, HEAD_INITS)
         check_choice("batch_norm", self.batch_norm, (True, False))
         if self.hidden_units is not None:
             check_int("hidden_units", self.hidden_units)
-        check_int("batch_size", self.batch_size)
         check_int("head_epochs", self.head_epochs, least=0)
-        check_int("epochs", self.epochs, least=0)
         check_real("dropout", self.dropout, below=1)
-        check_real("label_smoothing", self.label_smoothing, below=1)
         check_real("l2", self.l2)
         check_real("probe_C", self.probe_C, open_left=True)
-        if not isinstance(self.augmentation, Augmentation | None):
-            msg = (
-                f"The 'augmentation' parameter must be a skcnn.Augmentation or None. Got {self.augmentation!r} instead."
-            )
-            raise ValueError(msg)
-        if self.augmented_views is not None:
-            check_int("augmented_views", self.augmented_views)
-        return (
-            make_optimizer(self.head_optimizer, self.head_learning_rate, parameter="head_optimizer"),
-            make_optimizer(self.optimizer, self.learning_rate),
-        )
+        plan = self._training_plan()
+        optimizer = make_optimizer(self.head_optimizer, self.head_learning_rate, parameter="head_optimizer")
+        return Plan(self.head_epochs, optimizer, plan.label_smoothing), plan
 
 
 def lend(network: TunableNetwork | None, head: dict[str, Any]) -> AbstractContextManager[Any]:
@@ -423,6 +432,13 @@ def lend(network: TunableNetwork | None, head: dict[str, Any]) -> AbstractContex
         return TailAndHead(None if network is None else network.build_tail(), build_head(**head))
 
     return lend_model((None if network is None else network.state(), *head.items()), make)
+
+
+def check_not_views(images: ImageSequence, augmentation: Any) -> None:
+    """Refuse to augment what a step made several views of: only one step may."""
+    if augmentation is not None and images.n_views > 1:
+        msg = f"these are views already, of {images.n_views} that a step makes of each image"
+        raise ValueError(f"{msg}; give the images themselves, or augmentation=None")
 
 
 def pixel_dtype(images: ImageSequence) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
 from skcnn.classifiers._members import Member, check_trains_tail
 from skcnn.images._sequence import ImageSequence
-from skcnn.training import make_optimizer
+from skcnn.training import CosineDecay
 from skcnn.training._optimizers import describe_optimizer
+from skcnn.training._schedules import split_epochs
 
 __all__ = ["check_snapshots", "fit_snapshots"]
 
@@ -22,16 +24,19 @@ def check_snapshots(estimator: Any, count: int) -> None:
     TypeError
         When the estimator is no `FineTunedCNNClassifier`.
     ValueError
-        When it trains no tail, for fewer epochs than snapshots, or with a schedule of its own.
+        When it trains no tail, for fewer epochs than snapshots, with a schedule of its own, or stops early.
     """
     check_trains_tail(estimator, "snapshot")
     if count > estimator.epochs:
         msg = f"each of {count} snapshots takes at least one epoch, and the classifier trains for {estimator.epochs}"
         raise ValueError(f"{msg}; set 'epochs' higher, or 'n_estimators' lower")
-    _, rate = describe_optimizer(make_optimizer(estimator.optimizer, estimator.learning_rate))
-    if rate is None:
-        msg = "method='snapshot' sets the learning rate itself, and the optimizer has a schedule"
-        raise ValueError(f"{msg}; give it one number, which each cycle begins with")
+    plan = estimator._training_plan()
+    if plan.schedule is not None or describe_optimizer(plan.optimizer)[1] is None:
+        msg = "method='snapshot' sets the learning rate itself, and there is a schedule"
+        raise ValueError(f"{msg}; give schedule=None, and one number, which each cycle begins with")
+    if plan.early_stopping is not None or plan.average_weights:
+        msg = "method='snapshot' keeps the weights at the end of each cycle"
+        raise ValueError(f"{msg}; set 'early_stopping' and 'average_weights' to False")
 
 
 def fit_snapshots(member: Member, images: ImageSequence, labels: Any, count: int) -> list[FineTunedCNNClassifier]:
@@ -51,14 +56,14 @@ def fit_snapshots(member: Member, images: ImageSequence, labels: Any, count: int
     list of `count` FineTunedCNNClassifier
         Their `history_` ends where they do.
     """
-    from skcnn.training._restarts import CosineRestarts
+    from skcnn.training._callbacks import Snapshots
 
     last = member.estimator
-    restarts = CosineRestarts(last.epochs, count)
-    last._fit_with([restarts], images, labels, **member.params)
+    snapshots = Snapshots(itertools.accumulate(split_epochs(last.epochs, count)))
+    last._fit(images, labels, **member.params, schedule=CosineDecay(0, count), callbacks=[snapshots])
     history, before = last.history_, len(last.history_) - last.epochs
-    fitted = [copy.copy(last) for _ in restarts.snapshots[:-1]] + [last]
-    for each, snapshot in zip(fitted, restarts.snapshots, strict=True):
+    fitted = [copy.copy(last) for _ in snapshots.kept[:-1]] + [last]
+    for each, snapshot in zip(fitted, snapshots.kept, strict=True):
         each.head_weights_, each.tail_weights_ = snapshot.head_weights, snapshot.tail_weights
         each.history_ = history[: before + snapshot.epochs]
     return fitted

@@ -17,12 +17,15 @@ CURVES = ("loss", "accuracy")
 class HistoryDisplay:
     """Loss and accuracy of a training, epoch by epoch; a line marks where a phase begins.
 
+    What was judged on images that were held out is a dashed line of the same colour.
+
     `from_estimator` makes one of a fitted classifier. `plot` draws it again.
 
     Parameters
     ----------
     history : list of dict
-        Records with phase, loss and accuracy, as in `FineTunedCNNClassifier.history_`.
+        Records with phase, loss and accuracy, perhaps val_loss and val_accuracy, as in
+        `FineTunedCNNClassifier.history_`.
 
     Attributes
     ----------
@@ -31,6 +34,8 @@ class HistoryDisplay:
         Of loss and of accuracy.
     lines_ : list of two matplotlib.lines.Line2D
         Loss and accuracy on the training images.
+    validation_lines_ : list of matplotlib.lines.Line2D
+        The same on the images that were held out; empty where there were none.
 
     Examples
     --------
@@ -104,6 +109,7 @@ class HistoryDisplay:
         if len(self.axes_) != len(CURVES):
             raise ValueError(f"axes must be two, of loss and of accuracy; got {len(self.axes_)}")
         self.figure_ = self.axes_[0].figure
+        self.validation_lines_: list[Any] = []
         self.lines_ = [self._draw(axis, curve, line_options) for axis, curve in zip(self.axes_, CURVES, strict=True)]
         return self
 
@@ -111,7 +117,14 @@ class HistoryDisplay:
         """Draw one curve and the phases; return its line."""
         epochs = np.arange(1, len(self.history) + 1)
         values = [record[curve] for record in self.history]
-        (line,) = axis.plot(epochs, values, **{"marker": "o", "markersize": 3, **line_options})
+        options = {"marker": "o", "markersize": 3, **line_options}
+        (line,) = axis.plot(epochs, values, **options)
+        where = " on the training images"
+        if any(f"val_{curve}" in record for record in self.history):
+            judged = [record.get(f"val_{curve}", np.nan) for record in self.history]
+            options |= {"label": None, "color": line.get_color(), "linestyle": "--", "marker": None}
+            self.validation_lines_ += axis.plot(epochs, judged, **options)
+            where = ", trained on; dashed: held out"
         phases = [record["phase"] for record in self.history]
         begins = [index for index in range(1, len(phases)) if phases[index] != phases[index - 1]]
         for begin in begins:
@@ -119,7 +132,7 @@ class HistoryDisplay:
             write_above(axis, phases[begin], begin + 0.5, "left")
         if begins:
             write_above(axis, phases[0], begins[0] + 0.5, "right")
-        axis.set(xlabel="epoch", ylabel=f"{curve} on the training images", xlim=(0.5, len(epochs) + 0.5))
+        axis.set(xlabel="epoch", ylabel=f"{curve}{where}", xlim=(0.5, len(epochs) + 0.5))
         axis.xaxis.get_major_locator().set_params(integer=True)
         return line
 

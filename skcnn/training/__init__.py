@@ -1,9 +1,26 @@
-"""Training: batches of stored rows, heads, the linear probe, optimizers and phases."""
+"""Training: batches of rows, heads, the linear probe, optimizers, schedules and phases."""
 
 from skcnn.training._batches import Batches, epoch_order
 from skcnn.training._head import build_head
 from skcnn.training._lending import release_models
 from skcnn.training._optimizers import make_optimizer
+from skcnn.training._plan import EarlyStopping
 from skcnn.training._probe import LinearProbe, fit_probe
+from skcnn.training._schedules import CosineDecay, OneCycle, PolynomialDecay, Schedule, StepTable, make_schedule
 
-__all__ = ["Batches", "LinearProbe", "build_head", "epoch_order", "fit_probe", "make_optimizer", "release_models"]
+__all__ = [
+    "Batches",
+    "CosineDecay",
+    "EarlyStopping",
+    "LinearProbe",
+    "OneCycle",
+    "PolynomialDecay",
+    "Schedule",
+    "StepTable",
+    "build_head",
+    "epoch_order",
+    "fit_probe",
+    "make_optimizer",
+    "make_schedule",
+    "release_models",
+]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +10,8 @@ import numpy as np
 
 from skcnn._progress import progress_bar
 from skcnn.training._batches import Batches
+from skcnn.training._callbacks import Recorder, ScheduledRate, WeightAverage, early_stopping_callback
+from skcnn.training._plan import Plan
 
 __all__ = ["train"]
 
@@ -19,49 +20,13 @@ MAX_STEPS_AT_ONCE = 256
 MAX_WEIGHTS_AT_ONCE = 1_000_000
 
 
-class Recorder(keras.callbacks.Callback):
-    """Keeps one record per epoch, shows progress, and stops where the loss is no number any more."""
-
-    def __init__(self, phase: str, bar: Any):
-        super().__init__()
-        self.phase = phase
-        self.bar = bar
-        self.records: list[dict[str, Any]] = []
-        self._begin = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Start the clock."""
-        self._begin = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Add a record."""
-        loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
-        if not np.isfinite(loss):
-            rate = float(self.model.optimizer.learning_rate)
-            msg = f"the loss became {loss} in epoch {epoch + 1} of phase {self.phase!r} at a learning rate of {rate:g}"
-            raise FloatingPointError(f"{msg}; lower the learning rate")
-        self.records.append(
-            {
-                "phase": self.phase,
-                "epoch": epoch + 1,
-                "loss": loss,
-                "accuracy": accuracy,
-                "learning_rate": float(self.model.optimizer.learning_rate),
-                "seconds": time.perf_counter() - self._begin,
-            }
-        )
-        self.bar.set_postfix(loss=f"{loss:.4g}", accuracy=f"{accuracy:.4g}", refresh=False)
-        self.bar.update()
-
-
 def train(
     phase: str,
     model: Any,
     batches: Batches,
+    plan: Plan,
     *,
-    epochs: int,
-    optimizer: Any,
-    label_smoothing: float = 0.0,
+    validation: Batches | None = None,
     callbacks: Sequence[Any] = (),
     verbose: int = 0,
 ) -> list[dict[str, Any]]:
@@ -73,12 +38,10 @@ def train(
         Its name, for records and messages.
     model : TailAndHead
     batches : Batches
-    epochs : int
-        At least 1.
-    optimizer : keras.optimizers.Optimizer
-        A new one.
-    label_smoothing : float, default=0.0
-        Fraction in [0, 1) of each target that is shared out to all classes.
+    plan : Plan
+        At least one epoch.
+    validation : Batches, default=None
+        Of images that were held out, to be judged after each epoch.
     callbacks : sequence of keras.callbacks.Callback, default=()
         Called after the records are made.
     verbose : int, default=0
@@ -88,24 +51,36 @@ def train(
     -------
     list of dict
         A record for each epoch: phase, epoch (from 1 on), loss and accuracy on the training images while they were
-        trained on, learning_rate (at its end), seconds.
+        trained on, val_loss and val_accuracy on those held out, learning_rate (at its end), seconds.
 
     Raises
     ------
     FloatingPointError
         When the loss becomes NaN or infinite.
     """
+    per_epoch = batches.per_epoch
     # One step of a small head takes less time than going back to Python for the next one. Callbacks are called
     # at each step.
-    is_light = not callbacks and model.tail is None and model.head.count_params() <= MAX_WEIGHTS_AT_ONCE
-    steps = largest_divisor(batches.per_epoch, MAX_STEPS_AT_ONCE) if is_light else 1
-    model.compile_for(optimizer, label_smoothing=label_smoothing, steps_per_execution=steps)
-    with progress_bar(epochs, description=phase, unit="epoch", verbose=verbose) as bar:
+    is_small = model.tail is None and model.head.count_params() <= MAX_WEIGHTS_AT_ONCE
+    is_light = is_small and not callbacks and plan.schedule is None
+    steps = largest_divisor(per_epoch, MAX_STEPS_AT_ONCE) if is_light else 1
+    model.compile_for(plan.optimizer, label_smoothing=plan.label_smoothing, steps_per_execution=steps)
+    own: list[Any] = []
+    if plan.schedule is not None:
+        rate = plan.schedule.rate(float(model.optimizer.learning_rate), plan.epochs, per_epoch)
+        own.append(ScheduledRate(rate, per_epoch))
+    if plan.early_stopping is not None:
+        own.append(early_stopping_callback(plan.early_stopping))
+    if plan.average_weights:
+        own.append(WeightAverage(plan.epochs))
+    with progress_bar(plan.epochs, description=phase, unit="epoch", verbose=verbose) as bar:
         recorder = Recorder(phase, bar)
-        settings = {"epochs": epochs, "steps_per_epoch": batches.per_epoch, "shuffle": False, "verbose": 0}
         errors: list[Exception] = []
+        settings = {"epochs": plan.epochs, "steps_per_epoch": per_epoch, "shuffle": False, "verbose": 0}
+        if validation is not None:
+            settings["validation_data"] = feed(validation, 1, errors)
         try:
-            model.fit(feed(batches, epochs, errors), callbacks=[recorder, *callbacks], **settings)
+            model.fit(feed(batches, plan.epochs, errors), callbacks=[recorder, *own, *callbacks], **settings)
         except Exception:
             if errors:  # TensorFlow raises one of its own in its place
                 raise errors[0] from None
@@ -133,7 +108,9 @@ def feed(batches: Batches, epochs: int, errors: list[Exception]) -> Any:
     # thread wakes up.
     options = tf.data.Options()
     options.autotune.enabled = False
-    return dataset.prefetch(2).with_options(options)
+    # Without the number of batches Keras warns at the end of images that are held out that there are too few.
+    counted = dataset.apply(tf.data.experimental.assert_cardinality(epochs * batches.per_epoch))
+    return counted.prefetch(2).with_options(options)
 
 
 def largest_divisor(number: int, limit: int) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, log_loss
 
 __all__ = ["LinearProbe", "fit_probe"]
 
@@ -23,6 +25,15 @@ class LinearProbe(NamedTuple):
 
     kernel: np.ndarray
     bias: np.ndarray
+
+    def judge(self, features: Any, codes: np.ndarray, weights: np.ndarray | None = None) -> dict[str, float]:
+        """Return loss and accuracy on features of shape (n_images, n_features), as a training records them."""
+        probabilities = softmax((features @ self.kernel + self.bias).astype(np.float64), axis=1)
+        labels = np.arange(len(self.bias))
+        return {
+            "loss": log_loss(codes, probabilities, sample_weight=weights, labels=labels),
+            "accuracy": accuracy_score(codes, probabilities.argmax(axis=1)),
+        }
 
 
 def fit_probe(features: Any, codes: np.ndarray, weights: np.ndarray | None = None, *, C: float = 1.0) -> LinearProbe:

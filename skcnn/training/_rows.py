@@ -45,12 +45,15 @@ class SameRows:
 
     Parameters
     ----------
-    rows : StoredFeatures or ndarray of shape (n_images, ...)
+    rows : StoredFeatures or ndarray of shape (n_rows, ...)
         Read batch by batch, so they may be larger than memory.
+    chosen : ndarray of shape (n_images,), int, default=None
+        Which of the rows; None takes all.
     """
 
-    def __init__(self, rows: Any):
+    def __init__(self, rows: Any, chosen: np.ndarray | None = None):
         self._rows = rows
+        self._chosen = np.arange(len(rows)) if chosen is None else chosen
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -58,12 +61,12 @@ class SameRows:
         return self._rows.shape[1:]
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._chosen)
 
     def read(self, epoch: int, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Yield the rows of one epoch, batch by batch."""
         for start in range(0, len(order), batch_size):
-            yield self._rows[order[start : start + batch_size]]
+            yield self._rows[self._chosen[order[start : start + batch_size]]]
 
 
 class StoredViews:
@@ -74,11 +77,11 @@ class StoredViews:
     Parameters
     ----------
     rows : StoredFeatures of shape (n_images, n_views, ...)
-    seed : tuple of int
+    seed : int
         Of the view that each image begins with.
     """
 
-    def __init__(self, rows: StoredFeatures, seed: tuple[int, ...]):
+    def __init__(self, rows: StoredFeatures, seed: int):
         self._rows = rows
         self._n_views = rows.shape[1]
         self._first = np.random.default_rng(seed).integers(self._n_views, size=len(rows))
@@ -94,7 +97,8 @@ class StoredViews:
     def read(self, epoch: int, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Yield the rows of one epoch, batch by batch."""
         views = self._rows.pick_views(order, (self._first[order] + epoch) % self._n_views)
-        return SameRows(views).read(epoch, np.arange(len(order)), batch_size)
+        for start in range(0, len(order), batch_size):
+            yield views[start : start + batch_size]
 
 
 class FreshViews:

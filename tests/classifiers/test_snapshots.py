@@ -84,10 +84,24 @@ def test_a_member_can_be_exported(longer, files, pixels, tmp_path):
         (
             {"optimizer": keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 5)), "learning_rate": None},
             ValueError,
-            "sets the learning rate itself, and the optimizer has a schedule; give it one number",
+            "sets the learning rate itself, and there is a schedule; give schedule=None, and one number",
         ),
+        ({"schedule": "cosine"}, ValueError, "sets the learning rate itself, and there is a schedule"),
+        ({"early_stopping": True}, ValueError, "keeps the weights at the end of each cycle; set 'early_stopping' and"),
+        ({"average_weights": True}, ValueError, "keeps the weights at the end of each cycle"),
     ],
-    ids=["regression", "pipeline", "few epochs", "no epochs", "no tail", "text", "schedule"],
+    ids=[
+        "regression",
+        "pipeline",
+        "few epochs",
+        "no epochs",
+        "no tail",
+        "text",
+        "optimizer's schedule",
+        "schedule",
+        "early stopping",
+        "average",
+    ],
 )
 def test_what_no_snapshots_can_be_taken_of(longer, files, run_sizes, estimator, error, message):
     estimator = longer.set_params(**estimator) if isinstance(estimator, dict) else estimator

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -40,6 +41,22 @@ def test_curves_of_loss_and_accuracy():
         "accuracy on the training images",
     ]
     assert {axis.get_xlabel() for axis in display.axes_} == {"epoch"}
+
+
+def test_what_was_held_out_is_dashed(pyplot):
+    history = [
+        record | {"val_loss": i + 0.5, "val_accuracy": i / 5} for i, record in enumerate(records(head=1, tune=2))
+    ]
+    del history[0]["val_accuracy"]
+    display = HistoryDisplay(history).plot(color="red", label="first")
+    loss, accuracy = display.validation_lines_
+    assert loss.get_ydata().tolist() == [0.5, 1.5, 2.5]
+    np.testing.assert_array_equal(accuracy.get_ydata(), [np.nan, 0.2, 0.4])
+    assert {line.get_linestyle() for line in display.validation_lines_} == {"--"}
+    assert loss.get_color() == "red"
+    assert display.axes_[0].get_legend_handles_labels()[1] == ["first"]
+    assert display.axes_[0].get_ylabel() == "loss, trained on; dashed: held out"
+    assert HistoryDisplay(records(head=2)).plot().validation_lines_ == []
 
 
 @pytest.mark.parametrize(

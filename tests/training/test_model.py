@@ -6,6 +6,7 @@ from skcnn.training import Batches, build_head, make_optimizer
 from skcnn.training._model import TailAndHead
 from skcnn.training._optimizers import OPTIMIZERS
 from skcnn.training._phase import train
+from skcnn.training._plan import Plan
 from skcnn.training._rows import SameRows
 
 
@@ -18,9 +19,7 @@ def test_the_tail_keeps_its_statistics_and_drops_nothing():
     np.testing.assert_array_equal(model(rows, training=True), model(rows, training=False))
     targets = np.eye(2, dtype=np.float32)[np.arange(20) % 2]
     before = tail.layers[1].gamma.numpy()
-    train(
-        "tail", model, Batches(SameRows(rows), targets, None, 8, (0,)), epochs=2, optimizer=keras.optimizers.Adam(0.1)
-    )
+    train("tail", model, Batches(SameRows(rows), targets, None, 8, (0,)), Plan(2, keras.optimizers.Adam(0.1)))
     norm = tail.layers[1]
     np.testing.assert_array_equal(norm.moving_mean, np.zeros(4))
     np.testing.assert_array_equal(norm.moving_variance, np.ones(4))
@@ -59,7 +58,7 @@ def fit(model, optimizer, *, seed=0, learning_rate=None, **settings):
     """Train a model from the start; return all that was trained."""
     model.start(new_head(seed))
     batches = Batches(SameRows(ROWS), TARGETS, None, 6, (seed,))
-    train("tail", model, batches, epochs=2, optimizer=make_optimizer(optimizer, learning_rate), **settings)
+    train("tail", model, batches, Plan(2, make_optimizer(optimizer, learning_rate), **settings))
     return [*model.tail_weights(), *model.head.get_weights()]
 
 

@@ -3,9 +3,11 @@ import numpy as np
 import pytest
 
 from skcnn.exceptions import ImageReadError
-from skcnn.training import Batches, build_head
+from skcnn.training import Batches, CosineDecay, EarlyStopping, build_head
+from skcnn.training._callbacks import Snapshots
 from skcnn.training._model import TailAndHead
 from skcnn.training._phase import feed, largest_divisor, train
+from skcnn.training._plan import Plan
 from skcnn.training._rows import SameRows
 
 
@@ -26,7 +28,7 @@ def test_training_is_keras_training_in_the_same_order(task):
     features, targets = task
     batches = Batches(SameRows(features), targets, np.linspace(0, 2, 40, dtype=np.float32), batch_size=16, seed=(3,))
     model, twin = make_model(), make_model().head
-    train("head", model, batches, epochs=3, optimizer=keras.optimizers.Adam(0.01), label_smoothing=0.1)
+    train("head", model, batches, Plan(3, keras.optimizers.Adam(0.01), label_smoothing=0.1))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     twin.compile(keras.optimizers.Adam(0.01), loss)
     for batch in batches.epochs(3):
@@ -40,8 +42,7 @@ def test_a_record_for_each_epoch(task):
         "head",
         make_model(),
         Batches(SameRows(task[0]), task[1], None, 16, (0,)),
-        epochs=4,
-        optimizer=keras.optimizers.SGD(0.125),
+        Plan(4, keras.optimizers.SGD(0.125)),
     )
     assert [record["epoch"] for record in records] == [1, 2, 3, 4]
     assert {record["phase"] for record in records} == {"head"}
@@ -52,11 +53,10 @@ def test_a_record_for_each_epoch(task):
 
 
 def test_a_progress_bar_on_request(task, capsys):
-    settings = {"epochs": 2, "optimizer": keras.optimizers.SGD(0.1)}
-    train("fine-tune", make_model(), Batches(SameRows(task[0]), task[1], None, 16, (0,)), **settings)
+    batches = Batches(SameRows(task[0]), task[1], None, 16, (0,))
+    train("fine-tune", make_model(), batches, Plan(2, keras.optimizers.SGD(0.1)))
     assert capsys.readouterr() == ("", "")
-    settings["optimizer"] = keras.optimizers.SGD(0.1)
-    train("fine-tune", make_model(), Batches(SameRows(task[0]), task[1], None, 16, (0,)), **settings, verbose=1)
+    train("fine-tune", make_model(), batches, Plan(2, keras.optimizers.SGD(0.1)), verbose=1)
     shown = capsys.readouterr().err
     assert "fine-tune: 100%" in shown
     assert "2/2" in shown
@@ -72,8 +72,7 @@ def test_a_loss_that_is_no_number_ends_training(task):
             "head",
             make_model(),
             Batches(SameRows(task[0]), task[1], None, 16, (0,)),
-            epochs=3,
-            optimizer=keras.optimizers.SGD(0.1),
+            Plan(3, keras.optimizers.SGD(0.1)),
         )
 
 
@@ -88,7 +87,7 @@ def test_an_epoch_of_many_steps_is_a_whole_one(task, monkeypatch):
         monkeypatch.setattr("skcnn.training._phase.MAX_STEPS_AT_ONCE", limit)
         model = make_model()
         batches = Batches(SameRows(features), targets, None, 2, (0,))
-        records = train("head", model, batches, epochs=2, optimizer=keras.optimizers.Adam(0.01))
+        records = train("head", model, batches, Plan(2, keras.optimizers.Adam(0.01)))
         weights.append([*model.head.get_weights(), np.array([record["loss"] for record in records])])
     for others in weights[1:]:
         for ours, theirs in zip(others, weights[0], strict=True):
@@ -103,8 +102,7 @@ def test_the_steps_of_a_large_head_are_taken_one_by_one(task, monkeypatch):
             "head",
             model,
             Batches(SameRows(task[0]), task[1], None, 16, (0,)),
-            epochs=1,
-            optimizer=keras.optimizers.SGD(0.1),
+            Plan(1, keras.optimizers.SGD(0.1)),
         )
         assert model.steps_per_execution == steps
 
@@ -129,4 +127,74 @@ def test_an_error_in_reading_a_batch_is_raised_as_it_is(task):
 
     batches = Batches(Unreadable(task[0]), task[1], None, 16, (0,))
     with pytest.raises(ImageReadError, match="the third image has gone"):
-        train("head", make_model(), batches, epochs=3, optimizer=keras.optimizers.SGD(0.1))
+        train("head", make_model(), batches, Plan(3, keras.optimizers.SGD(0.1)))
+
+
+def test_images_held_out_are_judged_after_each_epoch_and_change_nothing(task):
+    features, targets = task
+    batches, held_out = Batches(SameRows(features[8:]), targets[8:], None, 8, (0,)), SameRows(features[:8])
+    plain, judged = make_model(), make_model()
+    train("head", plain, batches, Plan(3, keras.optimizers.SGD(0.1)))
+    validation = Batches(held_out, targets[:8], np.linspace(0, 1, 8, dtype=np.float32), 3, (0,))
+    records = train("head", judged, batches, Plan(3, keras.optimizers.SGD(0.1)), validation=validation)
+    for one, other in zip(plain.head.get_weights(), judged.head.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    logits = judged.logits(features[:8], 8)
+    assert records[-1]["val_accuracy"] == pytest.approx(np.mean(logits.argmax(1) == targets[:8].argmax(1)))
+    assert [record["val_loss"] for record in records] == sorted((r["val_loss"] for r in records), reverse=True)
+
+
+def test_a_schedule_sets_the_rate_of_each_step(task):
+    batches = Batches(SameRows(task[0]), task[1], None, 16, (0,))
+    model, twin = make_model(), make_model().head
+    schedule = CosineDecay(warmup=0.25, cycles=2)
+    records = train("head", model, batches, Plan(4, keras.optimizers.Adam(0.01), schedule=schedule))
+    twin.compile(keras.optimizers.Adam(0.01), keras.losses.CategoricalCrossentropy(from_logits=True))
+    rate = schedule.rate(0.01, 4, 3)
+    for step, batch in enumerate(batches.epochs(4)):
+        twin.optimizer.learning_rate = rate(step)
+        twin.train_on_batch(*batch)
+    for ours, theirs in zip(model.head.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert [record["learning_rate"] for record in records] == pytest.approx([rate(step) for step in (2, 5, 8, 11)])
+    # The next training of the model begins at its own rate.
+    records = train("head", model, batches, Plan(1, keras.optimizers.Adam(0.01)))
+    assert records[0]["learning_rate"] == pytest.approx(0.01)
+
+
+def test_stopping_early_goes_back_to_the_best_epoch(task):
+    features, targets = task
+    batches = Batches(SameRows(features), targets, None, 8, (0,))
+    # The labels of the images held out are wrong, so that more training makes it worse.
+    validation = Batches(SameRows(features), np.roll(targets, 1, axis=1), None, 40, (0,))
+    for monitor in ("val_loss", "val_accuracy"):
+        model = make_model(dropout=0)
+        plan = Plan(30, keras.optimizers.SGD(0.1), early_stopping=EarlyStopping(monitor, patience=3))
+        records = train("head", model, batches, plan, validation=validation)
+        figures = [record[monitor] for record in records]
+        best = int(np.argmin(figures) if monitor == "val_loss" else np.argmax(figures))
+        assert len(records) == best + 1 + 3 < 30
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)(validation.targets, model.logits(features, 40))
+        assert float(loss) == pytest.approx(records[best]["val_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(("epochs", "averaged"), [(8, 2), (5, 2), (1, 1)])
+def test_the_weights_are_the_mean_of_the_last_quarter_of_the_epochs(task, epochs, averaged):
+    batches = Batches(SameRows(task[0]), task[1], None, 16, (0,))
+    model = make_model()
+    after = Snapshots(range(epochs - averaged + 1, epochs + 1))
+    train("head", model, batches, Plan(epochs, keras.optimizers.Adam(0.01), average_weights=True), callbacks=[after])
+    assert len(after.kept) == averaged
+    for weight, *each in zip(model.head.get_weights(), *(kept.head_weights for kept in after.kept), strict=True):
+        np.testing.assert_allclose(weight, np.mean(each, axis=0), rtol=1e-6)
+
+
+def test_snapshots_are_the_weights_at_these_epochs(task):
+    batches = Batches(SameRows(task[0]), task[1], None, 16, (0,))
+    snapshots, model = Snapshots([1, 3]), make_model()
+    train("head", model, batches, Plan(3, keras.optimizers.Adam(0.01)), callbacks=[snapshots])
+    assert [kept.epochs for kept in snapshots.kept] == [1, 3]
+    assert [kept.tail_weights for kept in snapshots.kept] == [[], []]
+    for kept, weight in zip(snapshots.kept[1].head_weights, model.head.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, weight)
+    assert (snapshots.kept[0].head_weights[0] != snapshots.kept[1].head_weights[0]).any()

@@ -30,11 +30,14 @@ def test_the_same_rows():
     assert rows.row_shape == (2,)
     assert [len(batch) for batch in rows.read(5, np.arange(7), 3)] == [3, 3, 1]
     np.testing.assert_array_equal(read(rows, 1, [4, 0]), [[8, 9], [0, 1]])
+    some = SameRows(np.arange(14).reshape(7, 2), np.array([5, 2]))
+    assert len(some) == 2
+    np.testing.assert_array_equal(read(some, 0, [1, 0]), [[4, 5], [10, 11]])
 
 
 def test_stored_views_take_turns():
     held = np.arange(7 * 3 * 2).reshape(7, 3, 2)  # the view v of image i begins with 6 i + 2 v
-    rows = StoredViews(StoredFeatures(-1 - np.arange(7), None, held, failures={}), (0,))
+    rows = StoredViews(StoredFeatures(-1 - np.arange(7), None, held, failures={}), seed=0)
     assert len(rows) == 7
     assert rows.row_shape == (2,)
     order = np.random.default_rng(0).permutation(7)

@@ -1,0 +1,116 @@
+"""What classifiers share that train a network: the parameters of the training, and what it is fed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skcnn._validation import check_choice, check_int, check_real
+from skcnn.features import StoredFeatures, Trunk, extract
+from skcnn.images import Augmentation
+from skcnn.images._sequence import ImageSequence
+from skcnn.training import EarlyStopping, make_optimizer, make_schedule
+from skcnn.training._holdout import hold_out
+from skcnn.training._optimizers import describe_optimizer
+from skcnn.training._plan import Plan
+from skcnn.training._rows import EpochRows, FreshViews, SameRows, StoredViews
+from skcnn.training._split import Split
+
+__all__ = ["TrainingParameters"]
+
+# Of the images, where early stopping needs some and no share is given.
+DEFAULT_VALIDATION = 0.1
+
+
+class TrainingParameters:
+    """Mixin, left of `BaseEstimator`, for the parameters that say how a network is trained."""
+
+    epochs: Any
+    optimizer: Any
+    learning_rate: Any
+    schedule: Any
+    label_smoothing: Any
+    augmentation: Any
+    augmented_views: Any
+    validation_fraction: Any
+    early_stopping: Any
+    average_weights: Any
+    decode: Any
+    cache: Any
+    batch_size: Any
+    engine: Any
+    verbose: Any
+
+    def _training_plan(self) -> Plan:
+        """Return how the network is trained.
+
+        Raises
+        ------
+        ValueError
+            For parameters out of range, or that exclude each other.
+        """
+        check_int("epochs", self.epochs, least=0)
+        check_int("batch_size", self.batch_size)
+        check_real("label_smoothing", self.label_smoothing, below=1)
+        check_choice("average_weights", self.average_weights, (True, False))
+        if not isinstance(self.augmentation, Augmentation | None):
+            msg = "The 'augmentation' parameter must be a skcnn.Augmentation or None."
+            raise ValueError(f"{msg} Got {self.augmentation!r} instead.")
+        if self.augmented_views is not None:
+            check_int("augmented_views", self.augmented_views)
+        if self.validation_fraction is not None:
+            check_real("validation_fraction", self.validation_fraction, below=1, open_left=True)
+        early_stopping = self._early_stopping()
+        if early_stopping and self.average_weights:
+            msg = "early_stopping goes back to the weights of the best epoch, and average_weights takes the mean of the"
+            raise ValueError(f"{msg} last ones; set one of them to False")
+        optimizer = make_optimizer(self.optimizer, self.learning_rate)
+        schedule = make_schedule(self.schedule, self.epochs)
+        if schedule is not None and describe_optimizer(optimizer)[1] is None:
+            raise ValueError("the optimizer has a schedule of its own; give it a number, or schedule=None")
+        smoothing = float(self.label_smoothing)
+        return Plan(self.epochs, optimizer, smoothing, schedule, early_stopping, bool(self.average_weights))
+
+    def _early_stopping(self) -> EarlyStopping | None:
+        if self.early_stopping is True:
+            return EarlyStopping()
+        if self.early_stopping is False or self.early_stopping is None:
+            return None
+        if not isinstance(self.early_stopping, EarlyStopping):
+            msg = "The 'early_stopping' parameter must be True, False or a skcnn.training.EarlyStopping."
+            raise ValueError(f"{msg} Got {self.early_stopping!r} instead.")
+        return self.early_stopping
+
+    def _split(self, codes: np.ndarray, weights: np.ndarray | None, n_classes: int, seed: int) -> Split:
+        """Return which images are trained on, and which are held out.
+
+        Raises
+        ------
+        ValueError
+            When there are not enough images of each class to hold out some.
+        """
+        early_stopping, fraction = self._early_stopping(), self.validation_fraction
+        if fraction is None and early_stopping is not None and early_stopping.needs_validation:
+            fraction = DEFAULT_VALIDATION
+        everyone, nobody = np.arange(len(codes)), np.zeros(0, int)
+        return Split(
+            codes, weights, n_classes, *((everyone, nobody) if not fraction else hold_out(codes, fraction, seed))
+        )
+
+    def _extract(self, images: ImageSequence, trunk: Trunk) -> StoredFeatures:
+        # A step before may have asked for rows of NaN; there is nothing to learn or to predict from them.
+        images = images.with_decode(self.decode).with_on_error("raise")
+        settings = {"batch_size": self.batch_size, "engine": self.engine, "verbose": self.verbose}
+        return extract(images, trunk, self.cache, **settings)
+
+    def _augmented_rows(self, images: ImageSequence, trunk: Trunk, seed: int) -> EpochRows:
+        """Return the views of images that the epochs are trained on."""
+        first_view, fresh_views = np.random.SeedSequence(seed).generate_state(2).tolist()
+        if self.augmented_views is None:
+            images = images.with_decode(self.decode)
+            settings = {"epochs": self.epochs, "seed": fresh_views, "engine": self.engine}
+            return FreshViews(images, trunk, self.augmentation, **settings)
+        views = self.augmentation.views(self.augmented_views, trunk.input_shape[:2])
+        rows = self._extract(images.with_step(views), trunk)
+        return StoredViews(rows, first_view) if self.augmented_views > 1 else SameRows(rows)

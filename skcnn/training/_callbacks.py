@@ -1,0 +1,152 @@
+"""What happens between the epochs and steps of a training. Importing this module loads Keras."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from skcnn.training._plan import EarlyStopping
+
+__all__ = ["Recorder", "ScheduledRate", "Snapshot", "Snapshots", "WeightAverage", "early_stopping_callback"]
+
+
+class Recorder(keras.callbacks.Callback):
+    """Keeps one record per epoch, shows progress, and stops where the loss is no number any more."""
+
+    def __init__(self, phase: str, bar: Any):
+        super().__init__()
+        self.phase = phase
+        self.bar = bar
+        self.records: list[dict[str, Any]] = []
+        self._begin = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Start the clock."""
+        self._begin = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Add a record."""
+        figures = {name: float(logs[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in logs}
+        rate = float(self.model.optimizer.learning_rate)
+        if not np.isfinite(figures["loss"]):
+            msg = f"the loss became {figures['loss']} in epoch {epoch + 1} of phase {self.phase!r} at a learning rate"
+            raise FloatingPointError(f"{msg} of {rate:g}; lower the learning rate")
+        record = {"phase": self.phase, "epoch": epoch + 1, **figures, "learning_rate": rate}
+        self.records.append({**record, "seconds": time.perf_counter() - self._begin})
+        self.bar.set_postfix({name: f"{value:.4g}" for name, value in figures.items()}, refresh=False)
+        self.bar.update()
+
+
+class ScheduledRate(keras.callbacks.Callback):
+    """Sets the learning rate of each step.
+
+    A schedule inside the optimizer would be part of the graph of the training step, which is traced anew for another.
+
+    Parameters
+    ----------
+    rate : callable
+        From the step, counted from 0 on, to the learning rate.
+    steps_per_epoch : int
+    """
+
+    def __init__(self, rate: Callable[[int], float], steps_per_epoch: int):
+        super().__init__()
+        self._rate = rate
+        self._steps_per_epoch = steps_per_epoch
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Find the place in the training."""
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Set the learning rate of the next step."""
+        self.model.optimizer.learning_rate = self._rate(self._epoch * self._steps_per_epoch + batch)
+
+
+class WeightAverage(keras.callbacks.Callback):
+    """Makes the weights the mean of those after each epoch of the last quarter.
+
+    Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018, arXiv
+    1803.05407.
+
+    Parameters
+    ----------
+    epochs : int
+        Of the whole training.
+    """
+
+    def __init__(self, epochs: int):
+        super().__init__()
+        self._first = epochs - -(-epochs // 4)
+        self._sums: list[np.ndarray] = []
+        self._count = 0
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Add the weights, in the last quarter."""
+        if epoch < self._first:
+            return
+        weights = self.model.get_weights()
+        # In float64: the mean of equal weights is these weights.
+        if not self._count:
+            self._sums = [np.zeros(weight.shape) for weight in weights]
+        for total, weight in zip(self._sums, weights, strict=True):
+            total += weight
+        self._count += 1
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Set the mean."""
+        if self._count:
+            self.model.set_weights([total / self._count for total in self._sums])
+
+
+class Snapshot(NamedTuple):
+    """What head and tail had learned after some epochs.
+
+    Attributes
+    ----------
+    epochs : int
+    head_weights, tail_weights : list of ndarray
+    """
+
+    epochs: int
+    head_weights: list[np.ndarray]
+    tail_weights: list[np.ndarray]
+
+
+class Snapshots(keras.callbacks.Callback):
+    """Keeps the weights after some numbers of epochs.
+
+    Parameters
+    ----------
+    after : iterable of int
+
+    Attributes
+    ----------
+    kept : list of Snapshot
+    """
+
+    def __init__(self, after: Iterable[int]):
+        super().__init__()
+        self.kept: list[Snapshot] = []
+        self._after = frozenset(after)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Keep the weights, if it is time."""
+        if epoch + 1 in self._after:
+            self.kept.append(Snapshot(epoch + 1, self.model.head.get_weights(), self.model.tail_weights()))
+
+
+def early_stopping_callback(settings: EarlyStopping) -> keras.callbacks.EarlyStopping:
+    """Return Keras's callback that stops early and restores the best weights."""
+    return keras.callbacks.EarlyStopping(
+        settings.monitor,
+        min_delta=settings.min_delta,
+        patience=settings.patience,
+        mode="max" if settings.monitor.endswith("accuracy") else "min",
+        restore_best_weights=True,
+    )

@@ -1,0 +1,68 @@
+"""What is decided about a training before it begins: epochs, optimizer, schedule, when to stop."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from skcnn._validation import check_choice, check_int, check_real
+from skcnn.training._schedules import Schedule
+
+__all__ = ["EarlyStopping", "Plan"]
+
+MONITORS = ("val_loss", "val_accuracy", "loss", "accuracy")
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlyStopping:
+    """Stop where a figure has not become better for some epochs, and go back to the weights of the best one.
+
+    Parameters
+    ----------
+    monitor : {"val_loss", "val_accuracy", "loss", "accuracy"}, default="val_loss"
+        Those with "val_" are of images that were held out.
+    min_delta : float, default=0.0
+        By how much it has to become better to count.
+    patience : int, default=5
+        How many epochs may pass without that.
+    """
+
+    monitor: str = "val_loss"
+    min_delta: float = 0.0
+    patience: int = 5
+
+    def __post_init__(self) -> None:
+        check_choice("monitor", self.monitor, MONITORS)
+        check_real("min_delta", self.min_delta)
+        check_int("patience", self.patience)
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether images have to be held out."""
+        return self.monitor.startswith("val_")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How a model is trained.
+
+    Parameters
+    ----------
+    epochs : int
+    optimizer : keras.optimizers.Optimizer
+        A new one.
+    label_smoothing : float, default=0.0
+        Fraction in [0, 1) of each target that is shared out to all classes.
+    schedule : Schedule or None, default=None
+        What becomes of the learning rate of the optimizer. None leaves it alone.
+    early_stopping : EarlyStopping or None, default=None
+    average_weights : bool, default=False
+        Whether the weights become the mean of those after each epoch of the last quarter.
+    """
+
+    epochs: int
+    optimizer: Any
+    label_smoothing: float = 0.0
+    schedule: Schedule | None = None
+    early_stopping: EarlyStopping | None = None
+    average_weights: bool = False

@@ -1,0 +1,250 @@
+"""Schedules: how the learning rate changes in the course of a training. Keras's own schedules compute it."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from skcnn._validation import check_int, check_real
+
+__all__ = ["SCHEDULES", "CosineDecay", "OneCycle", "PolynomialDecay", "Schedule", "StepTable", "make_schedule"]
+
+# From the step, counted from 0 on, to the learning rate.
+Rate = Callable[[int], float]
+
+
+class Schedule(ABC):
+    """How the learning rate changes from step to step."""
+
+    @abstractmethod
+    def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
+        """Return the function from the step, counted from 0 on, to the learning rate.
+
+        Parameters
+        ----------
+        learning_rate : float
+            Of the classifier.
+        epochs : int
+        steps_per_epoch : int
+        """
+
+    def check(self, epochs: int) -> None:  # noqa: B027
+        """Refuse a number of epochs that this cannot be followed in.
+
+        Raises
+        ------
+        ValueError
+            Saying what to change.
+        """
+
+
+@dataclass(frozen=True)
+class PolynomialDecay(Schedule):
+    """From the learning rate down to a share of it, along a power of what is left of the training.
+
+    Parameters
+    ----------
+    power : float, default=1.0
+        1 is a straight line; above 1 it falls faster at first.
+    final : float, default=0.0
+        Share in [0, 1] of the learning rate that it ends at.
+    """
+
+    power: float = 1.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_real("power", self.power, open_left=True)
+        check_real("final", self.final, most=1)
+
+    def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
+        """Return the function from the step to the learning rate."""
+        from keras.optimizers.schedules import PolynomialDecay
+
+        final = self.final * learning_rate
+        return as_float(PolynomialDecay(learning_rate, epochs * steps_per_epoch, final, self.power))
+
+
+@dataclass(frozen=True)
+class StepTable(Schedule):
+    """Other learning rates after some numbers of epochs. A dict in the place of a schedule is one.
+
+    Parameters
+    ----------
+    rates : mapping of int to float
+        The learning rate after so many epochs; 0 for that of the beginning, which else is the classifier's.
+    """
+
+    rates: Mapping[int, float] = field(hash=False)
+
+    def __post_init__(self) -> None:
+        if not self.rates:
+            raise ValueError("a table of learning rates must have at least one entry, such as {10: 1e-4}")
+        for epoch, rate in self.rates.items():
+            check_int("schedule", epoch, least=0)
+            check_real(f"schedule[{epoch}]", rate, open_left=True)
+
+    def check(self, epochs: int) -> None:
+        """Refuse a table whose last rate would never be used."""
+        last = max(self.rates)
+        if last >= epochs:
+            msg = f"the schedule changes the learning rate after {last} epochs, and training ends after {epochs}"
+            raise ValueError(f"{msg}; set 'epochs' higher, or leave that entry out")
+
+    def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
+        """Return the function from the step to the learning rate."""
+        from keras.optimizers.schedules import PiecewiseConstantDecay
+
+        table = {0: learning_rate, **self.rates}
+        begins, *later = sorted(table)
+        if not later:
+            return lambda step: table[begins]
+        # Keras changes the rate after a boundary, not at it.
+        boundaries = [epoch * steps_per_epoch - 1 for epoch in later]
+        return as_float(PiecewiseConstantDecay(boundaries, [float(table[epoch]) for epoch in (begins, *later)]))
+
+
+@dataclass(frozen=True)
+class CosineDecay(Schedule):
+    """Up to the learning rate, then along half a cosine down to a share of it; several times over, if asked.
+
+    Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2016, arXiv 1608.03983.
+
+    Parameters
+    ----------
+    warmup : float, default=0.05
+        Share in [0, 1) of all steps in which it rises, in a straight line.
+    cycles : int, default=1
+        How many times it falls. Cycles are whole epochs; the first ones are an epoch longer where they cannot all be
+        equal. The steps of the warm-up are the first of the first cycle.
+    final : float, default=0.0
+        Share in [0, 1] of the learning rate that each cycle ends at.
+    """
+
+    warmup: float = 0.05
+    cycles: int = 1
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_real("warmup", self.warmup, below=1)
+        check_int("cycles", self.cycles)
+        check_real("final", self.final, most=1)
+
+    def check(self, epochs: int) -> None:
+        """Refuse cycles that are shorter than an epoch, and a warm-up that is longer than a cycle."""
+        if self.cycles > epochs:
+            msg = f"each of {self.cycles} cycles of the learning rate takes at least one epoch, and there are {epochs}"
+            raise ValueError(f"{msg}; set 'epochs' higher, or 'cycles' lower")
+        longest = split_epochs(epochs, self.cycles)[0]
+        if self.warmup * epochs >= longest:
+            msg = f"a warm-up of {self.warmup:g} of {epochs} epochs is longer than the first of {self.cycles} cycles"
+            raise ValueError(f"{msg}; set 'warmup' below {longest / epochs:g}")
+
+    def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
+        """Return the function from the step to the learning rate."""
+        lengths = [length * steps_per_epoch for length in split_epochs(epochs, self.cycles)]
+        warmup = round(self.warmup * sum(lengths))
+        falls = [
+            falling(learning_rate, length, warmup if number == 0 else 0, final=self.final)
+            for number, length in enumerate(lengths)
+        ]
+        ends = list(itertools.accumulate(lengths))
+
+        def rate(step: int) -> float:
+            number = next((number for number, end in enumerate(ends) if step < end), len(ends) - 1)
+            return falls[number](step - ends[number] + lengths[number])
+
+        return rate
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """From a share of the learning rate up to it, then along half a cosine down to next to nothing.
+
+    The momentum stays what it is. Source: Smith and Topin, "Super-Convergence: Very Fast Training of Neural Networks
+    Using Large Learning Rates", 2017, arXiv 1708.07120.
+
+    Parameters
+    ----------
+    warmup : float, default=0.3
+        Share in [0, 1) of all steps in which it rises, in a straight line.
+    start : float, default=0.04
+        Share in [0, 1] of the learning rate that it begins with.
+    final : float, default=1e-4
+        Share in [0, 1] of the learning rate that it ends at.
+    """
+
+    warmup: float = 0.3
+    start: float = 0.04
+    final: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_real("warmup", self.warmup, below=1)
+        check_real("start", self.start, most=1)
+        check_real("final", self.final, most=1)
+
+    def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
+        """Return the function from the step to the learning rate."""
+        steps = epochs * steps_per_epoch
+        return falling(learning_rate, steps, round(self.warmup * steps), start=self.start, final=self.final)
+
+
+SCHEDULES: dict[str, Schedule | None] = {
+    "constant": None,
+    "polynomial": PolynomialDecay(),
+    "cosine": CosineDecay(),
+    "one_cycle": OneCycle(),
+}
+
+
+def make_schedule(schedule: Any, epochs: int) -> Schedule | None:
+    """Return the schedule that a parameter stands for.
+
+    Parameters
+    ----------
+    schedule : None, str, mapping or Schedule
+        None for a learning rate that stays; a name in ``SCHEDULES``; a table of the learning rates after some numbers
+        of epochs (`StepTable`); or a schedule.
+    epochs : int
+        Of the training.
+
+    Raises
+    ------
+    ValueError
+        For anything else, or a schedule that so many epochs cannot follow.
+    """
+    if isinstance(schedule, str) and schedule in SCHEDULES:
+        schedule = SCHEDULES[schedule]
+    elif isinstance(schedule, Mapping):
+        schedule = StepTable(schedule)
+    elif not isinstance(schedule, Schedule | None):
+        names = ", ".join(map(repr, SCHEDULES))
+        msg = f"The 'schedule' parameter must be one of {names}, None, a table such as {{10: 1e-4}}, or a schedule of"
+        raise ValueError(f"{msg} skcnn.training. Got {schedule!r} instead.")
+    if schedule is not None and epochs:
+        schedule.check(epochs)
+    return schedule
+
+
+def falling(learning_rate: float, steps: int, warmup: int, *, start: float | None = None, final: float) -> Rate:
+    """Return a rate that rises in `warmup` steps, from a share or from the first of them, and falls in the others."""
+    from keras.optimizers.schedules import CosineDecay
+
+    if not warmup:
+        return as_float(CosineDecay(learning_rate, steps, alpha=final))
+    first = learning_rate * (1 / warmup if start is None else start)
+    return as_float(CosineDecay(first, steps - warmup, final, warmup_target=learning_rate, warmup_steps=warmup))
+
+
+def as_float(schedule: Any) -> Rate:
+    """Return a schedule of Keras as a function of numbers."""
+    return lambda step: float(schedule(step))
+
+
+def split_epochs(epochs: int, n_cycles: int) -> list[int]:
+    """Return the number of epochs in each cycle."""
+    shorter, longer = divmod(epochs, n_cycles)
+    return [shorter + (cycle < longer) for cycle in range(n_cycles)]

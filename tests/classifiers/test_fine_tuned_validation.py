@@ -1,0 +1,177 @@
+"""`FineTunedCNNClassifier` with schedules, images that are held out, early stopping and averages."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+from skcnn import Augmentation, FineTunedCNNClassifier
+from skcnn.exceptions import ImageReadError
+from skcnn.training import CosineDecay, EarlyStopping, OneCycle
+
+LABELS = np.array(["cat", "dog", "emu"] * 4)
+
+
+@pytest.fixture
+def tuned(residual):
+    """Return a function that makes a classifier of a tiny network."""
+
+    def make(backbone=residual, **settings):
+        return FineTunedCNNClassifier(backbone, **{"epochs": 4, "random_state": 0, "unfreeze": "two_a", **settings})
+
+    return make
+
+
+def assert_same_weights(one, two):
+    for ours, theirs in zip(one.head_weights_ + one.tail_weights_, two.head_weights_ + two.tail_weights_, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{}, {"head_init": "random", "head_epochs": 3}], ids=["probe", "random"])
+@pytest.mark.parametrize("augmented_views", [0, 2, None])
+def test_images_held_out_are_judged_and_not_trained_on(tuned, files, settings, augmented_views):
+    if augmented_views != 0:
+        settings = {**settings, "augmentation": Augmentation(), "augmented_views": augmented_views}
+    clf = tuned(validation_fraction=0.3, **settings).fit(files, LABELS)
+    held_out = clf.validation_indices_
+    assert sorted(LABELS[held_out]) == ["cat", "cat", "dog", "emu"] or len(held_out) == 4
+    last = clf.history_[-1]
+    files, rest = np.array(files), np.setdiff1d(np.arange(12), held_out)
+    probabilities = clf.predict_proba(files[held_out])
+    codes = np.searchsorted(clf.classes_, LABELS[held_out])
+    assert last["val_accuracy"] == pytest.approx(np.mean(probabilities.argmax(axis=1) == codes))
+    assert last["val_loss"] == pytest.approx(-np.log(probabilities[np.arange(4), codes]).mean(), rel=1e-4)
+    assert all({"val_loss", "val_accuracy"} <= record.keys() for record in clf.history_)
+    if augmented_views is None:
+        return  # its views depend on the positions of the images
+    alone = tuned(**settings).fit(files[rest], LABELS[rest])
+    assert_same_weights(clf, alone)
+    assert not any("val_loss" in record for record in alone.history_)
+    assert len(alone.validation_indices_) == 0
+
+
+def test_the_images_held_out_are_stratified_and_drawn_by_the_seed(tuned, files):
+    many, labels = files * 5, np.tile(LABELS, 5)
+    one, same, other = (
+        tuned(validation_fraction=0.25, random_state=seed, epochs=0).fit(many, labels).validation_indices_
+        for seed in (0, 0, 1)
+    )
+    assert np.unique(labels[one], return_counts=True)[1].tolist() == [5, 5, 5]
+    np.testing.assert_array_equal(one, same)
+    assert set(one) != set(other)
+
+
+def test_weights_of_images_held_out_count(tuned, files):
+    weights = np.arange(1.0, 13)
+    clf = tuned(validation_fraction=0.3, learning_rate=1e-9).fit(files, LABELS, sample_weight=weights)
+    held_out = clf.validation_indices_
+    probabilities = clf.predict_proba(np.array(files)[held_out])
+    losses = -np.log(probabilities[np.arange(4), np.searchsorted(clf.classes_, LABELS[held_out])])
+    assert clf.history_[0]["val_loss"] == pytest.approx(np.average(losses, weights=weights[held_out]), rel=1e-3)
+
+
+def test_stopping_early(tuned, files):
+    # Labels that say nothing: what is learned of them is wrong for the others.
+    clf = tuned(epochs=60, learning_rate=1e-3, early_stopping=EarlyStopping(patience=2), validation_fraction=0.3)
+    clf.fit(files, LABELS)
+    figures = [record["val_loss"] for record in clf.history_[1:]]
+    assert len(figures) == np.argmin(figures) + 1 + 2 < 60
+    held_out = clf.validation_indices_
+    probabilities = clf.predict_proba(np.array(files)[held_out])
+    codes = np.searchsorted(clf.classes_, LABELS[held_out])
+    assert min(figures) == pytest.approx(-np.log(probabilities[np.arange(4), codes]).mean(), rel=1e-4)
+
+
+def test_stopping_early_holds_out_a_tenth_where_no_share_is_given(tuned, files):
+    clf = tuned(early_stopping=True).fit(files, LABELS)
+    assert len(clf.validation_indices_) == 3  # at least one of each class
+    clf = tuned(early_stopping=EarlyStopping("loss")).fit(files, LABELS)
+    assert len(clf.validation_indices_) == 0
+
+
+def test_schedules(tuned, pixels):
+    def rates(schedule):
+        clf = tuned(learning_rate=0.01, schedule=schedule).fit(pixels, LABELS)
+        return [record["learning_rate"] for record in clf.history_[1:]]
+
+    assert rates(None) == rates("constant") == pytest.approx([0.01] * 4)
+    assert rates({1: 0.001, 3: 0.0001}) == pytest.approx([0.01, 0.001, 0.001, 0.0001])
+    assert rates("polynomial") == pytest.approx([0.01, 0.0075, 0.005, 0.0025])
+    assert rates(CosineDecay(warmup=0, cycles=2)) == pytest.approx([0.01, 0.005] * 2)
+
+
+def test_a_search_over_schedules_traces_the_training_once(tuned, files, monkeypatch):
+    from skcnn.training._model import TailAndHead
+
+    compiled = []
+    compile_ = TailAndHead.compile
+    monkeypatch.setattr(
+        TailAndHead, "compile", lambda self, **settings: (compiled.append(1), compile_(self, **settings))
+    )
+    grid = {"schedule": [None, "cosine", OneCycle(), {2: 1e-5}], "augmentation": [None, Augmentation()],
+            "augmented_views": [2], "average_weights": [False, True]}  # fmt: skip
+    search = GridSearchCV(tuned(), grid, cv=2).fit(files, LABELS)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert len(compiled) <= 1
+    assert clone(search.best_estimator_).get_params()["schedule"] == search.best_params_["schedule"]
+
+
+def test_averaged_weights(tuned, files):
+    ends = [tuned(epochs=epochs).fit(files, LABELS) for epochs in (7, 8)]
+    clf = tuned(epochs=8, average_weights=True).fit(files, LABELS)
+    for mean, one, two in zip(clf.head_weights_, *(end.head_weights_ for end in ends), strict=True):
+        np.testing.assert_allclose(mean, (one + two) / 2, atol=1e-6)
+
+
+def test_every_unreadable_image_is_named_wherever_it_is(tuned, files, tmp_path):
+    for bad in (1, 5, 8):
+        (tmp_path / f"bad{bad}.png").write_bytes(b"\x89PNG")
+        files[bad] = str(tmp_path / f"bad{bad}.png")
+    with pytest.raises(ImageReadError) as caught:
+        tuned(validation_fraction=0.3).fit(files, LABELS)
+    assert set(caught.value.failures) == {1, 5, 8}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"validation_fraction": 0}, r"'validation_fraction' parameter must be a number above 0 and below 1"),
+        ({"validation_fraction": 5}, r"'validation_fraction'.*Got 5"),
+        ({"early_stopping": 5}, r"'early_stopping' parameter must be True, False or a skcnn\.training\.EarlyStopping"),
+        ({"early_stopping": True, "average_weights": True}, "goes back to the weights of the best epoch.*set one of"),
+        ({"average_weights": 0.25}, "'average_weights' parameter must be one of True, False"),
+        ({"schedule": "cosin"}, "'schedule' parameter must be one of 'constant'"),
+        ({"schedule": {10: 0.1}}, "after 10 epochs, and training ends after 4"),
+    ],
+)
+def test_bad_parameters_are_refused_before_any_image_is_read(tuned, settings, message):
+    with pytest.raises(ValueError, match=message):
+        tuned(**settings).fit(["no/such/file.jpg"] * 2, ["a", "b"])
+
+
+def test_a_schedule_for_an_optimizer_that_has_one(tuned):
+    import keras
+
+    optimizer = keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 5))
+    with pytest.raises(ValueError, match="has a schedule of its own; give it a number, or schedule=None"):
+        tuned(optimizer=optimizer, schedule="cosine").fit(["no/such/file.jpg"] * 2, ["a", "b"])
+
+
+def test_too_few_images_to_hold_out_some(tuned, files):
+    with pytest.raises(ValueError, match="1 of 3 classes have one image; to hold out some, each class needs two"):
+        tuned(validation_fraction=0.2).fit(files[:5], LABELS[:5])
+    with pytest.raises(ValueError, match=r"validation_fraction=0\.9 of 12 images leaves too few"):
+        tuned(validation_fraction=0.9).fit(files, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"monitor": "val_acc"}, "'monitor' parameter must be one of 'val_loss', 'val_accuracy', 'loss', 'accuracy'"),
+        ({"patience": 0}, "'patience' parameter must be an int of at least 1"),
+        ({"min_delta": -1}, "'min_delta' parameter must be a number of at least 0"),
+    ],
+)
+def test_bad_early_stopping(settings, message):
+    with pytest.raises(ValueError, match=message):
+        EarlyStopping(**settings)
