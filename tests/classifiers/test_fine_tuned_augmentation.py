@@ -34,8 +34,7 @@ def assert_same_weights(one, two, **tolerance):
         np.testing.assert_allclose(ours, theirs, **tolerance)
 
 
-@pytest.mark.parametrize("unfreeze", [0, "two_a", "all"])
-@pytest.mark.parametrize("n_views", [3, 1])
+@pytest.mark.parametrize(("unfreeze", "n_views"), [(0, 3), ("two_a", 3), ("all", 1)])
 def test_the_weights_are_those_of_plain_keras_on_the_views(tuned, residual, pixels, unfreeze, n_views):
     clf = tuned(unfreeze=unfreeze, augmented_views=n_views, dropout=0, optimizer="adam", batch_size=5)
     clf.fit(pixels, LABELS)
