@@ -1,7 +1,7 @@
 """What the recipe for small data sets reaches: held-out accuracy, against the probe that it begins with.
 
-Name a data set ("flowers17", "cifar10", "digits"). Fits that were made before are taken from the file of results, and no
-fit is begun after `--minutes`, so that running it again and again ends with the whole table:
+Name a data set ("flowers17", "cifar10", "digits"). Fits that were made before are taken from the file of results, and
+no fit is begun after `--minutes`, so that running it again and again ends with the whole table:
 
     python benchmarks/bench_accuracy.py flowers17 --folder /tmp/accuracy --minutes 5
 """
@@ -84,7 +84,7 @@ DATA: dict[str, Callable[[int, Path], dict[str, Any]]] = {
 
 
 def judge(clf: FineTunedCNNClassifier, images: Any, labels: np.ndarray, *, mirrored: bool) -> float:
-    """Return the accuracy; with `mirrored` the probabilities of the mirror image are averaged with those of the image."""
+    """Return the accuracy; with `mirrored` that of the mean of the probabilities of images and mirror images."""
     images = as_image_sequence(images)
     probabilities = clf.predict_proba(images)
     if mirrored:
