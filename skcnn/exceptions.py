@@ -37,7 +37,7 @@ class BackboneError(ValueError):
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is damaged, hostile, or not of the format that was expected."""
+    """A checkpoint is damaged, hostile, not of the format that was expected, or of another training."""
 
 
 class EngineWarning(UserWarning):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from skcnn._validation import check_choice, check_int, check_real
 from skcnn.backbones._tail import TunableNetwork
 from skcnn.classifiers._labels import encode_labels, join_weights
+from skcnn.classifiers._session import Session
 from skcnn.classifiers._trained import TrainedClassifier, check_one_view
 from skcnn.classifiers._training_parameters import TrainingParameters
 from skcnn.exceptions import ImageReadError
@@ -26,6 +25,7 @@ from skcnn.training._lending import lend_model
 from skcnn.training._plan import Plan
 from skcnn.training._rows import EpochRows, SameRows
 from skcnn.training._split import Split
+from skcnn.training._state import TrainingState
 
 __all__ = ["FineTunedCNNClassifier"]
 
@@ -105,6 +105,17 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         True goes by the loss on the images that are held out, for 5 epochs.
     average_weights : bool, default=False
         Whether the weights after the second phase are the mean of those after each epoch of its last quarter.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the fit before, with the weights and the optimizer as they were left: the second
+        phase is trained for `epochs` more, with the parameters of training as they are now. The network, the head and
+        the classes have to be the same.
+    checkpoint_dir : path, default=None
+        Where the state of the training is written while it runs (``checkpoint.npz``), and curves to look at
+        (``history.png`` and ``history.json``). A fit that was ended goes on from there, and ends where it would have
+        ended without; with ``warm_start=True`` also where parameters of training were changed since. One directory is
+        for one training.
+    checkpoint_every : int, default=1
+        After how many epochs each the state is written.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class.
     input_size : int or (int, int), default=None
@@ -189,6 +200,9 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         validation_fraction=None,
         early_stopping=False,
         average_weights=False,
+        warm_start=False,
+        checkpoint_dir=None,
+        checkpoint_every=1,
         class_weight=None,
         input_size=None,
         preprocess="auto",
@@ -223,6 +237,9 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
         self.average_weights = average_weights
+        self.warm_start = warm_start
+        self.checkpoint_dir = checkpoint_dir
+        self.checkpoint_every = checkpoint_every
         self.class_weight = class_weight
         self.input_size = input_size
         self.preprocess = preprocess
@@ -259,6 +276,8 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
             When pixels were centred or scaled before and ``preprocess="auto"``. It is a ValueError.
         FloatingPointError
             When training diverges.
+        CheckpointError
+            When `checkpoint_dir` has a checkpoint of another training. It is a ValueError.
         """
         return self._fit(X, y, sample_weight)
 
@@ -273,14 +292,10 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         check_not_views(images, self.augmentation)
         if schedule is not None:
             plan = dataclasses.replace(plan, schedule=schedule)
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        split = self._split(codes, weights, len(classes), seed)
         network = self._tunable_network()
         tunes = plan.epochs > 0 and (network.has_tail or self.augmentation is not None)
         # All activations before any training: an unreadable image is named at once.
         features = self._extract(images, network.features)
-        tail_rows = self._tail_rows(network, images, split, seed) if tunes else None
-
         settings = {
             "n_features": features.shape[1],
             "n_classes": len(classes),
@@ -289,12 +304,21 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
             "dropout": float(self.dropout),
             "l2": float(self.l2),
         }
-        head, tail_weights = build_head(**settings, seed=(seed, HEAD_WEIGHTS)), []
-        history = self._fit_head(head, settings, features, split, head_plan, seed)
+        fixed = {"network": network.description, "head": settings, "classes": classes.tolist()}
+        session = self._session(images, codes, weights, fixed)
+        split = self._split(codes, weights, len(classes), session.seed)
+        tail_rows = self._tail_rows(network, images, split, session) if tunes else None
+
+        head, tail_weights = build_head(**settings, seed=(session.seed, HEAD_WEIGHTS)), []
+        history, state = [], session.of_phase("fine-tune")
+        if state is None:
+            history = self._fit_head(head, settings, features, split, head_plan, session)
         if tail_rows is not None:
             with lend(network if network.has_tail else None, settings) as model:
-                history += self._train("fine-tune", model, head, tail_rows, split, plan, (seed, TAIL_ORDER), callbacks)
+                parts = {"history": history, "callbacks": callbacks, "order": TAIL_ORDER}
+                state = self._train("fine-tune", model, head, tail_rows, split, plan, session, **parts)
                 tail_weights = model.tail_weights()
+                history = state.history
 
         self.classes_ = classes
         self.history_ = history
@@ -304,6 +328,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         self.tail_weights_ = tail_weights
         self._head = settings
         self._fitted_on = network.description
+        self._left = (session.seed, fixed, state) if self.warm_start else None
         return self
 
     def _predict_logits(self, images: ImageSequence) -> np.ndarray:
@@ -342,14 +367,14 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         return RawPixels(features.input_shape, normalises=features.normalises, dtype=pixel_dtype(images))
 
     def _tail_rows(
-        self, network: TunableNetwork, images: ImageSequence, split: Split, seed: int
+        self, network: TunableNetwork, images: ImageSequence, split: Split, session: Session
     ) -> tuple[EpochRows, EpochRows]:
         """Return what the second phase is trained on, and what it is judged by."""
         trunk = self._trunk(network, images)
         if self.augmentation is None:
             rows = self._extract(images, trunk)
             return SameRows(rows, split.trained), SameRows(rows, split.held_out)
-        views = self._augmented_rows(images[split.trained], trunk, seed)
+        views = self._augmented_rows(images[split.trained], trunk, session)
         return views, SameRows(self._extract(images[split.held_out], trunk) if len(split.held_out) else split.held_out)
 
     # Training ---------------------------------------------------------------------------------------------------------
@@ -359,7 +384,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         return self.head_init == "probe" and self.hidden_units is None
 
     def _fit_head(
-        self, head: Any, settings: dict[str, Any], features: StoredFeatures, split: Split, plan: Plan, seed: int
+        self, head: Any, settings: dict[str, Any], features: StoredFeatures, split: Split, plan: Plan, session: Session
     ) -> list[dict[str, Any]]:
         """Take a head through the first phase; return the records."""
         if self._probes():
@@ -368,7 +393,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
             return []
         rows = SameRows(features, split.trained), SameRows(features, split.held_out)
         with lend(None, settings) as model:
-            return self._train("head", model, head, rows, split, plan, (seed, HEAD_ORDER))
+            return self._train("head", model, head, rows, split, plan, session, order=HEAD_ORDER).history
 
     def _fit_probe(self, head: Any, features: StoredFeatures, split: Split) -> dict[str, Any]:
         """Give the head the weights of a linear probe; return the record of it."""
@@ -391,22 +416,23 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         rows: tuple[EpochRows, EpochRows],
         split: Split,
         plan: Plan,
-        seed: tuple[int, ...],
-        callbacks: Sequence[Any] = (),
-    ) -> list[dict[str, Any]]:
-        """Train a model from the weights of a head, which gets what was trained; return the records."""
+        session: Session,
+        *,
+        order: int,
+        **settings: Any,
+    ) -> TrainingState:
+        """Train a model from the weights of a head, which gets what was trained; return the state after it."""
         from skcnn.training._phase import train
 
         trained, held_out = rows
-        batches, validation = (
-            split.training(trained, self.batch_size, seed),
-            split.validation(held_out, self.batch_size),
-        )
+        batches = split.training(trained, self.batch_size, (session.seed, order))
+        settings |= {"validation": split.validation(held_out, self.batch_size), "verbose": self.verbose}
         model.start(head)
-        settings = {"validation": validation, "callbacks": callbacks, "verbose": self.verbose}
-        records = train(phase, model, batches, plan, **settings)
+        state = train(
+            phase, model, batches, plan, state=session.of_phase(phase), on_epoch=session.after_epoch, **settings
+        )
         copy_head(model.head, head)
-        return records
+        return state
 
     def _check_parameters(self) -> tuple[Plan, Plan]:
         """Refuse parameters out of range; return the plans of both phases."""

@@ -37,6 +37,8 @@ def check_snapshots(estimator: Any, count: int) -> None:
     if plan.early_stopping is not None or plan.average_weights:
         msg = "method='snapshot' keeps the weights at the end of each cycle"
         raise ValueError(f"{msg}; set 'early_stopping' and 'average_weights' to False")
+    if estimator.checkpoint_dir is not None:
+        raise ValueError("a checkpoint holds no snapshots; method='snapshot' needs checkpoint_dir=None")
 
 
 def fit_snapshots(member: Member, images: ImageSequence, labels: Any, count: int) -> list[FineTunedCNNClassifier]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from skcnn._validation import check_choice, check_int, check_real
+from skcnn.cache import FeatureCache
+from skcnn.classifiers._session import Session, describe_images, describe_parameter, digest_of
 from skcnn.features import StoredFeatures, Trunk, extract
 from skcnn.images import Augmentation
 from skcnn.images._sequence import ImageSequence
@@ -16,11 +19,18 @@ from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._plan import Plan
 from skcnn.training._rows import EpochRows, FreshViews, SameRows, StoredViews
 from skcnn.training._split import Split
+from skcnn.training._state import TrainingState
 
 __all__ = ["TrainingParameters"]
 
 # Of the images, where early stopping needs some and no share is given.
 DEFAULT_VALIDATION = 0.1
+
+# Parameters that do not decide what a training ends with, or are described as the network.
+NO_PART_OF_A_RUN = {
+    *("backbone", "weights", "cache", "engine", "verbose", "random_state"),
+    *("warm_start", "checkpoint_dir", "checkpoint_every"),
+}
 
 
 class TrainingParameters:
@@ -36,11 +46,17 @@ class TrainingParameters:
     validation_fraction: Any
     early_stopping: Any
     average_weights: Any
+    warm_start: Any
+    checkpoint_dir: Any
+    checkpoint_every: Any
+    random_state: Any
     decode: Any
     cache: Any
     batch_size: Any
     engine: Any
     verbose: Any
+    # The seed of the last fit, what it was fixed on, and its state; kept for a warm start alone.
+    _left: tuple[int, dict[str, Any], TrainingState | None] | None
 
     def _training_plan(self) -> Plan:
         """Return how the network is trained.
@@ -54,6 +70,8 @@ class TrainingParameters:
         check_int("batch_size", self.batch_size)
         check_real("label_smoothing", self.label_smoothing, below=1)
         check_choice("average_weights", self.average_weights, (True, False))
+        check_choice("warm_start", self.warm_start, (True, False))
+        check_int("checkpoint_every", self.checkpoint_every)
         if not isinstance(self.augmentation, Augmentation | None):
             msg = "The 'augmentation' parameter must be a skcnn.Augmentation or None."
             raise ValueError(f"{msg} Got {self.augmentation!r} instead.")
@@ -82,6 +100,53 @@ class TrainingParameters:
             raise ValueError(f"{msg} Got {self.early_stopping!r} instead.")
         return self.early_stopping
 
+    def _session(
+        self, images: ImageSequence, codes: np.ndarray, weights: np.ndarray | None, fixed: dict[str, Any]
+    ) -> Session:
+        """Return the seed of a fit, what it goes on from, and what it leaves on disk.
+
+        Parameters
+        ----------
+        images : ImageSequence
+        codes, weights : ndarray of shape (n_images,)
+        fixed : dict
+            What no fit can go on with when it is another: network, head and classes, as JSON types.
+
+        Raises
+        ------
+        ValueError
+            When ``warm_start=True`` and the fit before was of another network, head or classes.
+        CheckpointError
+            When the directory has a checkpoint of another training. It is a ValueError.
+        """
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        state = None
+        left = getattr(self, "_left", None)
+        if self.warm_start and left is not None:
+            seed, before, state = left
+            changed = [name for name, value in fixed.items() if value != before[name]]
+            if changed:
+                msg = f"warm_start=True goes on from the fit before, and {' and '.join(changed)} changed since"
+                raise ValueError(f"{msg}; set that back, or warm_start=False to begin anew")
+            state = None if state is None else state.as_beginning()
+        if self.checkpoint_dir is None:
+            return Session(seed, state)
+        cache = FeatureCache.open(self.cache)
+        run = {
+            **fixed,
+            **{
+                name: describe_parameter(value)
+                for name, value in self.get_params(deep=False).items()  # type: ignore[attr-defined]
+                if name not in NO_PART_OF_A_RUN
+            },
+            "images": describe_images(images, None if cache is None else cache.digests),
+            "labels and weights": digest_of(codes, weights),
+        }
+        if self.random_state is not None:
+            run["seed"] = seed
+        settings = {"warm_start": self.warm_start, "every": self.checkpoint_every}
+        return Session.open(self.checkpoint_dir, run, seed=seed, state=state, **settings)
+
     def _split(self, codes: np.ndarray, weights: np.ndarray | None, n_classes: int, seed: int) -> Split:
         """Return which images are trained on, and which are held out.
 
@@ -104,12 +169,12 @@ class TrainingParameters:
         settings = {"batch_size": self.batch_size, "engine": self.engine, "verbose": self.verbose}
         return extract(images, trunk, self.cache, **settings)
 
-    def _augmented_rows(self, images: ImageSequence, trunk: Trunk, seed: int) -> EpochRows:
+    def _augmented_rows(self, images: ImageSequence, trunk: Trunk, session: Session) -> EpochRows:
         """Return the views of images that the epochs are trained on."""
-        first_view, fresh_views = np.random.SeedSequence(seed).generate_state(2).tolist()
+        first_view, fresh_views = np.random.SeedSequence(session.seed).generate_state(2).tolist()
         if self.augmented_views is None:
             images = images.with_decode(self.decode)
-            settings = {"epochs": self.epochs, "seed": fresh_views, "engine": self.engine}
+            settings = {"epochs": session.begin + self.epochs, "seed": fresh_views, "engine": self.engine}
             return FreshViews(images, trunk, self.augmentation, **settings)
         views = self.augmentation.views(self.augmented_views, trunk.input_shape[:2])
         rows = self._extract(images.with_step(views), trunk)

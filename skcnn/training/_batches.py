@@ -58,9 +58,9 @@ class Batches:
         """Number of batches in an epoch; the last may be smaller than the others."""
         return -(-len(self.rows) // self.batch_size)
 
-    def epochs(self, count: int) -> Iterator[tuple[np.ndarray, ...]]:
-        """Yield (rows, targets) or (rows, targets, weights) of all batches of so many epochs, one after the other."""
-        for epoch in range(count):
+    def epochs(self, count: int, begin: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield (rows, targets) or (rows, targets, weights) of all batches of `count` epochs, from epoch `begin` on."""
+        for epoch in range(begin, begin + count):
             order = epoch_order(len(self.rows), self.seed, epoch)
             for number, rows in enumerate(self.rows.read(epoch, order, self.batch_size)):
                 chosen = order[number * self.batch_size :][: self.batch_size]

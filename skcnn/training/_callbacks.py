@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -11,17 +11,17 @@ import numpy as np
 
 from skcnn.training._plan import EarlyStopping
 
-__all__ = ["Recorder", "ScheduledRate", "Snapshot", "Snapshots", "WeightAverage", "early_stopping_callback"]
+__all__ = ["BestWeights", "Recorder", "ScheduledRate", "Snapshot", "Snapshots", "StateKeeper", "WeightAverage"]
 
 
 class Recorder(keras.callbacks.Callback):
     """Keeps one record per epoch, shows progress, and stops where the loss is no number any more."""
 
-    def __init__(self, phase: str, bar: Any):
+    def __init__(self, phase: str, bar: Any, records: list[dict[str, Any]]):
         super().__init__()
         self.phase = phase
         self.bar = bar
-        self.records: list[dict[str, Any]] = []
+        self.records = records
         self._begin = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -51,17 +51,20 @@ class ScheduledRate(keras.callbacks.Callback):
     rate : callable
         From the step, counted from 0 on, to the learning rate.
     steps_per_epoch : int
+    begin : int
+        The epoch of the first of these steps.
     """
 
-    def __init__(self, rate: Callable[[int], float], steps_per_epoch: int):
+    def __init__(self, rate: Callable[[int], float], steps_per_epoch: int, begin: int):
         super().__init__()
         self._rate = rate
         self._steps_per_epoch = steps_per_epoch
+        self._begin = begin
         self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Find the place in the training."""
-        self._epoch = epoch
+        self._epoch = epoch - self._begin
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Set the learning rate of the next step."""
@@ -76,13 +79,13 @@ class WeightAverage(keras.callbacks.Callback):
 
     Parameters
     ----------
-    epochs : int
-        Of the whole training.
+    begin, epochs : int
+        The first epoch of the training, and how many there are.
     """
 
-    def __init__(self, epochs: int):
+    def __init__(self, begin: int, epochs: int):
         super().__init__()
-        self._first = epochs - -(-epochs // 4)
+        self._first = begin + epochs - -(-epochs // 4)
         self._sums: list[np.ndarray] = []
         self._count = 0
 
@@ -102,6 +105,15 @@ class WeightAverage(keras.callbacks.Callback):
         """Set the mean."""
         if self._count:
             self.model.set_weights([total / self._count for total in self._sums])
+
+    def state(self) -> dict[str, list[np.ndarray]]:
+        """Return what is known of the mean so far."""
+        return {"average_count": [np.array(self._count)], "average_sums": self._sums}
+
+    def set_state(self, state: dict[str, list[np.ndarray]]) -> None:
+        """Go on from there."""
+        self._count = int(state["average_count"][0])
+        self._sums = [*state["average_sums"]]
 
 
 class Snapshot(NamedTuple):
@@ -141,12 +153,59 @@ class Snapshots(keras.callbacks.Callback):
             self.kept.append(Snapshot(epoch + 1, self.model.head.get_weights(), self.model.tail_weights()))
 
 
-def early_stopping_callback(settings: EarlyStopping) -> keras.callbacks.EarlyStopping:
-    """Return Keras's callback that stops early and restores the best weights."""
-    return keras.callbacks.EarlyStopping(
-        settings.monitor,
-        min_delta=settings.min_delta,
-        patience=settings.patience,
-        mode="max" if settings.monitor.endswith("accuracy") else "min",
-        restore_best_weights=True,
-    )
+class BestWeights(keras.callbacks.EarlyStopping):
+    """Stops where a figure has not become better for some epochs, and restores the weights of the best one."""
+
+    def __init__(self, settings: EarlyStopping):
+        super().__init__(
+            settings.monitor,
+            min_delta=settings.min_delta,
+            patience=settings.patience,
+            mode="max" if settings.monitor.endswith("accuracy") else "min",
+            restore_best_weights=True,
+        )
+
+    def state(self) -> dict[str, list[np.ndarray]]:
+        """Return what is known of the best epoch so far."""
+        return {
+            "best_figures": [np.array([self.best, self.best_epoch, self.wait, self.stopped_epoch], np.float64)],
+            "best_weights": self.best_weights or [],
+        }
+
+    def set_state(self, state: dict[str, list[np.ndarray]]) -> None:
+        """Go on from there."""
+        self.best, *counts = state["best_figures"][0].tolist()
+        self.best_epoch, self.wait, self.stopped_epoch = map(int, counts)
+        self.best_weights = state["best_weights"]
+
+
+class StateKeeper(keras.callbacks.Callback):
+    """Gives other callbacks the state that they go on from, and calls a function after each epoch.
+
+    It has to be the last of the callbacks.
+
+    Parameters
+    ----------
+    others : sequence of BestWeights and WeightAverage
+    state : dict of str to list of ndarray
+        What they go on from; empty for a beginning.
+    on_epoch : callable
+        Called with the number of the epoch, from 1 on, and whether it is the last.
+    """
+
+    def __init__(
+        self, others: Sequence[Any], state: dict[str, list[np.ndarray]], on_epoch: Callable[[int, bool], None]
+    ):
+        super().__init__()
+        self._others = others
+        self._state = state
+        self._on_epoch = on_epoch
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Set the state, which Keras's callbacks forget as training begins."""
+        for other in self._others if self._state else ():
+            other.set_state(self._state)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Call the function."""
+        self._on_epoch(epoch + 1, self.model.stop_training or epoch + 1 == self.params["epochs"])

@@ -10,6 +10,7 @@ import numpy as np
 
 from skcnn.training._head import copy_head
 from skcnn.training._optimizers import describe_optimizer
+from skcnn.training._state import TrainingState
 
 __all__ = ["TailAndHead"]
 
@@ -89,6 +90,35 @@ class TailAndHead(keras.Model):
             variable.assign(np.broadcast_to(value, variable.shape))
         if rate is not None:
             self.optimizer.learning_rate = rate
+
+    @property
+    def optimizer_settings(self) -> str:
+        """What the optimizer is, but for its learning rate, as a text."""
+        return repr(describe_optimizer(self.optimizer)[0])
+
+    def state(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return copies of all variables of tail and head, and of the optimizer."""
+        return [variable.numpy() for variable in self._parts()], [each.numpy() for each in self.optimizer.variables]
+
+    def go_on_from(self, state: TrainingState, learning_rate: float | None) -> None:
+        """Set all variables, after `compile_for`; those of the optimizer only if they are of one of these settings.
+
+        Parameters
+        ----------
+        state : TrainingState
+        learning_rate : float or None
+            What it goes on with. None leaves it to the optimizer's own schedule.
+        """
+        for variable, value in zip(self._parts(), state.weights, strict=True):
+            variable.assign(value)
+        if state.optimizer_settings == self.optimizer_settings:
+            for variable, value in zip(self.optimizer.variables, state.optimizer, strict=True):
+                variable.assign(value)
+        if learning_rate is not None:
+            self.optimizer.learning_rate = learning_rate
+
+    def _parts(self) -> list[Any]:
+        return [*([] if self.tail is None else self.tail.variables), *self.head.variables]
 
     def logits(self, rows: Any, batch_size: int) -> np.ndarray:
         """Return the logits of all rows, read batch by batch: (n_images, n_classes), float64."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -10,10 +10,14 @@ import numpy as np
 
 from skcnn._progress import progress_bar
 from skcnn.training._batches import Batches
-from skcnn.training._callbacks import Recorder, ScheduledRate, WeightAverage, early_stopping_callback
+from skcnn.training._callbacks import BestWeights, Recorder, ScheduledRate, StateKeeper, WeightAverage
+from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._plan import Plan
+from skcnn.training._state import TrainingState
 
-__all__ = ["train"]
+__all__ = ["OnEpoch", "train"]
+
+OnEpoch = Callable[[list[dict[str, Any]], bool, Callable[[], TrainingState]], None]
 
 # Of a head alone, so that all of them together take about a second, and an interrupt is not late.
 MAX_STEPS_AT_ONCE = 256
@@ -26,10 +30,13 @@ def train(
     batches: Batches,
     plan: Plan,
     *,
+    state: TrainingState | None = None,
+    history: Sequence[dict[str, Any]] = (),
     validation: Batches | None = None,
     callbacks: Sequence[Any] = (),
+    on_epoch: OnEpoch | None = None,
     verbose: int = 0,
-) -> list[dict[str, Any]]:
+) -> TrainingState:
     """Train head and tail by cross-entropy.
 
     Parameters
@@ -40,18 +47,25 @@ def train(
     batches : Batches
     plan : Plan
         At least one epoch.
+    state : TrainingState, default=None
+        What to go on from: a state of this phase. None begins with the weights of the model.
+    history : sequence of dict, default=()
+        The records before this phase; those of a state take their place.
     validation : Batches, default=None
         Of images that were held out, to be judged after each epoch.
     callbacks : sequence of keras.callbacks.Callback, default=()
         Called after the records are made.
+    on_epoch : callable, default=None
+        Called after each epoch with all records, whether the epoch is the last, and a function that returns the state.
     verbose : int, default=0
         1 shows a progress bar.
 
     Returns
     -------
-    list of dict
-        A record for each epoch: phase, epoch (from 1 on), loss and accuracy on the training images while they were
-        trained on, val_loss and val_accuracy on those held out, learning_rate (at its end), seconds.
+    TrainingState
+        After the last epoch. Its history has a record for each epoch: phase, epoch (from 1 on), loss and accuracy on
+        the training images while they were trained on, val_loss and val_accuracy on those held out, learning_rate (at
+        its end), seconds.
 
     Raises
     ------
@@ -59,44 +73,71 @@ def train(
         When the loss becomes NaN or infinite.
     """
     per_epoch = batches.per_epoch
+    begin, done = (0, 0) if state is None else (state.begin, state.epochs)
+    records = [*(history if state is None else state.history)]
+    _, learning_rate = describe_optimizer(plan.optimizer)
     # One step of a small head takes less time than going back to Python for the next one. Callbacks are called
     # at each step.
     is_small = model.tail is None and model.head.count_params() <= MAX_WEIGHTS_AT_ONCE
     is_light = is_small and not callbacks and plan.schedule is None
     steps = largest_divisor(per_epoch, MAX_STEPS_AT_ONCE) if is_light else 1
     model.compile_for(plan.optimizer, label_smoothing=plan.label_smoothing, steps_per_execution=steps)
-    own: list[Any] = []
-    if plan.schedule is not None:
-        rate = plan.schedule.rate(float(model.optimizer.learning_rate), plan.epochs, per_epoch)
-        own.append(ScheduledRate(rate, per_epoch))
-    if plan.early_stopping is not None:
-        own.append(early_stopping_callback(plan.early_stopping))
-    if plan.average_weights:
-        own.append(WeightAverage(plan.epochs))
-    with progress_bar(plan.epochs, description=phase, unit="epoch", verbose=verbose) as bar:
-        recorder = Recorder(phase, bar)
+    if state is not None:
+        model.go_on_from(state, learning_rate)
+
+    resumable: list[Any] = [] if plan.early_stopping is None else [BestWeights(plan.early_stopping)]
+    resumable += [WeightAverage(begin, plan.epochs)] if plan.average_weights else []
+    rates = []
+    if plan.schedule is not None and learning_rate is not None:
+        rates.append(ScheduledRate(plan.schedule.rate(learning_rate, plan.epochs, per_epoch), per_epoch, begin))
+
+    def current(epoch: int, *, is_finished: bool, keeps_callbacks: bool = True) -> TrainingState:
+        known = {name: arrays for each in resumable for name, arrays in each.state().items()} if keeps_callbacks else {}
+        weights, optimizer = model.state()
+        made = {"weights": weights, "optimizer": optimizer, "optimizer_settings": model.optimizer_settings}
+        return TrainingState(phase, begin, epoch - begin, is_finished, **made, callbacks=known, history=[*records])
+
+    def report(epoch: int, is_last: bool) -> None:
+        if on_epoch is not None:
+            on_epoch(records, is_last, lambda: current(epoch, is_finished=is_last))
+
+    first = begin + (plan.epochs if state is not None and state.is_finished else done)
+    last = begin + plan.epochs
+    with progress_bar(last - first, description=phase, unit="epoch", verbose=verbose) as bar:
+        keeper = StateKeeper(resumable, {} if state is None else state.callbacks, report)
+        own = [Recorder(phase, bar, records), *rates, *resumable]
+        settings = {
+            "initial_epoch": first,
+            "epochs": last,
+            "steps_per_epoch": per_epoch,
+            "shuffle": False,
+            "verbose": 0,
+        }
         errors: list[Exception] = []
-        settings = {"epochs": plan.epochs, "steps_per_epoch": per_epoch, "shuffle": False, "verbose": 0}
         if validation is not None:
-            settings["validation_data"] = feed(validation, 1, errors)
+            settings["validation_data"] = feed(validation, 0, 1, errors)
         try:
-            model.fit(feed(batches, plan.epochs, errors), callbacks=[recorder, *own, *callbacks], **settings)
+            model.fit(feed(batches, first, last, errors), callbacks=[*own, *callbacks, keeper], **settings)
         except Exception:
             if errors:  # TensorFlow raises one of its own in its place
                 raise errors[0] from None
             raise
-    return recorder.records
+    reached = sum(record["phase"] == phase for record in records)
+    return current(reached, is_finished=True, keeps_callbacks=False)
 
 
-def feed(batches: Batches, epochs: int, errors: list[Exception]) -> Any:
-    """Return the batches of so many epochs as `keras.Model.fit` takes them; an error in making one is also noted."""
+def feed(batches: Batches, first: int, last: int, errors: list[Exception]) -> Any:
+    """Return the batches of the epochs from `first` to before `last` as `keras.Model.fit` takes them.
+
+    An error in making one is also added to `errors`.
+    """
     if keras.backend.backend() != "tensorflow":
-        return batches.epochs(epochs)
+        return batches.epochs(last - first, first)
     import tensorflow as tf
 
     def generate() -> Iterator[tuple[np.ndarray, ...]]:
         try:
-            yield from batches.epochs(epochs)
+            yield from batches.epochs(last - first, first)
         except Exception as error:
             errors.append(error)
             raise
@@ -109,7 +150,7 @@ def feed(batches: Batches, epochs: int, errors: list[Exception]) -> Any:
     options = tf.data.Options()
     options.autotune.enabled = False
     # Without the number of batches Keras warns at the end of images that are held out that there are too few.
-    counted = dataset.apply(tf.data.experimental.assert_cardinality(epochs * batches.per_epoch))
+    counted = dataset.apply(tf.data.experimental.assert_cardinality((last - first) * batches.per_epoch))
     return counted.prefetch(2).with_options(options)
 
 

@@ -89,6 +89,7 @@ def test_a_member_can_be_exported(longer, files, pixels, tmp_path):
         ({"schedule": "cosine"}, ValueError, "sets the learning rate itself, and there is a schedule"),
         ({"early_stopping": True}, ValueError, "keeps the weights at the end of each cycle; set 'early_stopping' and"),
         ({"average_weights": True}, ValueError, "keeps the weights at the end of each cycle"),
+        ({"checkpoint_dir": "run"}, ValueError, "a checkpoint holds no snapshots; .* needs checkpoint_dir=None"),
     ],
     ids=[
         "regression",
@@ -101,6 +102,7 @@ def test_a_member_can_be_exported(longer, files, pixels, tmp_path):
         "schedule",
         "early stopping",
         "average",
+        "checkpoint",
     ],
 )
 def test_what_no_snapshots_can_be_taken_of(longer, files, run_sizes, estimator, error, message):

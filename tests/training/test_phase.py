@@ -43,7 +43,7 @@ def test_a_record_for_each_epoch(task):
         make_model(),
         Batches(SameRows(task[0]), task[1], None, 16, (0,)),
         Plan(4, keras.optimizers.SGD(0.125)),
-    )
+    ).history
     assert [record["epoch"] for record in records] == [1, 2, 3, 4]
     assert {record["phase"] for record in records} == {"head"}
     assert {record["learning_rate"] for record in records} == {0.125}
@@ -87,7 +87,7 @@ def test_an_epoch_of_many_steps_is_a_whole_one(task, monkeypatch):
         monkeypatch.setattr("skcnn.training._phase.MAX_STEPS_AT_ONCE", limit)
         model = make_model()
         batches = Batches(SameRows(features), targets, None, 2, (0,))
-        records = train("head", model, batches, Plan(2, keras.optimizers.Adam(0.01)))
+        records = train("head", model, batches, Plan(2, keras.optimizers.Adam(0.01))).history
         weights.append([*model.head.get_weights(), np.array([record["loss"] for record in records])])
     for others in weights[1:]:
         for ours, theirs in zip(others, weights[0], strict=True):
@@ -109,7 +109,7 @@ def test_the_steps_of_a_large_head_are_taken_one_by_one(task, monkeypatch):
 
 def test_batches_are_fed_without_a_tuner_that_would_sleep(task):
     batches = Batches(SameRows(task[0]), task[1], np.ones(40, np.float32), 16, (0,))
-    dataset = feed(batches, 2, [])
+    dataset = feed(batches, 0, 2, [])
     assert dataset.options().autotune.enabled is False
     fed = list(dataset.as_numpy_iterator())
     assert [len(rows) for rows, _, _ in fed] == [16, 16, 8] * 2
@@ -136,7 +136,7 @@ def test_images_held_out_are_judged_after_each_epoch_and_change_nothing(task):
     plain, judged = make_model(), make_model()
     train("head", plain, batches, Plan(3, keras.optimizers.SGD(0.1)))
     validation = Batches(held_out, targets[:8], np.linspace(0, 1, 8, dtype=np.float32), 3, (0,))
-    records = train("head", judged, batches, Plan(3, keras.optimizers.SGD(0.1)), validation=validation)
+    records = train("head", judged, batches, Plan(3, keras.optimizers.SGD(0.1)), validation=validation).history
     for one, other in zip(plain.head.get_weights(), judged.head.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     logits = judged.logits(features[:8], 8)
@@ -148,7 +148,7 @@ def test_a_schedule_sets_the_rate_of_each_step(task):
     batches = Batches(SameRows(task[0]), task[1], None, 16, (0,))
     model, twin = make_model(), make_model().head
     schedule = CosineDecay(warmup=0.25, cycles=2)
-    records = train("head", model, batches, Plan(4, keras.optimizers.Adam(0.01), schedule=schedule))
+    records = train("head", model, batches, Plan(4, keras.optimizers.Adam(0.01), schedule=schedule)).history
     twin.compile(keras.optimizers.Adam(0.01), keras.losses.CategoricalCrossentropy(from_logits=True))
     rate = schedule.rate(0.01, 4, 3)
     for step, batch in enumerate(batches.epochs(4)):
@@ -158,7 +158,7 @@ def test_a_schedule_sets_the_rate_of_each_step(task):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
     assert [record["learning_rate"] for record in records] == pytest.approx([rate(step) for step in (2, 5, 8, 11)])
     # The next training of the model begins at its own rate.
-    records = train("head", model, batches, Plan(1, keras.optimizers.Adam(0.01)))
+    records = train("head", model, batches, Plan(1, keras.optimizers.Adam(0.01))).history
     assert records[0]["learning_rate"] == pytest.approx(0.01)
 
 
@@ -170,7 +170,7 @@ def test_stopping_early_goes_back_to_the_best_epoch(task):
     for monitor in ("val_loss", "val_accuracy"):
         model = make_model(dropout=0)
         plan = Plan(30, keras.optimizers.SGD(0.1), early_stopping=EarlyStopping(monitor, patience=3))
-        records = train("head", model, batches, plan, validation=validation)
+        records = train("head", model, batches, plan, validation=validation).history
         figures = [record[monitor] for record in records]
         best = int(np.argmin(figures) if monitor == "val_loss" else np.argmax(figures))
         assert len(records) == best + 1 + 3 < 30

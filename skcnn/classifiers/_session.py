@@ -1,0 +1,156 @@
+"""One fit that may go on from an earlier one: its seed, the state it begins with, and what it leaves on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from skcnn._parallel import available_threads, bounded_map
+from skcnn._source_code import UnknownCodeError
+from skcnn.exceptions import CheckpointError
+from skcnn.images._sequence import ImageSequence
+from skcnn.inspection import TrainingMonitor
+from skcnn.training._checkpoints import Checkpoints
+from skcnn.training._optimizers import describe_optimizer
+from skcnn.training._state import TrainingState
+
+__all__ = ["Session", "describe_images", "describe_parameter", "digest_of"]
+
+# What no training can go on with when it is another.
+FIXED = ("network", "head", "classes")
+
+
+@dataclasses.dataclass
+class Session:
+    """One fit: its seed, the state it begins with, and what it leaves on disk while it runs.
+
+    Parameters
+    ----------
+    seed : int
+    state : TrainingState or None
+        None for a beginning.
+    checkpoints : Checkpoints or None, default=None
+    monitor : TrainingMonitor or None, default=None
+    every : int, default=1
+        After how many epochs each a state is written.
+    """
+
+    seed: int
+    state: TrainingState | None
+    checkpoints: Checkpoints | None = None
+    monitor: TrainingMonitor | None = None
+    every: int = 1
+
+    @classmethod
+    def open(
+        cls,
+        directory: Any,
+        run: dict[str, Any],
+        *,
+        seed: int,
+        state: TrainingState | None,
+        warm_start: bool,
+        every: int,
+    ) -> Session:
+        """Return the session of a fit that leaves checkpoints in a directory, and goes on from those that are there.
+
+        Parameters
+        ----------
+        directory : path
+        run : dict
+            What tells the fit from others, as JSON types; without "seed" where the seed may be that of the checkpoint.
+        seed : int
+            Of a beginning.
+        state : TrainingState or None
+            Of an earlier fit in this process, which goes before what is on disk.
+        warm_start : bool
+            Whether a checkpoint of other settings is gone on from.
+        every : int
+
+        Raises
+        ------
+        CheckpointError
+            When the checkpoint is of another training.
+        """
+        checkpoints = Checkpoints(directory, run)
+        monitor = TrainingMonitor(directory)
+        loaded = None if state is not None else checkpoints.load()
+        if loaded is not None:
+            state, differences = loaded
+            differences = [name for name in differences if name != "seed" or "seed" in run]
+            if differences:
+                cls._check_differences(checkpoints, differences, warm_start=warm_start)
+                state = state.as_beginning()
+            seed = int(checkpoints.before["seed"])
+        checkpoints.run["seed"] = seed
+        return cls(seed, state, checkpoints, monitor, every)
+
+    @staticmethod
+    def _check_differences(checkpoints: Checkpoints, differences: list[str], *, warm_start: bool) -> None:
+        fixed = [name for name in differences if name in FIXED]
+        if warm_start and not fixed:
+            return
+        what = checkpoints.describe(fixed if warm_start else differences)
+        msg = f"{checkpoints.directory} has a checkpoint of another training: {what}. Name another directory, or remove"
+        hint = "" if fixed else ", or go on from there by warm_start=True"
+        raise CheckpointError(f"{msg} {checkpoints.path}{hint}. Searches and folds need checkpoint_dir=None.")
+
+    @property
+    def begin(self) -> int:
+        """How many epochs of the second phase were made by earlier fits."""
+        return 0 if self.state is None or self.state.phase == "head" else self.state.begin
+
+    def of_phase(self, phase: str) -> TrainingState | None:
+        """Return the state to begin a phase with, if there is one of it."""
+        return self.state if self.state is not None and self.state.phase == phase else None
+
+    def after_epoch(self, records: list[dict[str, Any]], is_last: bool, state: Callable[[], TrainingState]) -> None:
+        """Write what is due."""
+        if self.monitor is not None:
+            self.monitor.update(records)
+        if self.checkpoints is not None and (is_last or records[-1]["epoch"] % self.every == 0):
+            self.checkpoints.save(state())
+
+
+def describe_images(images: ImageSequence, memo: Any) -> list[Any]:
+    """Return what tells these images from others: a digest of all their bytes, and what happens to them."""
+    known = images.sources.recall(memo)
+    fresh = known.unchanged(np.arange(len(images)))
+
+    def digest(index: int) -> bytes:
+        return known.digests[index].tobytes() if fresh[index] else images.sources.read(index, memo).digest
+
+    threads = available_threads()
+    hashed = hashlib.blake2b(digest_size=16)
+    for each in bounded_map(digest, range(len(images)), n_threads=threads, window=4 * threads):
+        hashed.update(each)
+    try:
+        return [hashed.hexdigest(), images.describe()]
+    except UnknownCodeError:
+        return [hashed.hexdigest()]
+
+
+def digest_of(*arrays: np.ndarray | None) -> str:
+    """Return a digest of numbers."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        hashed.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+    return hashed.hexdigest()
+
+
+def describe_parameter(value: Any) -> Any:
+    """Return a parameter as JSON types; equal ones have equal descriptions."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, str, numbers.Integral, numbers.Real)):
+        return value
+    if isinstance(value, dict):
+        return {str(name): describe_parameter(each) for name, each in value.items()}
+    if hasattr(value, "get_config") and hasattr(value, "learning_rate"):  # an optimizer of Keras
+        return repr(describe_optimizer(value))
+    return repr(value)

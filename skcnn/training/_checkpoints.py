@@ -1,0 +1,116 @@
+"""Checkpoints: the state of a training in a file, from which a fit that was killed goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skcnn.cache._shards import sync_to_disk, temporary_beside
+from skcnn.exceptions import CheckpointError, StoreWarning
+from skcnn.training._state import TrainingState
+
+__all__ = ["Checkpoints"]
+
+FILE = "checkpoint.npz"
+VERSION = 1
+GROUPS = ("weights", "optimizer")
+
+
+class Checkpoints:
+    """A directory with the last state of one training.
+
+    It is written to a temporary file, synced to disk and then renamed: it is whole, or it is the one before.
+
+    Parameters
+    ----------
+    directory : path
+        Made if it does not exist.
+    run : dict
+        What tells this training from others, as JSON types.
+
+    Raises
+    ------
+    OSError
+        When the directory cannot be made.
+    """
+
+    def __init__(self, directory: str | os.PathLike, run: dict[str, Any]):
+        self.directory = Path(directory).expanduser()
+        self.run = json.loads(json.dumps(run))
+        self.path = self.directory / FILE
+        self.before: dict[str, Any] = {}
+        self._has_failed = False
+        self.directory.mkdir(parents=True, exist_ok=True)
+
+    def load(self) -> tuple[TrainingState, list[str]] | None:
+        """Return the state that is there, and the names of the items in which its run differs from this one.
+
+        Raises
+        ------
+        CheckpointError
+            When the file is damaged.
+        """
+        path = self.path
+        try:
+            # NumPy leaves a file open that it cannot read.
+            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+                known = json.loads(file["known"].tobytes())
+                if known.pop("version") != VERSION:
+                    raise CheckpointError(f"{path} is of another version of skcnn; remove it, and the fit begins anew")
+                arrays = {
+                    name: [file[f"{name}/{number}"] for number in range(count)]
+                    for name, count in known.pop("counts").items()
+                }
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            if isinstance(error, CheckpointError):
+                raise
+            raise CheckpointError(f"{path} is damaged: {error}; remove it, and the fit begins anew") from error
+        run = known.pop("run")
+        weights, optimizer = (arrays.pop(name) for name in GROUPS)
+        differences = [name for name in {**run, **self.run} if run.get(name) != self.run.get(name)]
+        self.before = run
+        return TrainingState(**known, weights=weights, optimizer=optimizer, callbacks=arrays), differences
+
+    def describe(self, differences: list[str]) -> str:
+        """Return how the run of the state that was loaded differs from this one."""
+        shown = []
+        for name in differences:
+            before, now = self.before.get(name), self.run.get(name)
+            short = len(repr(before)) + len(repr(now)) < 100
+            shown.append(f"{name} was {before!r} and is {now!r}" if short else f"{name} is another")
+        return ", ".join(shown)
+
+    def save(self, state: TrainingState) -> None:
+        """Write a state; where that fails, training goes on, with one warning."""
+        groups = {"weights": state.weights, "optimizer": state.optimizer, **state.callbacks}
+        known = {
+            "version": VERSION,
+            "run": self.run,
+            "counts": {name: len(arrays) for name, arrays in groups.items()},
+            **{name: value for name, value in vars(state).items() if name not in (*GROUPS, "callbacks")},
+        }
+        text = np.frombuffer(json.dumps(known).encode(), np.uint8)
+        named: dict[str, Any] = {
+            f"{name}/{number}": array for name, arrays in groups.items() for number, array in enumerate(arrays)
+        }
+        final = self.path
+        try:
+            with temporary_beside(final) as partial:
+                with open(partial, "wb") as file:
+                    np.savez(file, known=text, **named)
+                sync_to_disk(partial)
+                os.replace(partial, final)
+            sync_to_disk(self.directory)
+        except OSError as error:
+            if not self._has_failed:
+                msg = f"the checkpoint {final} cannot be written: {error}; training goes on without"
+                warnings.warn(msg, StoreWarning, stacklevel=2)
+            self._has_failed = True

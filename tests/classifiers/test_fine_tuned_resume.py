@@ -1,0 +1,305 @@
+"""`FineTunedCNNClassifier` that is killed, stopped and gone on with."""
+
+import json
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+
+from skcnn import Augmentation, FineTunedCNNClassifier
+from skcnn.exceptions import CheckpointError, StoreWarning
+from skcnn.training import EarlyStopping, release_models
+
+LABELS = np.array(["cat", "dog", "emu"] * 4)
+
+
+@pytest.fixture
+def tuned(residual):
+    """Return a function that makes a classifier of a tiny network."""
+
+    def make(backbone=residual, **settings):
+        defaults = {"epochs": 6, "random_state": 0, "unfreeze": "two_a", "learning_rate": 1e-3, "batch_size": 5}
+        return FineTunedCNNClassifier(backbone, **{**defaults, **settings})
+
+    return make
+
+
+@pytest.fixture
+def killed_after(monkeypatch):
+    """Return a function that makes fits end with an error after so many epochs, before anything is kept of the next."""
+    from skcnn.training._callbacks import Recorder
+
+    on_epoch_end = Recorder.on_epoch_end
+
+    def kill(epochs, phase="fine-tune"):
+        def ending(self, epoch, logs=None):
+            if self.phase == phase and epoch >= epochs:
+                raise KeyboardInterrupt
+            on_epoch_end(self, epoch, logs)
+
+        monkeypatch.setattr(Recorder, "on_epoch_end", on_epoch_end if epochs is None else ending)
+
+    return kill
+
+
+def assert_same(one, two):
+    for ours, theirs in zip(one.head_weights_ + one.tail_weights_, two.head_weights_ + two.tail_weights_, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    untimed = [[{k: v for k, v in r.items() if k != "seconds"} for r in each.history_] for each in (one, two)]
+    np.testing.assert_equal(*untimed)
+
+
+KINDS = {
+    "plain": {},
+    "averaged": {"average_weights": True, "schedule": "cosine", "optimizer": "nadam"},
+    "stopping": {"early_stopping": EarlyStopping("loss", min_delta=10.0, patience=3), "dropout": 0.5},
+    "fresh views": {"augmentation": Augmentation(), "validation_fraction": 0.3},
+    "stored views of all": {"augmentation": Augmentation(), "augmented_views": 2, "unfreeze": "all"},
+    "head alone": {"augmentation": Augmentation(), "augmented_views": 2, "unfreeze": 0, "schedule": {3: 1e-4}},
+    "random head": {"head_init": "random", "head_epochs": 3, "hidden_units": 4, "batch_norm": True},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fit_that_was_ended_goes_on_and_ends_where_it_would_have(tuned, files, tmp_path, killed_after, kind):
+    whole = tuned(**KINDS[kind]).fit(files, LABELS)
+    epochs = sum(record["phase"] == "fine-tune" for record in whole.history_)
+    clf = tuned(checkpoint_dir=tmp_path / "run", **KINDS[kind])
+    for after in (2, epochs - 1):
+        killed_after(after)
+        release_models()  # as another process
+        with pytest.raises(KeyboardInterrupt):
+            clone(clf).fit(files, LABELS)
+    killed_after(None)
+    release_models()
+    assert_same(clone(clf).fit(files, LABELS), whole)
+    # What has ended is not trained again.
+    killed_after(0)
+    assert_same(clone(clf).fit(files, LABELS), whole)
+
+
+def test_the_first_phase_is_gone_on_with_as_well(tuned, files, tmp_path, killed_after):
+    settings = {"head_init": "random", "head_epochs": 5, "epochs": 2}
+    whole = tuned(**settings).fit(files, LABELS)
+    clf = tuned(checkpoint_dir=tmp_path / "run", **settings)
+    killed_after(3, "head")
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(files, LABELS)
+    assert len(json.loads((tmp_path / "run" / "history.json").read_text())) == 3
+    killed_after(None)
+    assert_same(clf.fit(files, LABELS), whole)
+
+
+PROCESS = """
+import sys, time
+import numpy as np
+from skcnn import FineTunedCNNClassifier
+from skcnn.inspection import TrainingMonitor
+
+images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+if sys.argv[1] == "slow":
+    update = TrainingMonitor.update
+    TrainingMonitor.update = lambda self, history: (update(self, history), time.sleep(0.3))
+settings = {"weights": None, "input_size": 32, "unfreeze": 1, "epochs": 6, "engine": "keras", "random_state": 1}
+clf = FineTunedCNNClassifier(**settings, checkpoint_dir=sys.argv[2] if len(sys.argv) > 2 else None)
+clf.fit(images, ["cat", "dog", "cow"] * 4)
+print(sum(float(np.abs(weight.astype(np.float64)).sum()) for weight in clf.tail_weights_), len(clf.history_))
+"""
+
+
+def test_a_process_that_was_killed(tmp_path):
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-c", PROCESS, *arguments], capture_output=True, text=True, timeout=240, check=True
+        ).stdout
+
+    process = subprocess.Popen([sys.executable, "-c", PROCESS, "slow", str(tmp_path / "run")])
+    history = tmp_path / "run" / "history.json"
+    deadline = time.monotonic() + 120
+    while not history.exists() or len(json.loads(history.read_text())) < 4:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    assert (tmp_path / "run" / "checkpoint.npz").exists()
+    assert run("fast", str(tmp_path / "run")) == run("fast")
+
+
+def test_stopping_looking_and_going_on_is_one_training_with_that_schedule(tuned, files, tmp_path):
+    whole = tuned(schedule={2: 1e-4, 5: 1e-5}).fit(files, LABELS)
+    clf = tuned(warm_start=True, epochs=2).fit(files, LABELS)
+    assert len(clf.history_) == 3
+    clf.set_params(learning_rate=1e-4, epochs=3).fit(files, LABELS)
+    clf = pickle.loads(pickle.dumps(clf))
+    clf.set_params(learning_rate=1e-5, epochs=1).fit(files, LABELS)
+    assert_same(clf, whole)
+    assert [record["epoch"] for record in clf.history_[1:]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_going_on_with_fresh_views(tuned, files):
+    settings = {"augmentation": Augmentation()}
+    whole = tuned(epochs=4, **settings).fit(files, LABELS)
+    clf = tuned(epochs=2, warm_start=True, **settings).fit(files, LABELS).fit(files, LABELS)
+    assert_same(clf, whole)
+
+
+def test_going_on_from_a_checkpoint_at_another_rate(tuned, files, tmp_path, killed_after):
+    whole = tuned(schedule={2: 1e-4}).fit(files, LABELS)
+    clf = tuned(checkpoint_dir=tmp_path / "run")
+    killed_after(2)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(files, LABELS)
+    killed_after(None)
+    clf.set_params(learning_rate=1e-4, epochs=4)
+    message = (
+        "another training: epochs was 6 and is 4, learning_rate was 0.001 and is 0.0001.*or go on from there by warm"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        clf.fit(files, LABELS)
+    assert_same(clf.set_params(warm_start=True).fit(files, LABELS), whole)
+    # The same script once more finds that all of it is done.
+    killed_after(0)
+    assert_same(clone(clf).fit(files, LABELS), whole)
+
+
+def test_without_a_warm_start_every_fit_begins_anew(tuned, files):
+    clf = tuned(epochs=2)
+    assert_same(clone(clf).fit(files, LABELS), clf.fit(files, LABELS).fit(files, LABELS))
+    assert clf._left is None
+
+
+def test_another_optimizer_begins_with_a_state_of_its_own(tuned, files):
+    clf = tuned(epochs=2, warm_start=True).fit(files, LABELS)
+    before = clf.head_weights_
+    clf.set_params(optimizer=keras.optimizers.SGD(1e-3), learning_rate=None).fit(files, LABELS)
+    assert len(clf.history_) == 5
+    assert any((a != b).any() for a, b in zip(before, clf.head_weights_, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [({"unfreeze": "one_a"}, "network"), ({"dropout": 0.9}, "head"), ({"hidden_units": 5, "dropout": 0}, "head")],
+)
+def test_what_a_warm_start_cannot_go_on_from(tuned, files, change, what):
+    clf = tuned(epochs=1, warm_start=True).fit(files, LABELS)
+    with pytest.raises(
+        ValueError, match=f"the fit before, and {what} changed since; set that back, or warm_start=False"
+    ):
+        clf.set_params(**change).fit(files, LABELS)
+
+
+def test_other_classes_are_no_warm_start(tuned, files):
+    clf = tuned(epochs=1, warm_start=True).fit(files, LABELS)
+    with pytest.raises(ValueError, match="and classes changed since"):
+        clf.fit(files, np.where(LABELS == "emu", "owl", LABELS))
+
+
+def test_a_seed_that_is_drawn_is_that_of_the_checkpoint(tuned, files, tmp_path, killed_after):
+    clf = tuned(checkpoint_dir=tmp_path, random_state=None)
+    killed_after(2)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(files, LABELS)
+    killed_after(None)
+    clf.fit(files, LABELS)
+    assert len(clf.history_) == 7
+    with np.load(tmp_path / "checkpoint.npz") as file:
+        seed = json.loads(file["known"].tobytes())["run"]["seed"]
+    assert isinstance(seed, int)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": slice(None, None, -1)}, "images is another"),
+        ({"labels": ["a", "b", "c", "c"] * 3}, "classes was .*labels and weights was"),
+        ({"settings": {"random_state": 5}}, "seed was"),
+        (
+            {"settings": {"batch_size": 4, "augmented_views": np.int64(2)}},
+            "augmented_views was None and is 2, batch_size",
+        ),
+        ({"settings": {"unfreeze": "one_a"}}, "network is another, unfreeze was 'two_a' and is 'one_a'"),
+    ],
+)
+def test_a_directory_of_another_training(tuned, files, tmp_path, change, message):
+    tuned(epochs=1, checkpoint_dir=tmp_path).fit(files, LABELS)
+    settings = change.get("settings", {})
+    with pytest.raises(CheckpointError, match=f"has a checkpoint of another training: .*{message}") as caught:
+        tuned(epochs=1, checkpoint_dir=tmp_path, **settings).fit(
+            files[change.get("images", slice(None))], change.get("labels", LABELS)
+        )
+    assert "Name another directory, or remove" in str(caught.value)
+    assert ("warm_start" in str(caught.value)) is ("classes" not in message and "network" not in message)
+
+
+def test_folds_need_directories_of_their_own(tuned, files, tmp_path):
+    with pytest.raises(ValueError, match=r"Searches and folds need checkpoint_dir=None"):
+        cross_val_score(tuned(epochs=1, checkpoint_dir=tmp_path), files, LABELS, cv=2, error_score="raise")
+
+
+def test_a_damaged_checkpoint(tuned, files, tmp_path):
+    clf = tuned(epochs=1, checkpoint_dir=tmp_path).fit(files, LABELS)
+    path = tmp_path / "checkpoint.npz"
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:1000], whole[:-10], b"no archive"):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"checkpoint\.npz is damaged: .*remove it, and the fit begins anew"):
+            clf.fit(files, LABELS)
+    path.unlink()
+    clf.fit(files, LABELS)
+
+
+def test_what_is_in_the_directory(tuned, files, tmp_path):
+    clf = tuned(epochs=3, checkpoint_dir=tmp_path / "a" / "b", checkpoint_every=2, validation_fraction=0.3)
+    clf.fit(files, LABELS)
+    folder = tmp_path / "a" / "b"
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.npz", "history.json", "history.png"]
+    records = json.loads((folder / "history.json").read_text())
+    assert records[0]["learning_rate"] is None
+    assert records[1:] == clf.history_[1:]
+    assert (folder / "history.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_checkpoint_every_so_many_epochs(tuned, files, tmp_path, killed_after):
+    clf = tuned(checkpoint_dir=tmp_path, checkpoint_every=2)
+    killed_after(3)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(files, LABELS)
+    with np.load(tmp_path / "checkpoint.npz") as file:
+        assert json.loads(file["known"].tobytes())["epochs"] == 2
+    killed_after(None)
+    assert_same(clf.fit(files, LABELS), tuned().fit(files, LABELS))
+
+
+def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_fit(tuned, files, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("skcnn.training._checkpoints.np.savez", full)
+    with pytest.warns(StoreWarning, match=r"checkpoint\.npz cannot be written: .*No space left") as warned:
+        clf = tuned(epochs=3, checkpoint_dir=tmp_path).fit(files, LABELS)
+    assert len(warned) == 1
+    assert_same(clf, tuned(epochs=3).fit(files, LABELS))
+    assert sorted(path.name for path in tmp_path.iterdir() if "images" not in path.name) == [
+        "history.json",
+        "history.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"warm_start": "yes"}, "'warm_start' parameter must be one of True, False"),
+        ({"checkpoint_every": 0}, "'checkpoint_every' parameter must be an int of at least 1"),
+    ],
+)
+def test_bad_parameters_are_refused_before_any_image_is_read(tuned, settings, message):
+    with pytest.raises(ValueError, match=message):
+        tuned(**settings).fit(["no/such/file.jpg"] * 2, ["a", "b"])

@@ -1,0 +1,42 @@
+import json
+import sys
+
+import pytest
+
+from skcnn.exceptions import StoreWarning
+from skcnn.inspection import TrainingMonitor
+
+RECORD = {"phase": "head", "epoch": 1, "loss": 0.5, "accuracy": 0.5, "learning_rate": float("nan")}
+
+
+def test_the_files_are_replaced_as_a_whole(tmp_path, pyplot):
+    monitor = TrainingMonitor(tmp_path / "run")
+    monitor.update([RECORD])
+    first = (tmp_path / "run" / "history.png").read_bytes()
+    later = [RECORD, {"phase": "fine-tune", "epoch": 1, "loss": 0.25, "accuracy": 1.0, "val_loss": float("inf")}]
+    monitor.update(later)
+    assert json.loads((tmp_path / "run" / "history.json").read_text()) == [
+        RECORD | {"learning_rate": None},
+        later[1] | {"val_loss": None},
+    ]
+    assert (tmp_path / "run" / "history.png").read_bytes() != first
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["history.json", "history.png"]
+    assert pyplot.get_fignums() == []
+
+
+def test_without_matplotlib_there_is_no_picture(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("skcnn.inspection._training_monitor.is_installed", lambda name: False)
+    TrainingMonitor(tmp_path).update([RECORD])
+    assert [path.name for path in tmp_path.iterdir()] == ["history.json"]
+
+
+def test_a_directory_that_cannot_be_written_to_any_more(tmp_path):
+    monitor = TrainingMonitor(tmp_path / "run")
+    (tmp_path / "run").rmdir()
+    with pytest.warns(
+        StoreWarning, match="cannot be written to: .*; training goes on without pictures of it"
+    ) as warned:
+        monitor.update([RECORD])
+        monitor.update([RECORD])
+    assert len(warned) == 1
