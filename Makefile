@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # TensorFlow announces itself on stderr at every start; these lines say nothing about skcnn.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: install demo test check format bench clean
+.PHONY: install demo test test-all check format bench clean
 
 install: $(VENV)/.installed
 
@@ -19,6 +19,9 @@ demo: install
 	$(BIN)/python examples/quickstart.py
 
 test: install
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m "not slow"
+
+test-all: install
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: install

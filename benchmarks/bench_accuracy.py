@@ -21,9 +21,9 @@ from _machine import data_folder, print_machine
 from bench_fine_tuning_defaults import cifar10
 from sklearn.model_selection import train_test_split
 
-from skcnn import Augmentation, FineTunedCNNClassifier
+from skcnn import Augmentation, FineTunedCNNClassifier, TenCropClassifier
 from skcnn.datasets import load_digits_images, load_image_folder
-from skcnn.images import FlipHorizontal, as_image_sequence
+from skcnn.images import as_image_sequence
 
 PROBE: dict[str, Any] = {"unfreeze": 0}
 AUGMENTATION = {"rotation": 20, "width_shift": 0, "height_shift": 0, "shear": 0, "zoom": 0, "crop": (0.5, 1),
@@ -83,15 +83,6 @@ DATA: dict[str, Callable[[int, Path], dict[str, Any]]] = {
 }
 
 
-def judge(clf: FineTunedCNNClassifier, images: Any, labels: np.ndarray, *, mirrored: bool) -> float:
-    """Return the accuracy; with `mirrored` that of the mean of the probabilities of images and mirror images."""
-    images = as_image_sequence(images)
-    probabilities = clf.predict_proba(images)
-    if mirrored:
-        probabilities = probabilities + clf.predict_proba(images.with_step(FlipHorizontal()))
-    return float(np.mean(clf.classes_[probabilities.argmax(axis=1)] == labels))
-
-
 def run(name: str, setting: str, split: int, seed: int, folder: Path) -> dict[str, float]:
     """Fit once; return accuracies and the time of the fit."""
     data = DATA[name](split, folder)
@@ -102,10 +93,9 @@ def run(name: str, setting: str, split: int, seed: int, folder: Path) -> dict[st
     start = time.perf_counter()
     clf.fit(*data.pop("train"))
     results = {"seconds": time.perf_counter() - start}
-    for kind, (images, labels) in data.items():
-        results[kind] = judge(clf, images, labels, mirrored=False)
+    results |= {kind: clf.score(*judged) for kind, judged in data.items()}
     if ITS_OWN[name].get("horizontal_flip", True):
-        results["mirrored"] = judge(clf, *data["test"], mirrored=True)
+        results["mirrored"] = TenCropClassifier(clf, resize=224, crop_size=224).score(*data["test"])
     return results
 
 

@@ -73,6 +73,17 @@ def test_fine_tune(photos, backbone, tmp_path, private_cache):
     assert json.loads((output / "network.keras.classes.json").read_text()) == ["dark", "light"]
 
 
+def test_fine_tune_best(photos, backbone, tmp_path, private_cache):
+    options = ["--best", "--backbone", backbone, "--unfreeze", 1, "--epochs", 2, "--output", tmp_path / "output"]
+    said = run("fine_tune.py", photos, *options, cache=private_cache)
+    assert "unfreeze=1: fitted in" in said
+    assert "averaged with the mirror images: held-out accuracy" in said
+    pipe = joblib.load(tmp_path / "output" / "pipeline.joblib")
+    assert pipe["clf"].augmented_views == 10
+    rates = [record["learning_rate"] for record in pipe["clf"].history_[1:]]
+    assert rates[0] > rates[1] > 0
+
+
 def test_grid_search_unfreeze_depth(photos, backbone, tmp_path, private_cache):
     picture = tmp_path / "depths.png"
     options = ["--backbone", backbone, "--depths", 0, 1, 2, "--epochs", 2, "--folds", 2, "--output", picture]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,9 @@ from skcnn.training._state import TrainingState
 
 __all__ = ["Session", "describe_images", "describe_parameter", "digest_of"]
 
-# What no training can go on with when it is another.
+# What no training can go on with when it is another; and what a directory is of, whatever the settings are.
 FIXED = ("network", "head", "classes")
+DATA = ("images", "labels and weights")
 
 
 @dataclasses.dataclass
@@ -78,27 +79,18 @@ class Session:
             When the checkpoint is of another training.
         """
         checkpoints = Checkpoints(directory, run)
-        monitor = TrainingMonitor(directory)
-        loaded = None if state is not None else checkpoints.load()
+        loaded = checkpoints.load()
         if loaded is not None:
-            state, differences = loaded
+            on_disk, differences = loaded
             differences = [name for name in differences if name != "seed" or "seed" in run]
-            if differences:
-                cls._check_differences(checkpoints, differences, warm_start=warm_start)
-                state = state.as_beginning()
-            seed = int(checkpoints.before["seed"])
+            if state is not None:
+                check_differences(checkpoints, differences, (*FIXED, *DATA))
+            else:
+                check_differences(checkpoints, differences, FIXED if warm_start else differences)
+                state = on_disk.as_beginning() if differences else on_disk
+                seed = int(checkpoints.before["seed"])
         checkpoints.run["seed"] = seed
-        return cls(seed, state, checkpoints, monitor, every)
-
-    @staticmethod
-    def _check_differences(checkpoints: Checkpoints, differences: list[str], *, warm_start: bool) -> None:
-        fixed = [name for name in differences if name in FIXED]
-        if warm_start and not fixed:
-            return
-        what = checkpoints.describe(fixed if warm_start else differences)
-        msg = f"{checkpoints.directory} has a checkpoint of another training: {what}. Name another directory, or remove"
-        hint = "" if fixed else ", or go on from there by warm_start=True"
-        raise CheckpointError(f"{msg} {checkpoints.path}{hint}. Searches and folds need checkpoint_dir=None.")
+        return cls(seed, state, checkpoints, TrainingMonitor(directory), every)
 
     @property
     def begin(self) -> int:
@@ -117,18 +109,38 @@ class Session:
             self.checkpoints.save(state())
 
 
+def check_differences(checkpoints: Checkpoints, differences: Sequence[str], refused: Sequence[str]) -> None:
+    """Refuse a checkpoint whose run differs from this one in what must not differ.
+
+    Raises
+    ------
+    CheckpointError
+        Naming what differs, and what to do.
+    """
+    found = [name for name in differences if name in refused]
+    if not found:
+        return
+    msg = f"{checkpoints.directory} has a checkpoint of another training: {checkpoints.describe(found)}"
+    hint = "" if any(name in FIXED for name in found) else ", or go on from there by warm_start=True"
+    hint = f"Name another directory, or remove {checkpoints.path}{hint}. Searches and folds need checkpoint_dir=None."
+    raise CheckpointError(f"{msg}. {hint}")
+
+
 def describe_images(images: ImageSequence, memo: Any) -> list[Any]:
     """Return what tells these images from others: a digest of all their bytes, and what happens to them."""
-    known = images.sources.recall(memo)
-    fresh = known.unchanged(np.arange(len(images)))
+    sources = images.sources
+    known = sources.recall(memo)
+    fresh = known.unchanged(np.arange(len(sources)))
 
     def digest(index: int) -> bytes:
-        return known.digests[index].tobytes() if fresh[index] else images.sources.read(index, memo).digest
+        return known.digests[index].tobytes() if fresh[index] else sources.read(index, memo).digest
 
     threads = available_threads()
     hashed = hashlib.blake2b(digest_size=16)
-    for each in bounded_map(digest, range(len(images)), n_threads=threads, window=4 * threads):
+    for each in bounded_map(digest, range(len(sources)), n_threads=threads, window=4 * threads):
         hashed.update(each)
+    if images.picks is not None:
+        hashed.update(digest_of(*images.picks).encode())
     try:
         return [hashed.hexdigest(), images.describe()]
     except UnknownCodeError:

@@ -30,6 +30,9 @@ IMAGES_AT_ONCE = 256
 class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
     """Average what a classifier says of ten crops of each image: the corners, the centre, and the same mirrored.
 
+    Where the crops are as large as the images, there are two: the whole image and its mirror image. That costs one more
+    pass and gains something wherever left and right mean nothing.
+
     An image is first brought to the size `resize`: resized until it covers that, enlarged (bilinear) where it is
     smaller, and its centre cut out. The crops are taken from there, so the ends of an oblong photograph are in none of
     them. It is decoded once for all crops, and what a frozen network makes of them is stored as one row and read back
@@ -226,7 +229,9 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
     def _crops(self, images: ImageSequence) -> ImageSequence:
         """Return all crops, those of one image after another, each as an image of its own."""
         height, width = check_size("resize", self.resize)
-        crops = TenCrop(*check_size("crop_size", self.crop_size), horizontal_flips=bool(self.horizontal_flips))
+        crop = check_size("crop_size", self.crop_size)
+        flips = bool(self.horizontal_flips)
+        crops = TenCrop(*crop, horizontal_flips=flips, corners=crop != (height, width))
         return images.with_step(ResizeCrop(height, width)).with_step(crops).with_views_apart()
 
     def _check_parameters(self) -> None:

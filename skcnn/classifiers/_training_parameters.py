@@ -158,10 +158,10 @@ class TrainingParameters:
         early_stopping, fraction = self._early_stopping(), self.validation_fraction
         if fraction is None and early_stopping is not None and early_stopping.needs_validation:
             fraction = DEFAULT_VALIDATION
-        everyone, nobody = np.arange(len(codes)), np.zeros(0, int)
-        return Split(
-            codes, weights, n_classes, *((everyone, nobody) if not fraction else hold_out(codes, fraction, seed))
-        )
+        trained, held_out = np.arange(len(codes)), np.zeros(0, int)
+        if fraction is not None:
+            trained, held_out = hold_out(codes, fraction, seed)
+        return Split(codes, weights, n_classes, trained, held_out)
 
     def _extract(self, images: ImageSequence, trunk: Trunk) -> StoredFeatures:
         # A step before may have asked for rows of NaN; there is nothing to learn or to predict from them.

@@ -192,24 +192,31 @@ class TenCrop(ViewStep):
     height, width : int
         Size in pixels of each view; an image that is smaller is refused.
     horizontal_flips : bool, default=True
-        False leaves the mirror images out: five views.
+        False leaves the mirror images out.
+    corners : bool, default=True
+        False leaves out the corners: the centre alone, and its mirror image.
     """
 
     height: int
     width: int
     horizontal_flips: bool = True
+    corners: bool = True
 
     @property
     def n_views(self) -> int:  # type: ignore[override]
-        """10, or 5 without the mirror images."""
-        return 10 if self.horizontal_flips else 5
+        """10, or 5 without the mirror images; 2 and 1 without the corners."""
+        return self._n_boxes * (2 if self.horizontal_flips else 1)
+
+    @property
+    def _n_boxes(self) -> int:
+        return 5 if self.corners else 1
 
     def make_view(self, image: np.ndarray, view: int, random: np.random.Generator) -> np.ndarray:
         """Return a contiguous image of shape (height, width, channels)."""
         size, target = image.shape[:2], (self.height, self.width)
-        box = (*corner_boxes(size, target), centre_box(size, target))[view % 5]
-        crop = Crop(*box)(image)
-        return crop if view < 5 else FlipHorizontal()(crop)
+        boxes = [*(corner_boxes(size, target) if self.corners else ()), centre_box(size, target)]
+        crop = Crop(*boxes[view % self._n_boxes])(image)
+        return crop if view < self._n_boxes else FlipHorizontal()(crop)
 
     def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
         """Return (height, width) of each view."""

@@ -31,10 +31,11 @@ class TrainingMonitor:
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> from skcnn.inspection import TrainingMonitor
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     TrainingMonitor(folder).update([{"phase": "fine-tune", "epoch": 1, "loss": 0.9, "accuracy": 0.7}])
-    ...     print(open(f"{folder}/history.json").read())
+    ...     print(Path(folder, "history.json").read_text())
     [
       {
         "phase": "fine-tune",

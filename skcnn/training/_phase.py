@@ -56,7 +56,8 @@ def train(
     callbacks : sequence of keras.callbacks.Callback, default=()
         Called after the records are made.
     on_epoch : callable, default=None
-        Called after each epoch with all records, whether the epoch is the last, and a function that returns the state.
+        Called after each epoch, and at the end, with all records, whether there are no more, and a function that
+        returns the state.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -122,8 +123,10 @@ def train(
             if errors:  # TensorFlow raises one of its own in its place
                 raise errors[0] from None
             raise
-    reached = sum(record["phase"] == phase for record in records)
-    return current(reached, is_finished=True, keeps_callbacks=False)
+    ended = current(sum(record["phase"] == phase for record in records), is_finished=True, keeps_callbacks=False)
+    if on_epoch is not None:  # with the best weights, or their mean
+        on_epoch(records, True, lambda: ended)
+    return ended
 
 
 def feed(batches: Batches, first: int, last: int, errors: list[Exception]) -> Any:

@@ -41,7 +41,6 @@ def test_every_module_of_applications_is_tried():
     assert {APPLICATIONS[name][0] for name in NETWORKS if name in APPLICATIONS} == set(MODULES)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_gives_the_features_of_keras(name):
     # Random weights let activations grow or fade from layer to layer; at this size they stay of use in all networks.

@@ -43,7 +43,6 @@ def test_every_module_is_tried():
     assert set(NORMALISED_OUTSIDE.values()) == set(LAYER_NAMES)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "module"), NORMALISED_OUTSIDE.items())
 def test_networks_that_need_normalised_pixels(name, module):
     import keras
@@ -57,7 +56,6 @@ def test_networks_that_need_normalised_pixels(name, module):
         assert resolve_backbone(model).normalisation == f"{module}.preprocess_input 1"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NORMALISED_INSIDE)
 def test_networks_that_normalise_by_themselves(name):
     model = application(name)

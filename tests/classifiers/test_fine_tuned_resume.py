@@ -15,6 +15,7 @@ from sklearn.model_selection import cross_val_score
 
 from skcnn import Augmentation, FineTunedCNNClassifier
 from skcnn.exceptions import CheckpointError, StoreWarning
+from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
 from skcnn.training import EarlyStopping
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
@@ -29,6 +30,13 @@ def tuned(residual):
         return FineTunedCNNClassifier(backbone, **{**defaults, **settings})
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch, request):
+    """Draw nothing after each epoch, which would take longer than all the rest."""
+    if "pictures" not in request.keywords:
+        monkeypatch.setattr("skcnn.inspection._training_monitor.is_installed", lambda name: False)
 
 
 @pytest.fixture
@@ -162,6 +170,32 @@ def test_going_on_from_a_checkpoint_at_another_rate(tuned, files, tmp_path, kill
     assert_same(clone(clf).fit(files, LABELS), whole)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"early_stopping": EarlyStopping("loss", min_delta=10.0)}, {"average_weights": True}]
+)
+def test_going_on_from_a_checkpoint_is_going_on_from_the_fit(tuned, files, tmp_path, settings):
+    in_memory = tuned(warm_start=True, **settings).fit(files, LABELS)
+    on_disk = tuned(checkpoint_dir=tmp_path, **settings).fit(files, LABELS)
+    change = {"learning_rate": 1e-5, "epochs": 2, "early_stopping": False, "average_weights": False}
+    in_memory.set_params(**change).fit(files, LABELS)
+    assert_same(clone(on_disk).set_params(warm_start=True, **change).fit(files, LABELS), in_memory)
+
+
+def test_a_warm_start_overwrites_no_checkpoint_of_other_images(tuned, files, tmp_path):
+    tuned(epochs=1, checkpoint_dir=tmp_path).fit(files[::-1], LABELS)
+    clf = tuned(epochs=1, warm_start=True).fit(files, LABELS).set_params(checkpoint_dir=tmp_path)
+    with pytest.raises(CheckpointError, match="another training: images is another"):
+        clf.fit(files, LABELS)
+
+
+def test_one_view_of_several(tuned, files, tmp_path):
+    crops = as_image_sequence(files).with_step(ResizeCrop(20, 20)).with_step(TenCrop(16, 16))
+    tuned(epochs=1, checkpoint_dir=tmp_path).fit(crops.with_view(1), LABELS)
+    tuned(epochs=1, checkpoint_dir=tmp_path).fit(crops.with_view(1), LABELS)
+    with pytest.raises(CheckpointError, match="images is another"):
+        tuned(epochs=1, checkpoint_dir=tmp_path).fit(crops.with_view(2), LABELS)
+
+
 def test_without_a_warm_start_every_fit_begins_anew(tuned, files):
     clf = tuned(epochs=2)
     assert_same(clone(clf).fit(files, LABELS), clf.fit(files, LABELS).fit(files, LABELS))
@@ -248,6 +282,7 @@ def test_a_damaged_checkpoint(tuned, files, tmp_path):
     clf.fit(files, LABELS)
 
 
+@pytest.mark.pictures
 def test_what_is_in_the_directory(tuned, files, tmp_path):
     clf = tuned(epochs=3, checkpoint_dir=tmp_path / "a" / "b", checkpoint_every=2, validation_fraction=0.3)
     clf.fit(files, LABELS)
@@ -279,10 +314,7 @@ def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_fit(tuned, files, 
         clf = tuned(epochs=3, checkpoint_dir=tmp_path).fit(files, LABELS)
     assert len(warned) == 1
     assert_same(clf, tuned(epochs=3).fit(files, LABELS))
-    assert sorted(path.name for path in tmp_path.iterdir() if "images" not in path.name) == [
-        "history.json",
-        "history.png",
-    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.json", "images"]
 
 
 @pytest.mark.parametrize(

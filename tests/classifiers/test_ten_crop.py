@@ -19,7 +19,7 @@ from skcnn import AspectAwareResize, CNNFeatureExtractor, FineTunedCNNClassifier
 from skcnn.backbones import FrozenNetwork
 from skcnn.classifiers import _ten_crop
 from skcnn.exceptions import ImageReadError
-from skcnn.images import ImageSequence, ResizeCrop, TenCrop, as_image_sequence
+from skcnn.images import FlipHorizontal, ImageSequence, ResizeCrop, TenCrop, as_image_sequence
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
 SIZES = {"resize": 20, "crop_size": 16}
@@ -152,6 +152,18 @@ def test_small_images_are_enlarged(regression, pixels):
     enlarged = as_image_sequence(pixels).with_step(ResizeCrop(64, 64)).with_step(TenCrop(48, 48))
     of_crops = np.stack([clf.estimator_.predict_proba(views) for views in enlarged])
     np.testing.assert_allclose(clf.predict_proba(pixels), of_crops.mean(axis=1), atol=1e-5)
+
+
+def test_crops_as_large_as_the_image_are_the_image_and_its_mirror_image(classifier, files, run_sizes):
+    fitted = classifier.fit(files, LABELS)
+    clf = TenCropClassifier(fitted, resize=16, crop_size=16)
+    images = as_image_sequence(files).with_step(ResizeCrop(16, 16))
+    each = [fitted.predict_proba(images), fitted.predict_proba(images.with_step(FlipHorizontal()))]
+    run_sizes.clear()
+    np.testing.assert_allclose(clf.predict_proba(files), np.mean(each, axis=0), atol=1e-6)
+    assert sum(run_sizes) in (0, 24)
+    alone = TenCropClassifier(fitted, resize=16, crop_size=16, horizontal_flips=False)
+    np.testing.assert_allclose(alone.predict_proba(files), each[0], atol=1e-6)
 
 
 def test_crops_need_not_be_squares(regression, files):

@@ -180,7 +180,6 @@ def test_once_through_a_whole_grid_search(extractor, files, run_sizes):
     assert sum(run_sizes) == 24  # two interpolations are two kinds of features
 
 
-@pytest.mark.slow
 def test_once_under_two_workers(files):
     pipe = Pipeline([("features", CNNFeatureExtractor(weights=None, input_size=32)), ("clf", LogisticRegression())])
     search = GridSearchCV(pipe, {"clf__C": [0.1, 1]}, cv=3, n_jobs=2).fit(files, ["a", "b", "c"] * 4)

@@ -309,8 +309,18 @@ def test_ten_crop_without_mirror_images():
         "height": 2,
         "width": 3,
         "horizontal_flips": True,
+        "corners": True,
     }
     assert TenCrop(2, 3).output_size((9, 9)) == (2, 3)
+
+
+def test_the_centre_alone_and_its_mirror_image():
+    image = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    step = TenCrop(2, 3, corners=False)
+    assert step.n_views == 2
+    np.testing.assert_array_equal(step.make_view(image, 0, None), image[1:3, 1:4])
+    np.testing.assert_array_equal(step.make_view(image, 1, None), image[1:3, 1:4][:, ::-1])
+    assert TenCrop(2, 3, horizontal_flips=False, corners=False).n_views == 1
 
 
 def test_ten_crop_larger_than_the_image():
