@@ -213,14 +213,17 @@ def short_name(value):
     return getattr(getattr(value, "func", value), "__name__", None) or type(value).__name__
 
 
-# `parametrize_with_checks`, by the function it is made of: before scikit-learn 1.9, new versions of pytest reject it.
-SUITE = [
-    case
-    for estimator in ROW_FED
-    for case in estimator_checks_generator(
-        estimator, expected_failed_checks=expected_failed_checks(estimator), mark="xfail"
-    )
-]
+def cases_of(estimator):
+    """Return an estimator with each check; only `make test-all` runs those of variants that train for long."""
+    failing = expected_failed_checks(estimator)
+    # `parametrize_with_checks`, by the function it is made of: before scikit-learn 1.9, new versions of pytest reject it.
+    for case in estimator_checks_generator(estimator, expected_failed_checks=failing, mark="xfail"):
+        values, marks = (case, ()) if type(case) is tuple else (case.values, case.marks)
+        is_slow = getattr(estimator, "method", None) in ("snapshot", "soup") or getattr(estimator, "hidden_units", None)
+        yield pytest.param(*values, marks=[*marks, pytest.mark.slow] if is_slow else marks)
+
+
+SUITE = [case for estimator in ROW_FED for case in cases_of(estimator)]
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 # Building one of these takes as long as hundreds of other tests; `make test-all` runs what needs them.
-LARGE = ("ConvNeXtTiny", "DenseNet121", "EfficientNetV2B0", "InceptionResNetV2", "InceptionV3", "NASNetMobile")
+LARGE = {"ConvNeXtTiny", "DenseNet121", "EfficientNetV2B0", "InceptionResNetV2", "InceptionV3", "NASNetMobile",
+         "ResNet50V2", "VGG19", "Xception"}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if hasattr(item, "callspec") and set(LARGE) & {str(value) for value in item.callspec.params.values()}:
+        if hasattr(item, "callspec") and LARGE & {str(value) for value in item.callspec.params.values()}:
             item.add_marker(pytest.mark.slow)
 
 

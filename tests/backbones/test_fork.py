@@ -51,7 +51,7 @@ def run(code, tmp_path):
     return done
 
 
-@pytest.mark.parametrize("engine", ["keras", "openvino"])
+@pytest.mark.parametrize("engine", [pytest.param("keras", marks=pytest.mark.slow), "openvino"])
 def test_a_network_that_was_loaded_before_the_fork(engine, tmp_path):
     if engine == "openvino":
         pytest.importorskip("openvino")
@@ -89,6 +89,7 @@ def test_every_kind_of_network_goes_along(tmp_path):
     run(code, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_warning_of_the_helper_is_seen_and_an_error_is_raised(tmp_path):
     code = """
     import keras
@@ -161,6 +162,7 @@ def test_joblib_with_processes_that_are_forked(tmp_path):
     run(code, tmp_path)
 
 
+@pytest.mark.slow
 def test_training_is_refused(tmp_path):
     code = """
     from skcnn import FineTunedCNNClassifier

@@ -24,6 +24,7 @@ def test_trunk_and_tail_give_the_features(residual, unfreeze, pooling):
     np.testing.assert_allclose(network.build_tail().predict_on_batch(rows), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_models_inside_a_network_of_keras_applications_are_opened():
     network = tunable(resolve_backbone("ConvNeXtTiny", None), 2, input_size=(32, 32))
     assert network.cut.layer == "convnext_tiny_downsampling_block_2.convnext_tiny_downsampling_conv_2"
