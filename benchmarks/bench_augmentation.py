@@ -1,6 +1,6 @@
 """Training with augmentation: fresh views in each epoch against plain Keras on the same views; stored views.
 
-Name the parts to run ("fresh", "stored"); without a name both run.
+Name the parts to run ("fresh", "parts", "stored"); without a name all of them run.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from typing import Any
 
 import keras
 import numpy as np
-from _machine import data_folder, print_machine
+from _machine import data_folder, median_seconds, print_machine
 from sklearn.model_selection import train_test_split
 
 from skcnn import Augmentation, FineTunedCNNClassifier
 from skcnn.backbones import FrozenNetwork, cut_for, resolve_backbone
+from skcnn.backbones._tail import TunableNetwork
 from skcnn.classifiers._fine_tuned import TAIL_ORDER
 from skcnn.datasets import load_image_folder
+from skcnn.features._trunk_rows import TrunkRows
 from skcnn.images import ResizeCrop, as_image_sequence
 from skcnn.training import build_head, epoch_order
 
@@ -165,6 +167,32 @@ def bench_fresh(paths: np.ndarray, labels: np.ndarray) -> None:
     assert difference < TOLERANCE
 
 
+def bench_parts(paths: np.ndarray, labels: np.ndarray) -> None:
+    """Time what an epoch of fresh views is made of, one part after the other, and the whole."""
+    train, _, y_train, _ = train_test_split(paths, labels, train_size=256, stratify=labels, random_state=0)
+    images = as_image_sequence(train)
+    positions = np.arange(len(train))
+    views = images.with_step(AUGMENTATION.views(len(train), (224, 224))).pick_views(positions, positions)
+    rows = TrunkRows(TunableNetwork(FrozenNetwork(resolve_backbone("efficientnet_lite0")), TOP_BLOCK).trunk, "auto")
+    pixels = list(views.stream(ahead=2 * BATCH_SIZE))
+    batches = [pixels[start : start + BATCH_SIZE] for start in range(0, len(pixels), BATCH_SIZE)]
+    rows.run(batches[0])
+    with tempfile.TemporaryDirectory() as cache:
+        tail = tuning_seconds(classifier(cache).fit(train, y_train))[1:]
+        whole = tuning_seconds(classifier(cache, augmentation=AUGMENTATION).fit(train, y_train))[1:]
+    seconds = {
+        "decoding": median_seconds(lambda: list(images.stream(ahead=2 * BATCH_SIZE)), 5),
+        "decoding and warping": median_seconds(lambda: list(views.stream(ahead=2 * BATCH_SIZE)), 5),
+        "the trunk": median_seconds(lambda: [rows.run(batch) for batch in batches], 5),
+        "training the tail on stored rows": statistics.median(tail),
+        "an epoch": statistics.median(whole),
+    }
+    print(f"\n#### What an epoch of fresh views is made of, {len(train)} images, each part by itself\n")
+    print("| part | of each image |\n| --- | --- |")
+    for part, total in seconds.items():
+        print(f"| {part} | {total / len(train) * 1e3:.1f} ms |", flush=True)
+
+
 def bench_stored(paths: np.ndarray, labels: np.ndarray) -> None:
     """Time fits on stored views against fits without augmentation, everything stored before."""
     train, _, y_train, _ = train_test_split(paths, labels, train_size=0.75, stratify=labels, random_state=0)
@@ -187,13 +215,13 @@ def bench_stored(paths: np.ndarray, labels: np.ndarray) -> None:
     print(f"| {plain:.1f} s | {stored:.1f} s | {stored / plain:.2f} | at most 1.3 |")
 
 
-PARTS = {"fresh": bench_fresh, "stored": bench_stored}
+PARTS = {"fresh": bench_fresh, "parts": bench_parts, "stored": bench_stored}
 
 
 def main() -> None:
     """Run the parts that were named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="part", default=[*PARTS], help="fresh, stored")
+    parser.add_argument("parts", nargs="*", metavar="part", default=[*PARTS], help="fresh, parts, stored")
     options = parser.parse_args()
     data = load_image_folder(data_folder("flowers17"))
     print("### Augmentation, Flowers-17, efficientnet_lite0 at 224\n")
