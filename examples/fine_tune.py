@@ -22,7 +22,7 @@ from skcnn.backbones import FrozenNetwork, resolve_backbone
 from skcnn.datasets import load_image_folder
 from skcnn.inspection import HistoryDisplay
 
-# What is best for a few thousand photographs or fewer; README says why. Leave out what would change the class of yours:
+# The recipe for a few thousand photographs or fewer; README says why. Leave out what would change the class of yours:
 # horizontal_flip=False for letters, crop=None where a detail at the edge decides.
 BEST = {
     "augmentation": Augmentation(

@@ -311,6 +311,9 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
 
         head, tail_weights = build_head(**settings, seed=(session.seed, HEAD_WEIGHTS)), []
         history, state = [], session.of_phase("fine-tune")
+        if state is not None and tail_rows is None:
+            msg = "warm_start=True trains what was fitted before for 'epochs' more, and nothing is left to train"
+            raise ValueError(f"{msg}; set 'epochs' above 0, and 'augmentation' where unfreeze=0")
         if state is None:
             history = self._fit_head(head, settings, features, split, head_plan, session)
         if tail_rows is not None:

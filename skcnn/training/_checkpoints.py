@@ -54,30 +54,25 @@ class Checkpoints:
         Raises
         ------
         CheckpointError
-            When the file is damaged.
+            When the file is damaged, or of another version.
         """
-        path = self.path
+        remedy = "remove it, and the fit begins anew"
         try:
             # NumPy leaves a file open that it cannot read.
-            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            with open(self.path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 known = json.loads(file["known"].tobytes())
-                if known.pop("version") != VERSION:
-                    raise CheckpointError(f"{path} is of another version of skcnn; remove it, and the fit begins anew")
-                arrays = {
-                    name: [file[f"{name}/{number}"] for number in range(count)]
-                    for name, count in known.pop("counts").items()
-                }
+                version, counts, self.before = (known.pop(name) for name in ("version", "counts", "run"))
+                arrays = {name: [file[f"{name}/{number}"] for number in range(count)] for name, count in counts.items()}
+            weights, optimizer = (arrays.pop(name) for name in GROUPS)
+            state = TrainingState(**known, weights=weights, optimizer=optimizer, callbacks=arrays)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            if isinstance(error, CheckpointError):
-                raise
-            raise CheckpointError(f"{path} is damaged: {error}; remove it, and the fit begins anew") from error
-        run = known.pop("run")
-        weights, optimizer = (arrays.pop(name) for name in GROUPS)
-        differences = [name for name in {**run, **self.run} if run.get(name) != self.run.get(name)]
-        self.before = run
-        return TrainingState(**known, weights=weights, optimizer=optimizer, callbacks=arrays), differences
+        except (ValueError, TypeError, AttributeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise CheckpointError(f"{self.path} is damaged: {error}; {remedy}") from error
+        if version != VERSION:
+            raise CheckpointError(f"{self.path} is of another version of skcnn; {remedy}")
+        names = {**self.before, **self.run}
+        return state, [name for name in names if self.before.get(name) != self.run.get(name)]
 
     def describe(self, differences: list[str]) -> str:
         """Return how the run of the state that was loaded differs from this one."""
@@ -101,16 +96,15 @@ class Checkpoints:
         named: dict[str, Any] = {
             f"{name}/{number}": array for name, arrays in groups.items() for number, array in enumerate(arrays)
         }
-        final = self.path
         try:
-            with temporary_beside(final) as partial:
+            with temporary_beside(self.path) as partial:
                 with open(partial, "wb") as file:
                     np.savez(file, known=text, **named)
                 sync_to_disk(partial)
-                os.replace(partial, final)
+                os.replace(partial, self.path)
             sync_to_disk(self.directory)
         except OSError as error:
             if not self._has_failed:
-                msg = f"the checkpoint {final} cannot be written: {error}; training goes on without"
+                msg = f"the checkpoint {self.path} cannot be written: {error}; training goes on without"
                 warnings.warn(msg, StoreWarning, stacklevel=2)
             self._has_failed = True

@@ -94,14 +94,15 @@ class TailAndHead(keras.Model):
     @property
     def optimizer_settings(self) -> str:
         """What the optimizer is, but for its learning rate, as a text."""
-        return repr(describe_optimizer(self.optimizer)[0])
+        settings, _ = describe_optimizer(self.optimizer)
+        return repr(settings or type(self.optimizer))
 
     def state(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return copies of all variables of tail and head, and of the optimizer."""
         return [variable.numpy() for variable in self._parts()], [each.numpy() for each in self.optimizer.variables]
 
     def go_on_from(self, state: TrainingState, learning_rate: float | None) -> None:
-        """Set all variables, after `compile_for`; those of the optimizer only if they are of one of these settings.
+        """Set all variables, after `compile_for`; those of the optimizer only where it has the same settings.
 
         Parameters
         ----------
@@ -111,8 +112,10 @@ class TailAndHead(keras.Model):
         """
         for variable, value in zip(self._parts(), state.weights, strict=True):
             variable.assign(value)
-        if state.optimizer_settings == self.optimizer_settings:
-            for variable, value in zip(self.optimizer.variables, state.optimizer, strict=True):
+        variables = self.optimizer.variables
+        fits = [variable.shape for variable in variables] == [value.shape for value in state.optimizer]
+        if fits and state.optimizer_settings == self.optimizer_settings:
+            for variable, value in zip(variables, state.optimizer, strict=True):
                 variable.assign(value)
         if learning_rate is not None:
             self.optimizer.learning_rate = learning_rate

@@ -17,7 +17,11 @@ Rate = Callable[[int], float]
 
 
 class Schedule(ABC):
-    """How the learning rate changes from step to step."""
+    """How the learning rate changes from step to step.
+
+    One of your own is a frozen dataclass, as those here are: its fields tell it from others when a fit goes on from a
+    checkpoint.
+    """
 
     @abstractmethod
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:

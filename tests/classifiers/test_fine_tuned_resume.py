@@ -222,6 +222,14 @@ def test_what_a_warm_start_cannot_go_on_from(tuned, files, change, what):
         clf.set_params(**change).fit(files, LABELS)
 
 
+def test_a_warm_start_with_nothing_left_to_train(tuned, files):
+    clf = tuned(epochs=1, warm_start=True).fit(files, LABELS)
+    before = clf.head_weights_
+    with pytest.raises(ValueError, match="nothing is left to train; set 'epochs' above 0"):
+        clf.set_params(epochs=0).fit(files, LABELS)
+    assert clf.head_weights_ is before
+
+
 def test_other_classes_are_no_warm_start(tuned, files):
     clf = tuned(epochs=1, warm_start=True).fit(files, LABELS)
     with pytest.raises(ValueError, match="and classes changed since"):
