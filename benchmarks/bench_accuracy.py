@@ -29,7 +29,7 @@ PROBE: dict[str, Any] = {"unfreeze": 0}
 AUGMENTATION = {"rotation": 20, "width_shift": 0, "height_shift": 0, "shear": 0, "zoom": 0, "crop": (0.5, 1),
                 "brightness": 20, "contrast": 0.2}  # fmt: skip
 RECIPE: dict[str, Any] = {
-    "unfreeze": 7,
+    "unfreeze": 10,
     "epochs": 20,
     "optimizer": "adamw",
     "learning_rate": 1e-3,
@@ -42,7 +42,7 @@ SEEDS = range(3)
 # Of each data set: the splits, what its augmentation has of its own, and the settings that are compared.
 SPLITS = {"flowers17": range(2), "cifar10": range(1), "digits": range(1)}
 ITS_OWN: dict[str, dict[str, Any]] = {"flowers17": {}, "cifar10": {}, "digits": {"horizontal_flip": False}}
-SETTINGS = {"the probe": PROBE, "the recipe": RECIPE, "the recipe, unfreeze=10": {**RECIPE, "unfreeze": 10}}
+SETTINGS = {"the probe": PROBE, "the recipe": RECIPE, "the recipe, unfreeze=7": {**RECIPE, "unfreeze": 7}}
 
 
 def flowers17(split: int, folder: Path) -> dict[str, Any]:
@@ -113,13 +113,14 @@ def print_results(name: str, settings: list[str], results: dict[str, dict[str, f
     for setting, split, seed in tasks(name, settings):
         keys[setting].append(f"{name}, {setting}, split {split}, seed {seed}")
     kinds = [kind for kind in next(iter(results.values())) if kind != "seconds"]
-    print(f"\n#### {name}: {len(SPLITS[name])} splits, {len(SEEDS)} seeds\n")
+    print(f"\n#### {name}: {len(SPLITS[name])} split(s), {len(SEEDS)} seeds\n")
     print(f"| | {' | '.join(kinds)} | on the test images, each fit | a fit takes |\n|{' --- |' * (len(kinds) + 3)}")
     for setting, rows in keys.items():
         means = " | ".join(f"{np.mean([results[row][kind] for row in rows]):.4f}" for kind in kinds)
         each = ", ".join(f"{results[row]['test']:.4f}" for row in rows)
-        seconds = [results[row]["seconds"] for row in rows]
-        print(f"| {setting} | {means} | {each} | {min(seconds):.0f} to {max(seconds):.0f} s |")
+        seconds = sorted(round(results[row]["seconds"]) for row in rows)
+        span = " to ".join(str(value) for value in dict.fromkeys([seconds[0], seconds[-1]]))
+        print(f"| {setting} | {means} | {each} | {span} s |")
 
 
 def main() -> None:
