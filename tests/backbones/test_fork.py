@@ -66,6 +66,7 @@ def test_a_network_that_was_loaded_before_the_fork(engine, tmp_path):
     run(code, tmp_path)
 
 
+@pytest.mark.slow
 def test_every_kind_of_network_goes_along(tmp_path):
     code = f"""
     import keras
@@ -112,6 +113,7 @@ def test_a_warning_of_the_helper_is_seen_and_an_error_is_raised(tmp_path):
     run(code, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_helper_ends_with_its_process_and_starts_anew_when_it_was_killed(tmp_path):
     code = """
     extractor = CNNFeatureExtractor(weights=None, input_size=32, cache=None).fit(images(0))

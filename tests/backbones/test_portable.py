@@ -62,7 +62,7 @@ def run(code, tmp_path, *, importable=True):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("in_file", [False, True])
+@pytest.mark.parametrize("in_file", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_new_process_imports_what_it_needs(in_file, own_layers, tmp_path):
     model = own_layers.make_model(registered_only=in_file)
     if in_file:

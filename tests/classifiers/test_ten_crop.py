@@ -310,19 +310,21 @@ def test_weights_for_an_estimator_that_takes_none(residual, files):
         TenCropClassifier(nearest, **SIZES).fit(files, LABELS, sample_weight=WEIGHTS)
 
 
-@pytest.mark.parametrize("fit_crops", [False, True])
-def test_weights_are_routed(residual, tuned, files, fit_crops):
+@pytest.mark.parametrize(("inner", "fit_crops"), [("fine-tuned", False), ("features", True)])
+def test_weights_are_routed(residual, tuned, files, inner, fit_crops):
     with config_context(enable_metadata_routing=True):
         step = LogisticRegression().set_fit_request(sample_weight=True)
-        regression = make_pipeline(CNNFeatureExtractor(residual), step)
-        for inner in (regression, tuned.set_fit_request(sample_weight=True)):
-            ten = TenCropClassifier(inner, fit_crops=fit_crops, **SIZES)
-            weighted = clone(ten).fit(files, LABELS, sample_weight=WEIGHTS).predict_proba(files)
-            assert np.abs(weighted - clone(ten).fit(files, LABELS).predict_proba(files)).max() > 1e-3
-            result = cross_validate(ten, files, LABELS, params={"sample_weight": WEIGHTS}, cv=2, return_estimator=True)
-            without = cross_validate(ten, files, LABELS, cv=2, return_estimator=True)
-            one, other = (each["estimator"][0].predict_proba(files) for each in (result, without))
-            assert np.abs(one - other).max() > 1e-3
+        inner = {
+            "features": make_pipeline(CNNFeatureExtractor(residual), step),
+            "fine-tuned": tuned.set_fit_request(sample_weight=True),
+        }[inner]
+        ten = TenCropClassifier(inner, fit_crops=fit_crops, **SIZES)
+        weighted = clone(ten).fit(files, LABELS, sample_weight=WEIGHTS).predict_proba(files)
+        assert np.abs(weighted - clone(ten).fit(files, LABELS).predict_proba(files)).max() > 1e-3
+        result = cross_validate(ten, files, LABELS, params={"sample_weight": WEIGHTS}, cv=2, return_estimator=True)
+        without = cross_validate(ten, files, LABELS, cv=2, return_estimator=True)
+        one, other = (each["estimator"][0].predict_proba(files) for each in (result, without))
+        assert np.abs(one - other).max() > 1e-3
 
 
 def test_weights_that_nobody_asked_for_are_refused(tuned, files):
