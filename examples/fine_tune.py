@@ -52,7 +52,8 @@ def main() -> None:
     pipe = Pipeline([("resize", resize), ("clf", FineTunedCNNClassifier(**settings))])
 
     # The head alone first: what fine-tuning has to beat. Its features are used again by the second fit.
-    depth = arguments.unfreeze if arguments.unfreeze is not None else 10 if arguments.best else 4
+    default = 10 if arguments.best else 4
+    depth = default if arguments.unfreeze is None else arguments.unfreeze
     for unfreeze in (0, depth):
         start = time.perf_counter()
         pipe.set_params(clf__unfreeze=unfreeze, clf__augmentation=settings.get("augmentation") if unfreeze else None)

@@ -31,7 +31,7 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
     """Average what a classifier says of ten crops of each image: the corners, the centre, and the same mirrored.
 
     Where the crops are as large as the images, there are two: the whole image and its mirror image. That costs one more
-    pass and gains something wherever left and right mean nothing.
+    pass; networks that were trained on mirror images gain a little.
 
     An image is first brought to the size `resize`: resized until it covers that, enlarged (bilinear) where it is
     smaller, and its centre cut out. The crops are taken from there, so the ends of an oblong photograph are in none of
