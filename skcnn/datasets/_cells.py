@@ -17,7 +17,11 @@ __all__ = ["check_pixel_shape", "read_cell"]
 
 PIXEL_TEXT = b"0123456789 \t\r\n"
 # A path may begin with numbers, or consist of a few.
-LOOKS_LIKE_PIXELS = re.compile(r"\[?\s*\d+(?:[\s,]+\d+){3,}\s*\]?")
+LOOKS_LIKE_PIXELS = re.compile(r"\[?\s*\d+(?:[\s,]+\d+){3,}[\s,]*\]?")
+# Characters of a cell that it is judged by: an expression over all of a large image takes a hundred times its memory.
+HEAD = 256
+# A longer path is refused by every operating system.
+LONGEST_PATH = 32_768
 DATA_URI = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 
 
@@ -44,9 +48,12 @@ def read_cell(
         return decode_data_uri(text)
     if pixel_shape is not None:
         return read_pixels(text, pixel_shape)
-    path = resolve(text, root, remote=remote)
-    if LOOKS_LIKE_PIXELS.fullmatch(text) and not os.path.lexists(path):
+    is_path = len(text) <= LONGEST_PATH
+    path = resolve(text, root, remote=remote) if is_path else ""
+    if LOOKS_LIKE_PIXELS.fullmatch(text[:HEAD]) and not (is_path and os.path.lexists(path)):
         raise ValueError(f"the image looks like pixels ({text[:20]}...); say their pixel_shape=(height, width)")
+    if not is_path:
+        raise ValueError(f"a text of {len(text):,} characters is no path or address ({text[:20]}...)")
     return path
 
 

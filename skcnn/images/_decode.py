@@ -8,23 +8,30 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from skcnn.exceptions import ImageReadError
-from skcnn.images._formats import failures_explained, open_image
+from skcnn.images._formats import explain_failure, failures_explained, open_image
 from skcnn.images._pillow import orientation_of, turn_upright, upright_rgb
 
 __all__ = ["MAX_PIXELS", "decode_image", "describe_decoder"]
 
 # Part of every fingerprint: raise it when the same bytes would decode to other pixels.
-DECODE_VERSION = 2
+# 3: damaged PNGs, and JPEGs that end too soon, are refused.
+DECODE_VERSION = 3
 
 # A 24 x 7 thousand pixel panorama fits; what is larger is nearly always a decompression bomb.
 MAX_PIXELS = 178_956_970
 
 JPEG_SCALES = (8, 4, 2)
+
+# What libjpeg-turbo says where pixels are missing or wrong; Pillow would show such a file. Of other doubts, such as a
+# few bytes too many before a marker, which cameras write, Pillow decides.
+WRONG_PIXELS = re.compile(r"premature end of data segment|bad Huffman code|bad arithmetic code|instead of RST")
+# An ASCII PNM: a number that ends with the file may have been cut short.
+LAST_NUMBER = re.compile(rb"(?<!\d)\d{1,10}\Z")
 
 
 def describe_decoder() -> dict[str, Any]:
@@ -36,10 +43,12 @@ def describe_decoder() -> dict[str, Any]:
 
     versions = {"opencv": opencv_version(), "pillow": PIL.__version__}
     majors = {name: version.partition(".")[0] for name, version in versions.items()}
-    # Set by many notebooks: Pillow then shows as much as there is of a file that is cut short.
-    settings = sys.modules.get("PIL.ImageFile")
-    truncated = {"truncated": True} if getattr(settings, "LOAD_TRUNCATED_IMAGES", False) else {}
-    return {"version": DECODE_VERSION, **majors, **truncated}
+    return {"version": DECODE_VERSION, **majors, **({"truncated": True} if shows_truncated() else {})}
+
+
+def shows_truncated() -> bool:
+    """Whether Pillow is set to show as much as there is of a file that is cut short, as many notebooks do."""
+    return bool(getattr(sys.modules.get("PIL.ImageFile"), "LOAD_TRUNCATED_IMAGES", False))
 
 
 @functools.cache
@@ -90,12 +99,19 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, at_least: tuple[i
     if name == "JPEG":
         orientation = orientation_of(image)
         scale = jpeg_scale(image.size, at_least if orientation <= 4 else at_least[::-1]) if at_least else 1
+        is_rgb = image.mode in ("L", "RGB")
         try:
-            if image.mode in ("L", "RGB"):
-                return turn_upright(decode_jpeg(data, image.size, scale), orientation)
-        except ValueError as error:  # libjpeg-turbo was in doubt; Pillow decides
+            # CMYK becomes RGB in Pillow, which does not pass on what libjpeg-turbo says.
+            pixels = decode_jpeg(data, "RGB" if is_rgb else "CMYK", image.size, scale)
+            if is_rgb:
+                return turn_upright(pixels, orientation)
+        except ValueError as error:
+            if WRONG_PIXELS.search(str(error)) and not shows_truncated():
+                raise explain_failure(name, error) from error
             failures.append(error)
         image.draft(None, (image.width // scale, image.height // scale))
+    elif name == "PNM" and data[:2] in (b"P2", b"P3") and not shows_truncated():
+        check_last_number(data, largest=cast(tuple, image.tile[0].args)[-1])
     with failures_explained(name, *failures):
         return upright_rgb(image)
 
@@ -106,8 +122,8 @@ def jpeg_scale(size: tuple[int, int], at_least: tuple[int, int]) -> int:
     return next((n for n in JPEG_SCALES if height // n >= at_least[0] and width // n >= at_least[1]), 1)
 
 
-def decode_jpeg(data: bytes, size: tuple[int, int], scale: int) -> np.ndarray:
-    """Decode a grey or colour JPEG as it is stored.
+def decode_jpeg(data: bytes, colour_space: str, size: tuple[int, int], scale: int) -> np.ndarray:
+    """Decode a JPEG as it is stored, to "RGB" or "CMYK".
 
     Raises
     ------
@@ -118,7 +134,18 @@ def decode_jpeg(data: bytes, size: tuple[int, int], scale: int) -> np.ndarray:
 
     # Sides are rounded up.
     width, height = (-(-side // scale) for side in size)
-    return simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
+    return simplejpeg.decode_jpeg(data, colour_space, min_height=height, min_width=width)
+
+
+def check_last_number(data: bytes, largest: int) -> None:
+    """Refuse an ASCII PNM of several shades whose last number may have lost its last digits.
+
+    The format demands white space after each number; a file without is refused only where another digit would fit.
+    """
+    last = LAST_NUMBER.search(data, len(data) - 11)
+    if last and 0 < int(last[0]) * 10 <= largest:
+        ending = f"the PNM data ends within its last number ({last[0].decode()})"
+        raise ImageReadError(f"{ending}; if it is whole, add a line break at its end")
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

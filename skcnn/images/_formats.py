@@ -40,14 +40,19 @@ FORMATS = (
     ("TIFF", rb"II[*+]\x00(?!....CR)|MM\x00[*+]", "skcnn.images._tiff", "CheckedTiffFile"),
     ("AVIF", rb"....ftyp(?:avi[fs]|(?:mif1|msf1).{4,64}?avi[fs])", "PIL.AvifImagePlugin", "AvifImageFile"),
     ("JPEG 2000", rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
-    ("PNM", rb"P[1-6]\s+(?:#[^\n]*\n\s*)*\d", "PIL.PpmImagePlugin", "PpmImageFile"),
+    ("PNM", rb"P[1-6]\s+[#\d]", "PIL.PpmImagePlugin", "PpmImageFile"),
     ("HEIC", rb"....ftyp(?:he[iv][cmsx]|mif1|msf1)", "pillow_heif", "HeifImageFile"),
 )
 
 KNOWN = ", ".join(name for name, *_ in FORMATS)
 
-# As many as any signature here looks at.
+# As many as any signature of FORMATS looks at, and as any of OTHERS does, of which a path passed as bytes is longest.
 HEAD_BYTES = 256
+OTHER_BYTES = 4200
+# Many times what metadata take, whose blocks are kilobytes. 500 MB that are read byte by byte take a minute.
+MAX_READS = 1_000_000
+# Of a run-length encoded BMP Pillow reads the runs one by one, in two pieces each.
+READS_PER_PIXEL = 4
 
 CONVERT = "convert it to JPEG or PNG, or open it with a library of your choice and pass Pillow images or arrays"
 CAMERA_RAW = "a camera raw file, which is not read; export it as JPEG, or develop it with rawpy and pass the arrays"
@@ -71,7 +76,8 @@ OTHERS = (
 
 # What Pillow and libjpeg say of a whole file that they have no code for.
 UNSUPPORTED = re.compile(
-    r"(?i)unsupported|not supported|not implemented|not available|unknown|unrecogni[sz]ed|cannot handle|NotImplemented"
+    r"(?i)unsupported|not supported|not implemented|not available|unknown|unrecogni[sz]ed(?! data stream)|cannot handle"
+    r"|NotImplemented"
 )
 
 _pillow_warnings = threading.Lock()
@@ -116,17 +122,39 @@ def open_image(data: bytes) -> tuple[str, ImageFile]:
         raise ImageReadError("it is a HEIC image, as phones write them; `pip install pillow-heif`, and it is read")
     opener = getattr(import_module(module), kind)
     with failures_explained(name), quiet_pillow():
-        return name, opener(io.BytesIO(data))
+        file = EncodedImage(data)
+        image = opener(file)
+        file.reads_left += READS_PER_PIXEL * image.width * image.height
+        return name, image
+
+
+class EncodedImage(io.BytesIO):
+    """The bytes of an image file, which can be read in a limited number of pieces.
+
+    Pillow skips some things byte by byte in Python, such as what stands between the segments of a JPEG and comments in
+    a PNM.
+    """
+
+    reads_left = MAX_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as `io.BytesIO` does; an OSError after too many calls."""
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise OSError(f"after {MAX_READS:,} pieces of metadata there was still no end of them")
+        return super().read(size)
 
 
 def format_of(data: bytes) -> tuple[str, bytes, str, str] | None:
     """Return the entry of ``FORMATS`` for an encoded image, of which the first HEAD_BYTES are enough."""
-    return next((entry for entry in FORMATS if re.match(entry[1], data, re.DOTALL)), None)
+    head = data[:HEAD_BYTES]
+    return next((entry for entry in FORMATS if re.match(entry[1], head, re.DOTALL)), None)
 
 
 def describe_other(data: bytes) -> str | None:
     """Return what a file is that is of no format in ``FORMATS``, or None where it is nothing known."""
-    return next((f"it is {what}" for signature, what in OTHERS if re.match(signature, data, re.DOTALL)), None)
+    head = data[:OTHER_BYTES]
+    return next((f"it is {what}" for signature, what in OTHERS if re.match(signature, head, re.DOTALL)), None)
 
 
 @contextlib.contextmanager

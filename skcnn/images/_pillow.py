@@ -51,11 +51,10 @@ def upright_rgb(image: Image) -> np.ndarray:
         quiet, inverted = _tiff.quiet_libtiff, _tiff.is_inverted(image)
     depth = sample_depth(image) if image.format == "JPEG2000" else None
     white, shade = largest_sample(image, depth), transparent_shade(image)
-    # Before the pixels are loaded: a TIFF is then turned by Pillow itself, and its metadata says so.
-    orientation_of(image)
     if depth is not None and depth > 8 and image.mode != "I;16":
         pixels = deep_pixels(image, depth)
         return turn_upright(pixels if pixels.shape[2] == 3 else lay_over_white(pixels), orientation_of(image))
+    # Before the orientation is asked for: Pillow reads a whole PNG to learn it, and a damaged one must raise here.
     with quiet:
         image.load()
     is_grey = image.mode in ("1", "L") or image.mode[0] == "I"
@@ -139,7 +138,10 @@ def lay_over_white(rgba: np.ndarray) -> np.ndarray:
 
 
 def orientation_of(image: Image) -> int:
-    """Return how an image is stored: an EXIF orientation from 1, upright, to 8; from XMP where EXIF has none."""
+    """Return how an image is stored: an EXIF orientation from 1, upright, to 8; from XMP where EXIF has none.
+
+    Call it after `image.load()`, which a PNG needs for its metadata; a JPEG's metadata stands in front of its pixels.
+    """
     import PIL.Image
 
     # Damaged EXIF counts for nothing, and must not hide the XMP.

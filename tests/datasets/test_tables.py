@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -364,6 +365,25 @@ def test_every_row_of_wrong_pixels_is_named(table):
         "  row 8: pixels are whole numbers from 0 to 255, not '٤'",
         f"  row 9: pixels are whole numbers from 0 to 255, not in [1, {2**63 - 1}]",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("1 ", r"the image looks like pixels \("),
+        ("1", "a text of .* characters is no path"),
+        ("x", "a text of .* char"),
+    ],
+)
+def test_a_cell_of_megabytes(text, problem, table):
+    cell = text * (8_000_000 // len(text))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=f"row 2: {problem}"):
+            table(f"{cell},a")
+        assert tracemalloc.get_traced_memory()[1] < 12 * len(cell)  # the csv module keeps four bytes a character
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("cell", ["70 80 82 72 58", '"70, 80, 82, 72"', '"[70, 80, 82, 72]"'])

@@ -10,12 +10,14 @@ from contextlib import suppress
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from skcnn.exceptions import ImageReadError
-from skcnn.images import decode_image
+from skcnn.images import _formats, decode_image
 from skcnn.images._decode import MAX_PIXELS
 
 # name: (Pillow's format, options, largest difference from Pillow's own pixels)
@@ -130,6 +132,129 @@ def test_truncated(name, fraction, photo, encode):
     data = encode(photo(96, 128), format, **options)
     with pytest.raises(ImageReadError, match=r"cut short|damaged"):
         decode_image(data[: int(len(data) * fraction)])
+
+
+def test_png_with_a_flipped_bit_is_refused_as_by_pillow(photo, encode, pillow_pixels):
+    data = encode(photo(48, 64), "PNG")
+    start = data.index(b"IDAT") + 4
+    n_refused = 0
+    for bit in np.random.default_rng(0).integers(8 * start, 8 * (len(data) - 16), 100):
+        damaged = flip(data, int(bit))
+        try:
+            expected = pillow_pixels(damaged)
+        except (OSError, SyntaxError, ValueError):
+            n_refused += 1
+            with pytest.raises(ImageReadError, match="cut short or damaged"):
+                decode_image(damaged)
+        else:
+            np.testing.assert_array_equal(decode_image(damaged), expected)
+    assert n_refused > 90
+
+
+def test_pngs_are_decoded_in_parallel(monkeypatch, encode, photo):
+    load = PngImageFile.load
+
+    def load_unlocked(image):
+        assert not _formats._pillow_warnings.locked()
+        return load(image)
+
+    monkeypatch.setattr(PngImageFile, "load", load_unlocked)
+    assert decode_image(encode(photo(4, 5), "PNG")).shape == (4, 5, 3)
+
+
+JPEGS = {
+    "colour": ("RGB", {"quality": 90}),
+    "grey": ("L", {"quality": 90}),
+    "progressive": ("RGB", {"progressive": True}),
+    "restart markers": ("RGB", {"restart_marker_rows": 1}),
+    "CMYK": ("CMYK", {"quality": 90}),
+}
+
+
+@pytest.mark.parametrize("at_least", [None, (12, 16)])
+@pytest.mark.parametrize("fraction", [0.4, 0.7, 0.95])
+@pytest.mark.parametrize("name", JPEGS)
+def test_jpeg_cut_and_closed_with_an_end_marker(name, fraction, at_least, photo):
+    mode, options = JPEGS[name]
+    data = encoded_jpeg(photo(96, 128), mode, options)
+    with pytest.raises(ImageReadError, match="the JPEG data is cut short or damaged"):
+        decode_image(data[: int(len(data) * fraction)] + b"\xff\xd9", at_least=at_least)
+
+
+def encoded_jpeg(pixels, mode, options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def test_truncated_jpeg_where_pillow_is_set_to_show_it(photo, encode, monkeypatch):
+    data = encode(photo(96, 128), "JPEG")
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    assert decode_image(data[: len(data) // 2] + b"\xff\xd9").shape == (96, 128, 3)
+
+
+def test_jpeg_with_bytes_too_many_before_a_marker_is_read(photo, encode, pillow_pixels, assert_close):
+    data = encode(photo(96, 128), "JPEG")
+    for bit in range(8 * (len(data) - 200), 8 * len(data)):
+        damaged = flip(data, bit)
+        with suppress(ValueError):
+            simplejpeg.decode_jpeg(damaged)
+            continue
+        with suppress(ImageReadError):
+            assert_close(decode_image(damaged), pillow_pixels(damaged), 3)
+            return
+    pytest.fail("no such file was made")
+
+
+def flip(data, bit):
+    """Return `data` with one bit changed."""
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("largest", [255, 1000])
+def test_an_ascii_pnm_cut_anywhere(largest):
+    samples = np.random.default_rng(0).integers(0, largest + 1, (5, 4, 3))
+    data = f"P3\n4 5\n{largest}\n{' '.join(map(str, samples.ravel()))}\n".encode()
+    whole = decode_image(data)
+    for length in range(len(data)):
+        with suppress(ImageReadError):
+            np.testing.assert_array_equal(decode_image(data[:length]), whole)
+
+
+@pytest.mark.parametrize("last", [b"0", b"26", b"255"])
+def test_an_ascii_pnm_without_a_line_break_at_its_end(last):
+    assert decode_image(b"P2 2 1 255 7 " + last).shape == (1, 2, 3)
+    with pytest.raises(ImageReadError, match=r"ends within its last number \(25\); if it is whole, add a line break"):
+        decode_image(b"P2 2 1 255 7 25")
+
+
+LONG = 4 << 20
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"P6\n" + b"#\n" * (LONG // 2) + b"1 1\n255\nabc",
+        b"P6\n#" + b"x" * LONG + b"\n1 1\n255\nabc",
+        b"\xff\xd8\xff" + bytes(LONG),
+        b"\xff\xd8" + b"\xff\xe1\x00\x02" * (LONG // 4),
+        b" " * LONG,
+        b"a" * LONG,
+    ],
+    ids=["comments", "a comment", "no segments", "empty segments", "blanks", "letters"],
+)
+def test_megabytes_without_an_image_are_refused_soon(data, monkeypatch):
+    monkeypatch.setattr("skcnn.images._formats.MAX_READS", 10_000)
+    monkeypatch.setattr("skcnn.images._formats.EncodedImage.reads_left", 10_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageReadError, match=r"after 10,000 pieces of metadata|not an image"):
+            decode_image(data)
+        assert tracemalloc.get_traced_memory()[1] < 2 * LONG
+    finally:
+        tracemalloc.stop()
 
 
 def test_no_bytes():
