@@ -8,13 +8,13 @@ import hashlib
 import json
 import os
 import random
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator
 from typing import Any
 
 import numpy as np
 
+from skcnn._locks import Lock
 from skcnn.backbones._fork import check_not_forked
 from skcnn.exceptions import BackboneError
 
@@ -25,12 +25,12 @@ RANDOM_SEED = 0
 # What stands for random weights in a fingerprint; to be changed with `randomise`.
 RANDOM = "random 1"
 
-_build_lock = threading.RLock()
+_build_lock = Lock(reentrant=True)
 
 # The user's setting while threads run networks, and how many do.
 _floatx = "float32"
 _floatx_users = 0
-_floatx_lock = threading.Lock()
+_floatx_lock = Lock()
 
 
 class Backbone(ABC):

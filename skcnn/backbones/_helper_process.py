@@ -9,7 +9,6 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
 import warnings
 import weakref
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from skcnn._locks import Lock
 from skcnn.backbones._runner import Runner
 from skcnn.exceptions import BackboneError, EngineWarning
 
@@ -30,7 +30,7 @@ START = (
 )
 
 _helper: HelperProcess | None = None
-_helper_lock = threading.Lock()
+_helper_lock = Lock()
 
 # In the helper: the runners that were asked for, by the numbers their users know them by.
 _runners: dict[int, Runner] = {}
@@ -47,7 +47,7 @@ class HelperProcess:
 
     def __init__(self) -> None:
         self.serves = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._dropped: list[int] = []
         environment = {"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ
         self._process = subprocess.Popen(
@@ -190,13 +190,3 @@ def answer_to(request: bytes) -> bytes:
         return pickle.dumps((answer, failed, warned))
     except Exception:  # an error that cannot be pickled
         return pickle.dumps((BackboneError(repr(answer)), True, []))
-
-
-def note_fork() -> None:
-    """Make a new lock in a child: another thread of the parent may have held this one."""
-    global _helper_lock
-    _helper_lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=note_fork)

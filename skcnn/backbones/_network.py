@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -14,11 +13,12 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
+from skcnn._locks import Lock
 from skcnn._parallel import available_threads
 from skcnn._validation import check_choice
 from skcnn.backbones._backbone import Backbone, quiet_build
 from skcnn.backbones._fork import is_forked
-from skcnn.backbones._graph import output_of, trunk_of
+from skcnn.backbones._graph import layer_outputs, output_of, trunk_of
 from skcnn.backbones._head import RULE_VERSION
 from skcnn.backbones._helper_process import HelperRunner, helper
 from skcnn.backbones._layers import find_layer
@@ -36,7 +36,7 @@ POOLING_VERSIONS = {"avg": 1, "max": 1, "flatten": 1}
 MAX_LOADED = 4
 
 _loaded: OrderedDict[Hashable, Runner] = OrderedDict()
-_load_lock = threading.RLock()
+_load_lock = Lock(reentrant=True)
 # In a process that was forked.
 _loaded_by_parents: list[Runner] = []
 
@@ -251,10 +251,19 @@ class FrozenNetwork:
         """
         limit_tensorflow_threads()
         model = self.backbone.build(self.input_size, load_weights=load_weights)
-        trunk = trunk_of(model, find_layer(model, self.backbone, self.layer))
+        trunk = trunk_of(model, self._layer_in(model))
         if load_weights:
             check_finite_weights(trunk, self.backbone.name)
         return trunk
+
+    def _layer_in(self, model: Any) -> str:
+        """Return the layer that was described, so that rows are stored as what they are; else find it in the graph."""
+        # A model in memory is described by the places of its layers, and they may have been renamed since.
+        if "_identified" in self.__dict__ and not self.backbone.in_memory:
+            described = self._identified[0].layer
+            if described in layer_outputs(model):  # else the file is another by now, which `load` refuses
+                return described
+        return find_layer(model, self.backbone, self.layer)
 
     def normalise(self, pixels: Any) -> Any:
         """Apply the backbone's own normalisation to symbolic pixels, if that was asked for."""
@@ -320,12 +329,7 @@ def pool(activations: Any, pooling: str | None) -> Any:
 
 
 def note_fork() -> None:
-    """Set the networks of the parent aside in a child: they do not run there, and OpenVINO's crash as they are freed.
-
-    The lock is new, as another thread of the parent may have held the old one.
-    """
-    global _load_lock
-    _load_lock = threading.RLock()
+    """Set the parent's networks aside in a child: they do not run there, and OpenVINO's crash as they are freed."""
     _loaded_by_parents.extend(_loaded.values())
     _loaded.clear()
 

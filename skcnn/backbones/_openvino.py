@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from typing import Any
 
 import numpy as np
 
+from skcnn._locks import Lock
 from skcnn._parallel import available_threads
 from skcnn.backbones._runner import Runner
 from skcnn.exceptions import BackboneError
@@ -50,7 +50,7 @@ class OpenVINORunner(Runner):
             "INFERENCE_NUM_THREADS": str(available_threads()),
         }
         self._queues: dict[str, Any] = {}
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._check(function, model.input_shape[1:], TOLERANCES[precision])
 
     @property

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from skcnn._locks import Lock
 from skcnn._optional import import_optional, is_installed
 from skcnn.backbones._backbone import float32_default
 from skcnn.backbones._openvino import OpenVINORunner
@@ -22,7 +22,7 @@ ENGINES = ("auto", "keras", "openvino")
 PRECISIONS = ("float32", "bfloat16")
 
 
-_tf32_lock = threading.Lock()
+_tf32_lock = Lock()
 
 
 class KerasRunner(Runner):

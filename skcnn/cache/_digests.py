@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import sqlite3
-import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
+from skcnn._locks import Lock
 from skcnn.exceptions import StoreWarning
 
 __all__ = [
@@ -42,6 +43,9 @@ COLUMNS = "path, size, mtime_ns, ctime_ns, recorded_ns, digest"
 
 # Marks a path that was not found in the SQLite file, so that it is looked up only once.
 UNKNOWN = (None, None)
+
+# What SQLite calls an operational error, as if the statement were wrong.
+DAMAGED_SCHEMA = re.compile(r"no such column|no column named|malformed|unrecognized token|syntax error|not supported")
 
 # A path is kept as its bytes: a name that is not UTF-8 is no text to SQLite.
 SCHEMA = """
@@ -141,7 +145,7 @@ class DigestMemo:
         self.file = None if file is None else Path(file)
         self._known: dict[str, tuple[FileState | None, bytes | None]] = {}
         self._fresh: list[tuple] = []
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def recall(self, paths: Sequence[str]) -> list[tuple[FileState | None, bytes | None]]:
         """Return the state and digest each absolute path had when it was last read, None where they are not known."""
@@ -170,7 +174,7 @@ class DigestMemo:
                 connection.execute(SCHEMA)
                 connection.executemany(f"INSERT OR REPLACE INTO digests ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", fresh)
         except (sqlite3.Error, OSError) as error:
-            self._give_up(error)
+            self._note_failure(error)
 
     def _fetch(self, paths: list[str]) -> None:
         """Read the entries of paths that were not looked up before."""
@@ -188,7 +192,7 @@ class DigestMemo:
                 for start in range(0, len(paths), QUERY_PATHS):
                     self._fetch_chunk(connection, paths[start : start + QUERY_PATHS])
         except (sqlite3.Error, OSError) as error:
-            self._give_up(error)
+            self._note_failure(error)
 
     def _fetch_chunk(self, connection: sqlite3.Connection, paths: list[str]) -> None:
         marks = ",".join("?" * len(paths))
@@ -197,16 +201,46 @@ class DigestMemo:
         )
         for path, size, mtime_ns, ctime_ns, recorded_ns, digest in rows:
             state = FileState(size, mtime_ns, ctime_ns)
-            if state.is_settled(recorded_ns) and isinstance(digest, bytes) and len(digest) == DIGEST_BYTES:
+            are_numbers = all(isinstance(number, int) for number in (*state, recorded_ns))
+            if are_numbers and state.is_settled(recorded_ns) and is_digest(digest) and isinstance(path, bytes):
                 self._known[os.fsdecode(path)] = (state, digest)
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(str(self.file), timeout=5)
 
-    def _give_up(self, error: Exception) -> None:
-        msg = f"the digest memo {self.file} cannot be used ({error}); files will be read again to learn their digests"
-        warnings.warn(msg, StoreWarning, stacklevel=2)
-        self.file = None
+    def _note_failure(self, error: Exception) -> None:
+        """Set a damaged file aside, so that the next digests begin a new one; do without one that cannot be used."""
+        assert self.file is not None
+        remedy = "files will be read again to learn their digests"
+        if is_damage(error) and self._set_aside():
+            msg = f"the digest memo {self.file} is damaged ({error}) and set aside as {self.file.name}.damaged"
+        else:
+            msg = f"the digest memo {self.file} cannot be used ({error})"
+            self.file = None
+        warnings.warn(f"{msg}; {remedy}", StoreWarning, stacklevel=2)
+
+    def _set_aside(self) -> bool:
+        """Rename the SQLite file; whether that was possible."""
+        assert self.file is not None
+        try:
+            # A journal that is left would be rolled back into the new file.
+            self.file.with_name(f"{self.file.name}-journal").unlink(missing_ok=True)
+            os.replace(self.file, self.file.with_name(f"{self.file.name}.damaged"))
+        except OSError:
+            return False
+        return True
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether SQLite says that a file is no database of this kind, and not that it is locked or cannot be written."""
+    if isinstance(error, sqlite3.OperationalError):
+        return bool(DAMAGED_SCHEMA.search(str(error)))
+    return isinstance(error, sqlite3.DatabaseError)
+
+
+def is_digest(value: object) -> bool:
+    """Whether a value from a file is a digest by its form."""
+    return isinstance(value, bytes) and len(value) == DIGEST_BYTES
 
 
 def unchanged_files(paths: Sequence[str], states: Sequence[FileState | None]) -> np.ndarray:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
+from skcnn._locks import Lock
 from skcnn.cache._digests import DigestMemo
 from skcnn.cache._directory import cache_directory
 from skcnn.cache._json_memo import JsonMemo
@@ -63,14 +63,14 @@ class FeatureCache:
 
     # The caches of this process, by directory.
     _opened: ClassVar[dict[Path, FeatureCache]] = {}
-    _opening: ClassVar[threading.Lock] = threading.Lock()
+    _opening: ClassVar[Lock] = Lock()
 
     def __init__(self, directory: str | os.PathLike):
         self.directory = Path(os.path.abspath(directory))
         self.digests = DigestMemo(self.directory / "digests.sqlite")
         self._stores: dict[str, FeatureStore] = {}
         self._memos: dict[str, JsonMemo] = {}
-        self._mutex = threading.Lock()
+        self._mutex = Lock()
 
     @classmethod
     def open(cls, cache: bool | str | os.PathLike | FeatureCache | None) -> FeatureCache | None:

@@ -1,4 +1,4 @@
-"""Short answers that take long to compute, each in a JSON file named by the digest of its question."""
+"""Short answers that take long to compute, each in a JSON file with a digest of question and answer."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ __all__ = ["JsonMemo"]
 class JsonMemo:
     """Question -> answer, in memory and in a directory shared by processes.
 
-    An answer that cannot be read counts as unknown, and one that cannot be written is remembered in memory only.
+    An answer that cannot be read or does not match its digest counts as unknown, and one that cannot be written is
+    remembered in memory only.
 
     Parameters
     ----------
-    directory : Path
-        Made when the first answer is written.
+    directory : Path or None
+        Made when the first answer is written; None keeps answers in memory only.
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path | None):
         self.directory = directory
         self._known: dict[str, Any] = {}
 
@@ -33,22 +34,38 @@ class JsonMemo:
         """Return the answer to a question of JSON types, None where it is not known."""
         name = fingerprint_of(question)
         if name not in self._known:
-            try:
-                self._known[name] = json.loads(self._file(name).read_text(encoding="utf-8"))["answer"]
-            except (OSError, ValueError, KeyError, TypeError):
+            known = self._read(name)
+            if known is None or fingerprint_of(known["question"]) != name:
                 return None
+            self._known[name] = known["answer"]
         return self._known[name]
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        """Return question and answer of a file that is as it was written."""
+        if self.directory is None:
+            return None
+        try:
+            known = json.loads(self._file(self.directory, name).read_text(encoding="utf-8"))
+            digest = known.pop("digest")
+            return known if digest == fingerprint_of(known) else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
 
     def put(self, question: dict[str, Any], answer: Any) -> None:
         """Remember an answer of JSON types."""
         name = fingerprint_of(question)
         self._known[name] = answer
-        text = json.dumps({"question": question, "answer": answer}, indent=2, sort_keys=True)
+        if self.directory is None:
+            return
+        known = {"question": question, "answer": answer}
+        text = json.dumps({**known, "digest": fingerprint_of(known)}, indent=2, sort_keys=True)
+        final = self._file(self.directory, name)
         with contextlib.suppress(OSError):
             self.directory.mkdir(parents=True, exist_ok=True)
-            with temporary_beside(self._file(name)) as partial:
+            with temporary_beside(final) as partial:
                 partial.write_text(text, encoding="utf-8")
-                os.replace(partial, self._file(name))
+                os.replace(partial, final)
 
-    def _file(self, name: str) -> Path:
-        return self.directory / f"{name}.json"
+    @staticmethod
+    def _file(directory: Path, name: str) -> Path:
+        return directory / f"{name}.json"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
-import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import xxhash
+
+from skcnn._locks import Lock
 
 __all__ = [
     "SHARD_VERSION",
@@ -24,12 +27,18 @@ __all__ = [
     "write_shard",
 ]
 
-SHARD_VERSION = 2
+SHARD_VERSION = 3
+# HDF5 1.10, in which every structure of a file has a checksum. In files with an older superblock one flipped bit can
+# make the library loop or crash, so such a file is never given to it.
+HDF5_FORMAT = ("v110", "v110")
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+FIRST_SUPERBLOCK_WITH_CHECKSUMS = 3
 PAGE = 4096
 READ_BYTES = 1 << 20
 # For the whole process, whatever the number of stores: each map holds a file descriptor, and many systems allow a
 # process 256 or 1,024.
 MAX_MAPS = 128
+TOO_MANY = (errno.EMFILE, errno.ENFILE)
 
 
 class ShardDamagedError(ValueError):
@@ -37,7 +46,10 @@ class ShardDamagedError(ValueError):
 
 
 class ShardForeignError(ValueError):
-    """A shard is of another format version."""
+    """A shard is of another format version, or holds other rows than its store."""
+
+
+T = TypeVar("T")
 
 
 class Shard:
@@ -67,7 +79,7 @@ class Shard:
         self.offset = offset
         self.checksum = checksum
         self.verified = False
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     @property
     def nbytes(self) -> int:
@@ -76,8 +88,19 @@ class Shard:
 
     @property
     def rows(self) -> np.ndarray:
-        """The rows, a read-only memory map of shape (n_rows, ...). Raises OSError when the file is gone."""
-        return map_rows(self.path, self.dtype, self.offset, self.shape)
+        """The rows, a read-only array of shape (n_rows, ...): a memory map, or a copy where there are too many files.
+
+        Raises
+        ------
+        OSError
+            When the file is gone, or cut short.
+        """
+        try:
+            return sparing_files(lambda: map_rows(self.path, self.dtype, self.offset, self.shape))
+        except OSError as error:
+            if error.errno not in TOO_MANY:
+                raise
+        return read_rows(self.path, self.dtype, self.offset, self.shape)
 
     def verify(self) -> None:
         """Compare the rows with their checksum, the first time this is called.
@@ -93,7 +116,7 @@ class Shard:
             if self.verified:
                 return
             # Read, not mapped: a bad sector is an OSError here, and would kill the process behind a map.
-            if checksum_of_file(self.path, self.offset, self.nbytes) != self.checksum:
+            if sparing_files(lambda: checksum_of_file(self.path, self.offset, self.nbytes)) != self.checksum:
                 raise ShardDamagedError(f"the rows of {self.path.name} do not match their checksum")
             self.verified = True
 
@@ -131,10 +154,12 @@ def write_shard(directory: Path, digests: np.ndarray, rows: np.ndarray) -> Path:
     with temporary_beside(final) as partial:
         # Aligned to pages, so that a memory map of the rows is aligned for any dtype.
         try:
-            with h5py.File(partial, "w", locking=False, alignment_threshold=PAGE, alignment_interval=PAGE) as file:
+            options: dict[str, Any] = {"alignment_threshold": PAGE, "alignment_interval": PAGE}
+            with h5py.File(partial, "w", locking=False, libver=HDF5_FORMAT, **options) as file:
                 file.attrs["version"] = SHARD_VERSION
-                file.attrs["keys_checksum"] = checksum_of(digests)
-                file.attrs["features_checksum"] = checksum_of(rows)
+                # Of fixed length: what is of variable length lies in HDF5's global heap, which has no checksum.
+                file.attrs["keys_checksum"] = np.bytes_(checksum_of(digests))
+                file.attrs["features_checksum"] = np.bytes_(checksum_of(rows))
                 file.create_dataset("keys", data=digests)
                 file.create_dataset("features", data=rows)
         except (RuntimeError, ValueError) as error:  # h5py, when the disk is full as it closes the file
@@ -153,25 +178,26 @@ def open_shard(path: Path, row_shape: tuple[int, ...] | None, dtype: np.dtype) -
     ShardDamagedError
         When the file could be read and is cut short, is no shard, or its digests do not match their checksum.
     ShardForeignError
-        When it is of another format version.
+        When it is of another format version, or holds rows of another shape or dtype.
     OSError
         When the file cannot be read (permission, too many open files, the disk), which proves nothing about it.
     """
     try:
-        digests, shape, kind, offset, checksums = read_structure(path)
-    except (ShardForeignError, MemoryError):
+        digests, shape, kind, offset, checksums = sparing_files(lambda: read_structure(path))
+    except (ShardForeignError, ShardDamagedError, MemoryError):
         raise
     except Exception:  # h5py raises nearly every built-in error, on damaged files and on those it cannot read
-        read_through(path)
+        sparing_files(lambda: read_through(path))
         try:
             digests, shape, kind, offset, checksums = read_structure(path)
         except Exception as error:
             raise ShardDamagedError(f"{path.name} is no whole shard: {error}") from error
-    wanted = shape[1:] if row_shape is None else row_shape
-    if shape != (len(digests), *wanted) or kind != dtype or offset is None:
-        raise ShardDamagedError(f"{path.name} holds {kind}{shape}, expected {dtype} rows of shape {row_shape}")
     if checksum_of(digests) != checksums[0]:
         raise ShardDamagedError(f"the digests of {path.name} do not match their checksum")
+    if len(shape) == 0 or shape[0] != len(digests) or offset is None:
+        raise ShardDamagedError(f"{path.name} holds {kind}{shape} for {len(digests)} digests")
+    if kind != dtype or row_shape not in (None, shape[1:]):
+        raise ShardForeignError(f"{path.name} holds {kind}{shape}, expected {dtype} rows of shape {row_shape}")
     shard = Shard(path, digests, shape, dtype, offset, checksums[1])
     if path.stat().st_size < offset + shard.nbytes:
         raise ShardDamagedError(f"{path.name} is cut short")
@@ -182,12 +208,28 @@ def read_structure(path: Path) -> tuple[np.ndarray, tuple[int, ...], np.dtype, i
     """Return digests, shape, dtype and offset of the rows, and the two checksums."""
     import h5py
 
+    with open(path, "rb") as file:
+        head = file.read(len(HDF5_SIGNATURE) + 1)
+    if head[:-1] != HDF5_SIGNATURE or head[-1] < FIRST_SUPERBLOCK_WITH_CHECKSUMS:
+        raise ShardDamagedError(f"{path.name} is no whole shard: it does not begin as one")
     with h5py.File(path, "r", locking=False) as shard:
         if int(shard.attrs["version"]) != SHARD_VERSION:
             raise ShardForeignError(f"{path.name} is of version {shard.attrs['version']}, not {SHARD_VERSION}")
         rows = shard["features"]
-        checksums = str(shard.attrs["keys_checksum"]), str(shard.attrs["features_checksum"])
+        keys_checksum, features_checksum = (shard.attrs[f"{name}_checksum"] for name in ("keys", "features"))
+        checksums = bytes(keys_checksum).decode(), bytes(features_checksum).decode()
         return shard["keys"][...], rows.shape, rows.dtype, rows.id.get_offset(), checksums
+
+
+def sparing_files(action: Callable[[], T]) -> T:
+    """Return what `action` returns; where too many files are open, close this process's maps and try once more."""
+    try:
+        return action()
+    except OSError as error:
+        if error.errno not in TOO_MANY:
+            raise
+    map_rows.cache_clear()
+    return action()
 
 
 def read_through(path: Path) -> None:
@@ -204,6 +246,16 @@ def map_rows(path: Path, dtype: np.dtype, offset: int, shape: tuple[int, ...]) -
         return np.memmap(path, dtype, "r", offset, shape)
     except ValueError as error:  # shorter than when it was opened
         raise OSError(f"{path.name} cannot be mapped: {error}") from error
+
+
+def read_rows(path: Path, dtype: np.dtype, offset: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Read the rows of a shard into memory, with one file descriptor where a map takes two for a moment."""
+    rows = np.empty(shape, dtype)
+    with open(path, "rb") as file:
+        file.seek(offset)
+        if file.readinto(rows.reshape(-1).view(np.uint8).data) < rows.nbytes:
+            raise OSError(f"{path.name} is cut short")
+    return rows
 
 
 def checksum_of(array: np.ndarray) -> str:

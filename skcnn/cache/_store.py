@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
-import threading
 import warnings
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skcnn._locks import Lock
 from skcnn._validation import check_choice
 from skcnn.cache._lock import writer_lock
 from skcnn.cache._rows import StoredRows
 from skcnn.cache._shards import (
-    SHARD_VERSION,
     Shard,
     ShardDamagedError,
     ShardForeignError,
@@ -28,9 +28,11 @@ from skcnn.cache._shards import (
     temporary_beside,
     write_shard,
 )
-from skcnn.exceptions import StoreError, StoreWarning
+from skcnn.exceptions import StoreWarning
 
 __all__ = ["DTYPES", "CacheInfo", "FeatureStore", "fingerprint_of", "fit_dtype"]
+
+logger = logging.getLogger("skcnn")
 
 MANIFEST = "manifest.json"
 FINGERPRINT_BYTES = 16
@@ -91,9 +93,8 @@ class FeatureStore:
         check_choice("dtype", dtype, DTYPES)
         self.description = description
         self.dtype = np.dtype(dtype)
-        identity = {"description": description, "dtype": dtype, "shard_version": SHARD_VERSION}
         # As it is read back from the manifest, where a tuple is a list.
-        self._identity = json.loads(json.dumps(identity))
+        self._identity = json.loads(json.dumps({"description": description, "dtype": dtype}))
         self.fingerprint = fingerprint_of(self._identity)
         self.directory = Path(directory) / self.fingerprint
         self.row_shape: tuple[int, ...] | None = None
@@ -101,7 +102,7 @@ class FeatureStore:
         self.rows = StoredRows((), (), self.dtype)
         self._shards: dict[str, Shard | None] = {}
         self._unreadable: set[str] = set()
-        self._mutex = threading.RLock()
+        self._mutex = Lock(reentrant=True)
         self.refresh()
 
     def __len__(self) -> int:
@@ -131,9 +132,8 @@ class FeatureStore:
                 return self.rows
             for name in gone:
                 del self._shards[name]
-            if not self._shards:  # another process removed them, and the manifest
+            if not self._shards:  # another process removed them
                 self.row_shape = None
-            self._read_manifest()
             for name in new:
                 self._open(self.directory / name)
             self._reindex()
@@ -226,34 +226,18 @@ class FeatureStore:
                 partial.unlink()
 
     def _check_shape(self, row_shape: tuple[int, ...]) -> None:
-        if self.row_shape is None:
-            self._read_manifest()
         if self.row_shape not in (None, row_shape):
             raise ValueError(f"rows of shape {row_shape} do not fit the store {self.directory} of {self.row_shape}")
         self.row_shape = row_shape
-        if self._load_manifest() is None:
-            self._write_manifest()
-
-    def _load_manifest(self) -> Any:
-        """Return the manifest; None if there is none, or a power cut left it empty: the next row writes a new one."""
-        try:
-            return json.loads((self.directory / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-
-    def _read_manifest(self) -> None:
-        path, manifest = self.directory / MANIFEST, self._load_manifest()
-        if manifest is None:
-            return
-        if not isinstance(manifest, dict) or not self._identity.items() <= manifest.items():
-            msg = f"{path} describes other features than its directory's name stands for; remove the directory"
-            raise StoreError(msg)
-        self.row_shape = tuple(manifest["row_shape"])
+        self._write_manifest()
 
     def _write_manifest(self) -> None:
+        """Write what the fingerprint stands for, for people to read, unless it is there; the shards say the rest."""
+        final = self.directory / MANIFEST
+        if read_manifest(self.directory) == self._identity:
+            return
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         manifest = {**self._identity, "row_shape": self.row_shape, "created": now}
-        final = self.directory / MANIFEST
         with temporary_beside(final) as partial:
             partial.write_text(json.dumps(manifest, indent=2, sort_keys=True), encoding="utf-8")
             sync_to_disk(partial)
@@ -263,7 +247,8 @@ class FeatureStore:
         """Open a shard and add its rows, or remember that it cannot be used."""
         try:
             shard = open_shard(path, self.row_shape, self.dtype)
-        except ShardForeignError:
+        except ShardForeignError as error:
+            logger.warning("%s; it is left alone, and its images are computed without it", error)
             self._shards[path.name] = None
         except (ShardDamagedError, OSError) as error:
             self._give_up(path, error)
@@ -305,6 +290,16 @@ def fingerprint_of(description: dict[str, Any]) -> str:
     """Return the hex digest of a description; the order of its keys does not matter."""
     text = json.dumps(description, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=FINGERPRINT_BYTES).hexdigest()
+
+
+def read_manifest(directory: Path) -> dict[str, Any] | None:
+    """Return the description and dtype that a store's manifest names; None where it does not match the directory."""
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        identity = {name: manifest[name] for name in ("description", "dtype")}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return identity if fingerprint_of(identity) == directory.name else None
 
 
 def is_shard(name: str) -> bool:

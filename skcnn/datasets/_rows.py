@@ -6,10 +6,10 @@ import csv
 import itertools
 import json
 import re
-import threading
 from collections.abc import Iterator
 from typing import Any
 
+from skcnn._locks import Lock
 from skcnn._validation import closest
 
 __all__ = ["csv_rows", "json_rows"]
@@ -19,7 +19,7 @@ Row = tuple[str, "dict[str, Any] | ValueError"]
 
 # The limit of the csv module is one for the whole process; 128 KiB of it are less than many an embedded image.
 CELL_LIMIT = 2**31 - 1
-_cell_limit = threading.Lock()
+_cell_limit = Lock()
 
 
 def csv_rows(text: str, file: str, columns: list[str], delimiter: str) -> Iterator[Row]:

@@ -10,9 +10,13 @@ from skcnn.backbones import FrozenNetwork, resolve_backbone
 from skcnn.backbones._models import is_keras_model
 from skcnn.backbones._portable import PortableBackbone
 from skcnn.cache import FeatureCache
+from skcnn.cache._json_memo import JsonMemo
 from skcnn.images._sequence import DECODES
 
 __all__ = ["BackboneParameters"]
+
+# Of this process, where nothing is kept on disk.
+_known_cuts = JsonMemo(None)
 
 
 class BackboneParameters:
@@ -48,7 +52,7 @@ class BackboneParameters:
         size = None if self.input_size is None else check_size("input_size", self.input_size)
         backbone = resolve_backbone(self.backbone, self.weights)
         cache = FeatureCache.open(self.cache)
-        known_cuts = None if cache is None else cache.memo("layers")
+        known_cuts = _known_cuts if cache is None else cache.memo("layers")
         return FrozenNetwork(backbone, layer, self.pooling, size, self.preprocess, precision, known_cuts=known_cuts)
 
     def __sklearn_clone__(self) -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import threading
 import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from skcnn._locks import Lock
 from skcnn._optional import is_installed
 from skcnn.exceptions import ImageReadError
 
@@ -80,7 +80,7 @@ UNSUPPORTED = re.compile(
     r"|NotImplemented"
 )
 
-_pillow_warnings = threading.Lock()
+_pillow_warnings = Lock()
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from skcnn._locks import Lock
 from skcnn._optional import import_optional
 from skcnn.cache._digests import (
     DIGEST_BYTES,
@@ -43,7 +43,7 @@ MAX_FILE_BYTES = 2 << 30
 NO_DIGEST = bytes(DIGEST_BYTES)
 
 # Two threads must not load one image at a time, and a list may hold an image twice.
-_pillow_loading = threading.Lock()
+_pillow_loading = Lock()
 
 
 class Content(NamedTuple):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import threading
 from typing import Any
 
 import PIL._imaging
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
+from skcnn._locks import Lock
 from skcnn.exceptions import ImageReadError
 from skcnn.images._formats import CAMERA_RAW, CONVERT
 
@@ -85,7 +85,7 @@ class _QuietLibtiff:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._n_inside = 0
         self._handlers: list[int | None] = [None, None]
 

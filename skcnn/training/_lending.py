@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
+from skcnn._locks import Lock
 from skcnn.backbones._fork import check_not_forked
 
 __all__ = ["idle_models", "lend_model", "release_models"]
@@ -16,7 +16,7 @@ __all__ = ["idle_models", "lend_model", "release_models"]
 MAX_IDLE = 4
 
 _idle: OrderedDict[Hashable, Any] = OrderedDict()
-_lock = threading.Lock()
+_lock = Lock()
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -389,3 +390,15 @@ def test_a_file_that_changes_while_it_is_loaded_is_refused(tmp_path, monkeypatch
     path.write_bytes(two)
     with pytest.raises(BackboneError, match=r"network\.keras' was changed while it was loaded; .*try again"):
         network.load()
+
+
+def test_the_layer_that_is_described_is_the_one_that_is_built(tiny_model, tmp_path):
+    path = tmp_path / "tiny.keras"
+    tiny_model.save(path)
+    # As a memo would have it that was written by a program with an error.
+    memo = SimpleNamespace(get=lambda question: ["first", True], put=lambda question, answer: None)
+    network = FrozenNetwork(resolve_backbone(path), "second", pooling=None, known_cuts=memo)
+    right = FrozenNetwork(resolve_backbone(path), "first", pooling=None)
+    assert network.description == right.description
+    batch = np.zeros((1, 16, 16, 3), np.uint8)
+    np.testing.assert_array_equal(network.load("keras").run(batch), right.load("keras").run(batch))

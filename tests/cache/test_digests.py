@@ -324,8 +324,11 @@ def test_corrupt_file(files, memo_file, later):
     digests, caught = use_twice(DigestMemo(memo_file), files)
     assert digests == EXPECTED
     assert_one_warning(
-        caught, r"the digest memo .*digests.sqlite cannot be used \(.*not a database\); files will be read"
+        caught,
+        r"the digest memo .*digests.sqlite is damaged \(.*not a database\) and set aside as digests.sqlite.damaged",
     )
+    # What was recorded after the damage was met is in a new file.
+    assert known(files, DigestMemo(memo_file)) == EXPECTED
 
 
 def test_damaged_page(files, memo_file, later):
@@ -337,7 +340,7 @@ def test_damaged_page(files, memo_file, later):
         file.write(b"\xff" * 2000)
     digests, caught = use_twice(DigestMemo(memo_file), files)
     assert digests == EXPECTED
-    assert_one_warning(caught, "cannot be used")
+    assert_one_warning(caught, "is damaged .* set aside")
 
 
 def test_another_table_of_that_name(files, memo_file, later):
@@ -346,7 +349,7 @@ def test_another_table_of_that_name(files, memo_file, later):
         connection.execute("CREATE TABLE digests (path TEXT, size INTEGER, etag TEXT)")
     digests, caught = use_twice(DigestMemo(memo_file), files)
     assert digests == EXPECTED
-    assert_one_warning(caught, r"cannot be used \(no such column: mtime_ns\)")
+    assert_one_warning(caught, r"is damaged \(no such column: mtime_ns\) and set aside")
 
 
 def test_file_without_a_table_yet(files, memo_file, later):

@@ -12,7 +12,7 @@ import pytest
 
 from skcnn.cache import FeatureStore, _shards
 from skcnn.cache._store import fingerprint_of, fit_dtype
-from skcnn.exceptions import StoreError, StoreWarning
+from skcnn.exceptions import StoreWarning
 
 DESCRIPTION = {"network": "test", "steps": [{"step": "Crop", "top": 0}]}
 
@@ -102,14 +102,18 @@ def test_values_beyond_float16_are_refused_not_stored_as_infinity(tmp_path):
     assert len(FeatureStore(tmp_path, DESCRIPTION, "float16")) == 0
 
 
-def test_a_manifest_that_disagrees_with_its_directory_is_an_error(store, tmp_path):
+@pytest.mark.parametrize("change", [{"description": {"network": "another"}}, {"row_shape": [7]}, {"dtype": "float16"}])
+def test_a_manifest_that_is_wrong_harms_nothing_and_is_written_anew(store, tmp_path, change):
     put(store, [1])
     path = store.directory / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["description"]["network"] = "another"
-    path.write_text(json.dumps(manifest))
-    with pytest.raises(StoreError, match=r"describes other features .* remove the directory"):
-        FeatureStore(tmp_path, DESCRIPTION)
+    path.write_text(json.dumps({**manifest, **change}))
+    again = FeatureStore(tmp_path, DESCRIPTION)
+    np.testing.assert_array_equal(get(again, [1]), rows_of([1]))
+    put(again, [2])
+    assert not list(store.directory.glob("*.damaged"))
+    if "row_shape" not in change:
+        assert {**json.loads(path.read_text()), "created": None} == {**manifest, "created": None}
 
 
 @pytest.mark.parametrize("text", ["", "{", None])
@@ -349,6 +353,38 @@ def test_a_process_out_of_file_descriptors_harms_no_shard(store, tmp_path):
     assert queue.get(timeout=60) == (1, -1, 1)
     worker.join(60)
     assert not list(tmp_path.rglob("*.damaged"))
+
+
+def read_with_few_descriptors(directory, limit, queue):
+    import resource
+
+    store = FeatureStore(directory, DESCRIPTION)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    found = get(store, range(60))
+    _shards.map_rows.cache_clear()
+    spare = []
+    with contextlib.suppress(OSError):
+        while True:
+            spare.append(os.open(os.devnull, os.O_RDONLY))
+    os.close(spare.pop())  # enough to read a file, not to map it
+    again = get(store, range(60))
+    for descriptor in spare:
+        os.close(descriptor)
+    queue.put((found, again))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="limits descriptors")
+def test_more_shards_than_file_descriptors(store, tmp_path):
+    for number in range(60):
+        put(store, [number])
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    worker = context.Process(target=read_with_few_descriptors, args=(tmp_path, 40, queue))
+    worker.start()
+    mapped, read = queue.get(timeout=60)
+    worker.join(60)
+    np.testing.assert_array_equal(mapped, rows_of(range(60)))
+    np.testing.assert_array_equal(read, rows_of(range(60)))
 
 
 def test_a_directory_that_cannot_be_listed_forgets_nothing(store, monkeypatch):
