@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import hashlib
 import io
@@ -10,7 +11,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ __all__ = ["check_items", "network_digest", "no_network", "opened_weights", "rea
 MAX_EXPANSION = 20
 HARMLESS_BYTES = 64 << 20
 MAX_CONFIG_BYTES = 32 << 20
+PIECE = 1 << 20
 
 # What files hold besides layers and their weights.
 FOR_TRAINING = {"optimizer", "seed_generator"}
@@ -36,7 +38,7 @@ def read_config(path: str) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             check_archive(archive, os.path.getsize(path))
-            config = json.loads(archive.read("config.json"))
+            config = json.loads(read_member(archive, "config.json"))
     except BackboneError:
         raise
     except Exception as error:  # a damaged archive leads to any
@@ -59,10 +61,57 @@ def remedy_for_keras_2(path: str) -> str:
     """Return what to do about a ``.keras`` file that Keras 2 wrote, nothing for others."""
     try:
         with zipfile.ZipFile(path) as archive:
-            version = str(json.loads(archive.read("metadata.json"))["keras_version"])
+            version = str(json.loads(read_member(archive, "metadata.json"))["keras_version"])
     except Exception:  # no such file in it, or no archive
         return ""
     return f". {KERAS_2}" if version.startswith("2.") else ""
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Return a file of an archive, which must have the size that the archive announces and match its checksum."""
+    entry = archive.getinfo(name)
+    with opened_member(archive, entry) as file:
+        data = file.read(entry.file_size + 1)
+    if len(data) != entry.file_size:
+        raise wrong_size(archive, entry)
+    return data
+
+
+def check_members(path: str) -> None:
+    """Read all of a ``.keras`` file once, piece by piece, before Keras reads it: it may lie about its sizes.
+
+    Raises
+    ------
+    BackboneError
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_archive(archive, os.path.getsize(path))
+            for entry in archive.infolist():
+                with opened_member(archive, entry) as file:
+                    if sum(len(piece) for piece in iter(lambda: file.read(PIECE), b"")) != entry.file_size:
+                        raise wrong_size(archive, entry)
+    except BackboneError:
+        raise
+    except Exception as error:  # a damaged archive leads to any
+        raise BackboneError(f"{path!r} is no .keras file: {error!r}") from error
+
+
+def opened_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
+    """Open a file of an archive, so that one byte more than is announced can be read where there is more.
+
+    Read it with a size only: all at once, it would be expanded whole before it is cut to what was announced.
+    """
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BackboneError(f"{archive.filename!r} is compressed in a way that Keras does not use; it is not loaded")
+    entry = copy.copy(entry)
+    entry.file_size += 1
+    return archive.open(entry)
+
+
+def wrong_size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BackboneError:
+    """Return the error for a file whose size is not what its archive announces."""
+    return BackboneError(f"{entry.filename!r} in {archive.filename!r} is not as large as announced; it is not loaded")
 
 
 def check_archive(archive: zipfile.ZipFile, size: int) -> None:
@@ -114,7 +163,7 @@ def opened_weights(path: str) -> Iterator[Any]:
 
     try:
         with zipfile.ZipFile(path) as archive:
-            weights = io.BytesIO(archive.read("model.weights.h5"))
+            weights = io.BytesIO(read_member(archive, "model.weights.h5"))
         with h5py.File(weights, "r") as file:
             check_items(file, path, os.path.getsize(path))
             yield file

@@ -12,6 +12,7 @@ from typing import Any
 from skcnn._source_code import describe_code
 from skcnn.backbones._archive import (
     check_items,
+    check_members,
     network_digest,
     no_network,
     opened_weights,
@@ -123,6 +124,7 @@ class FileBackbone(OwnBackbone):
         import keras
 
         check_fixed_size(self.name, self.input_shape(), input_size)
+        check_members(self.path)
         with opened_weights(self.path):
             pass  # which checks them
         check_no_lambda(read_config(self.path), self.path)

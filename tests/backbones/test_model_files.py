@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 
 import h5py
@@ -449,6 +451,36 @@ def test_an_archive_that_expands_to_many_times_its_size_is_refused(path, tmp_pat
     assert os.path.getsize(bomb) < 1 << 20
     with pytest.raises(BackboneError, match=r"bomb.keras' has .* bytes and would expand to 209,.*; it is not loaded"):
         FileBackbone(bomb).identity()
+
+
+@pytest.mark.parametrize("member", ["config.json", "model.weights.h5", "assets/vocabulary"])
+def test_an_archive_that_lies_about_its_sizes_is_refused_without_expanding_it(path, tmp_path, member):
+    liar = tmp_path / "liar.keras"
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(liar, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in source.namelist():
+            if name != member:
+                archive.writestr(name, source.read(name))
+        honest = source.read(member) if member in source.namelist() else b"a few words"
+        archive.writestr(member, honest + bytes(100 << 20))
+        # Even the checksum is that of as much as is announced.
+        entry = archive.getinfo(member)
+        entry.file_size, entry.CRC = len(honest), zlib.crc32(honest)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BackboneError, match=r"not as large as announced; it is not loaded|Bad CRC"):
+            FileBackbone(liar).build()
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_archive_that_cannot_be_read_piece_by_piece_is_refused(path, tmp_path):
+    packed = tmp_path / "packed.keras"
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_BZIP2) as archive:
+        for name in source.namelist():
+            archive.writestr(name, source.read(name))
+    with pytest.raises(BackboneError, match=r"is compressed in a way that Keras does not use; it is not loaded"):
+        FileBackbone(packed).input_shape()
 
 
 def test_a_configuration_of_many_megabytes_is_refused_unread(path, tmp_path, monkeypatch):
