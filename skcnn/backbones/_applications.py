@@ -7,6 +7,7 @@ import importlib.metadata
 from typing import Any
 
 from skcnn.backbones._backbone import RANDOM, Backbone, file_digest, quiet_build, randomise, weights_file
+from skcnn.backbones._hdf5_trial import check_hdf5
 from skcnn.backbones._nested import inline_nested
 from skcnn.exceptions import BackboneError
 
@@ -84,7 +85,7 @@ class ApplicationBackbone(Backbone):
             except Exception as error:  # Keras raises a bare Exception when a download fails
                 raise BackboneError(f"{self.name} cannot be built: {error}{self._download_hint(error)}") from error
         if self._file and load_weights:
-            self._load_file(model)
+            self._load_file(model, self._file)
         elif weights is None and load_weights:
             randomise(model)
         # The networks of ConvNeXt have models inside.
@@ -99,13 +100,14 @@ class ApplicationBackbone(Backbone):
         """Apply the `preprocess_input` that belongs to the network."""
         return preprocess_input(APPLICATIONS[self.name][0], pixels)
 
-    def _load_file(self, model: Any) -> None:
+    def _load_file(self, model: Any, file: str) -> None:
+        check_hdf5(file, file_digest(file))
         try:
-            model.load_weights(self._file)
+            model.load_weights(file)
         except Exception as error:  # h5py, Keras and zip errors alike
             # Keras goes on to print the weights themselves.
             reason = str(error).strip().partition("\n")[0]
-            msg = f"{self._file!r} does not hold the weights of {self.name} without its top: {reason}"
+            msg = f"{file!r} does not hold the weights of {self.name} without its top: {reason}"
             raise BackboneError(msg) from error
 
     def _download_hint(self, error: Exception) -> str:

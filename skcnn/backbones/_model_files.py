@@ -20,6 +20,7 @@ from skcnn.backbones._archive import (
     remedy_for_keras_2,
 )
 from skcnn.backbones._backbone import Backbone, file_digest, quiet_build
+from skcnn.backbones._hdf5_trial import check_hdf5
 from skcnn.backbones._lambdas import holds_lambda
 from skcnn.backbones._models import ModelBackbone, OwnBackbone, check_fixed_size, check_graph, image_shape
 from skcnn.backbones._nested import inline_nested
@@ -167,19 +168,23 @@ def load_legacy(path: str, digest: str) -> Any:
     import h5py
     import keras
 
+    check_hdf5(path, digest)
     try:
         with h5py.File(path, "r") as file:
             config = file.attrs.get("model_config")
             check_items(file, path, os.path.getsize(path))
-    except OSError as error:
+        architecture = None if config is None else json.loads(config)
+    except BackboneError:
+        raise
+    except Exception as error:  # h5py raises nearly every built-in error on damaged files
         raise BackboneError(f"{path!r} is no HDF5 file, or a damaged one: {error}") from error
     remedy = f"Build the network anew in code, fill it with model.load_weights({path!r}), and pass the model"
-    if config is None:
+    if architecture is None:
         msg = f"{path!r} holds weights without their network, or something else. {remedy}; "
         raise BackboneError(
             f"{msg}weights of a network with a name go beside it: backbone='ResNet50', weights={path!r}"
         )
-    check_no_lambda(json.loads(config), path)
+    check_no_lambda(architecture, path)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Do not pass an `input_shape`")  # as Keras 2 did
         try:

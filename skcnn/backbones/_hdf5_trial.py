@@ -1,0 +1,67 @@
+"""A trial reading of an HDF5 file in a process of its own: of a damaged one the library may hang or crash."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+
+from skcnn.exceptions import BackboneError
+
+__all__ = ["check_hdf5"]
+
+SECONDS = 30.0
+BYTES_PER_SECOND = 20_000_000
+
+# Reads all that there is. Errors are left to those who read the file afterwards: they can say what they were after.
+TRIAL = """
+import contextlib, json, sys
+path, sys.path[:], limit = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
+import h5py
+
+def read(name, item):
+    for attribute in item.attrs:
+        with contextlib.suppress(Exception):
+            item.attrs[attribute]
+    if isinstance(item, h5py.Dataset) and item.nbytes <= limit and not (item.external or item.is_virtual):
+        with contextlib.suppress(Exception):
+            item[()]
+
+with contextlib.suppress(Exception), h5py.File(path, "r") as file:
+    read("/", file)
+    file.visititems(read)
+"""
+
+
+def check_hdf5(path: str, digest: str) -> None:
+    """Refuse a file that cannot be read without a crash, or not in any reasonable time.
+
+    Parameters
+    ----------
+    path : str
+    digest : str
+        Of its content, for which the answer is remembered.
+
+    Raises
+    ------
+    BackboneError
+    """
+    if failure := trial(path, digest):
+        raise BackboneError(f"{path!r} is damaged: HDF5 {failure} when it reads it. Save or download it again")
+
+
+@functools.lru_cache(maxsize=64)
+def trial(path: str, digest: str) -> str:
+    """Return what became of the process that read a file of this content; nothing where it came to an end."""
+    size = os.path.getsize(path)
+    command = [sys.executable, "-c", TRIAL, path, json.dumps([os.fspath(each) for each in sys.path]), str(20 * size)]
+    timeout = SECONDS + size / BYTES_PER_SECOND
+    try:
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        return "does not come to an end"
+    except OSError:  # no process can be started here
+        return ""
+    return f"crashes (signal {-ended.returncode})" if ended.returncode < 0 else ""
