@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["Lock"]
+__all__ = ["Lock", "renew_at_fork"]
 
 
 class Lock:
@@ -24,7 +24,7 @@ class Lock:
         self._lock = self._make()
         # What each thread holds: a child releases the lock that it took before it was forked, not the new one.
         self._held = threading.local()
-        _locks.add(self)
+        renew_at_fork(self)
 
     def __enter__(self) -> None:
         lock = self._lock
@@ -39,14 +39,26 @@ class Lock:
         self._lock = self._make()
 
 
-_locks: weakref.WeakSet[Lock] = weakref.WeakSet()
+class Renewable(Protocol):
+    """What another thread of the parent may have left in the middle of something."""
+
+    def renew(self) -> None:
+        """Begin anew, in a child that was just forked."""
 
 
-def renew_locks() -> None:
-    """Renew every lock, in a child that was just forked."""
-    for lock in list(_locks):
-        lock.renew()
+_renewable: weakref.WeakSet[Renewable] = weakref.WeakSet()
+
+
+def renew_at_fork(item: Renewable) -> None:
+    """Call an object's `renew` in every child that is forked, as long as the object lives."""
+    _renewable.add(item)
+
+
+def renew_all() -> None:
+    """Renew what asked for it."""
+    for item in list(_renewable):
+        item.renew()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=renew_locks)
+    os.register_at_fork(after_in_child=renew_all)

@@ -8,13 +8,17 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from skcnn.exceptions import ImageReadError
 from skcnn.images._formats import explain_failure, failures_explained, open_image
 from skcnn.images._pillow import orientation_of, turn_upright, upright_rgb
+from skcnn.images._pixel_budget import decoding
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 __all__ = ["MAX_PIXELS", "decode_image", "describe_decoder"]
 
@@ -95,24 +99,32 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, at_least: tuple[i
     """
     name, image = open_image(data)
     check_size(*image.size, max_pixels)
+    if name != "JPEG":
+        if name == "PNM" and data[:2] in (b"P2", b"P3") and not shows_truncated():
+            check_last_number(data, largest=cast(tuple, image.tile[0].args)[-1])
+        with decoding.taken(image.width * image.height), failures_explained(name):
+            return upright_rgb(image)
+    orientation = orientation_of(image)
+    scale = jpeg_scale(image.size, at_least if orientation <= 4 else at_least[::-1]) if at_least else 1
+    with decoding.taken(image.width * image.height // scale**2):
+        return decode_upright_jpeg(data, image, orientation, scale)
+
+
+def decode_upright_jpeg(data: bytes, image: ImageFile, orientation: int, scale: int) -> np.ndarray:
+    """Decode a JPEG that Pillow has opened; Pillow decides where libjpeg-turbo is in doubt, and about CMYK."""
     failures: list[Exception] = []
-    if name == "JPEG":
-        orientation = orientation_of(image)
-        scale = jpeg_scale(image.size, at_least if orientation <= 4 else at_least[::-1]) if at_least else 1
-        is_rgb = image.mode in ("L", "RGB")
-        try:
-            # CMYK becomes RGB in Pillow, which does not pass on what libjpeg-turbo says.
-            pixels = decode_jpeg(data, "RGB" if is_rgb else "CMYK", image.size, scale)
-            if is_rgb:
-                return turn_upright(pixels, orientation)
-        except ValueError as error:
-            if WRONG_PIXELS.search(str(error)) and not shows_truncated():
-                raise explain_failure(name, error) from error
-            failures.append(error)
-        image.draft(None, (image.width // scale, image.height // scale))
-    elif name == "PNM" and data[:2] in (b"P2", b"P3") and not shows_truncated():
-        check_last_number(data, largest=cast(tuple, image.tile[0].args)[-1])
-    with failures_explained(name, *failures):
+    is_rgb = image.mode in ("L", "RGB")
+    try:
+        # CMYK becomes RGB in Pillow, which does not pass on what libjpeg-turbo says.
+        pixels = decode_jpeg(data, "RGB" if is_rgb else "CMYK", image.size, scale)
+        if is_rgb:
+            return turn_upright(pixels, orientation)
+    except ValueError as error:
+        if WRONG_PIXELS.search(str(error)) and not shows_truncated():
+            raise explain_failure("JPEG", error) from error
+        failures.append(error)
+    image.draft(None, (image.width // scale, image.height // scale))
+    with failures_explained("JPEG", *failures):
         return upright_rgb(image)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from skcnn.exceptions import ImageReadError
@@ -9,10 +11,19 @@ from skcnn.exceptions import ImageReadError
 if TYPE_CHECKING:
     from skcnn.images._sequence import ImageSequence
 
-__all__ = ["describe_failures", "unreadable_error"]
+__all__ = ["describe_failures", "memory_errors_explained", "unreadable_error"]
 
 # Beyond this many the message would bury what it says; `failures` of the error always holds all.
 NAMED_FAILURES = 100
+
+
+@contextlib.contextmanager
+def memory_errors_explained() -> Iterator[None]:
+    """Turn a MemoryError into an ImageReadError, so that the image is named and `on_error` decides."""
+    try:
+        yield
+    except MemoryError as error:
+        raise ImageReadError("memory ran out while it was read; make it smaller, or give the process more") from error
 
 
 def unreadable_error(images: ImageSequence, failures: dict[int, str]) -> ImageReadError:

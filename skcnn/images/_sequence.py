@@ -12,7 +12,7 @@ from skcnn._validation import check_choice
 from skcnn.cache._digests import DigestMemo
 from skcnn.exceptions import ImageReadError
 from skcnn.images._decode import MAX_PIXELS, decode_image, describe_decoder
-from skcnn.images._failures import unreadable_error
+from skcnn.images._failures import memory_errors_explained, unreadable_error
 from skcnn.images._sources import Content, Sources
 from skcnn.images._steps import Step, ToGrey, ViewStep, describe_steps
 from skcnn.images._views import ViewPicks, apply_step, row_indices
@@ -284,10 +284,12 @@ class ImageSequence:
         for loaded in bounded_map(load, runs, n_threads=threads, window=max(ahead, 4 * threads)):
             yield from loaded
 
+    @memory_errors_explained()
     def read(self, index: int, memo: DigestMemo | None = None) -> Content:
         """Read the source of one image, without decoding it."""
         return self.sources.read(self._row(index), memo)
 
+    @memory_errors_explained()
     def decode(self, content: Content, view: int | None = None) -> np.ndarray:
         """Decode what was read and take it through the steps.
 
@@ -305,7 +307,7 @@ class ImageSequence:
         Raises
         ------
         ImageReadError
-            When the data is damaged or a step does not fit the image.
+            When the data is damaged, a step does not fit the image, or memory runs out.
         """
         if self.n_views == 1 or view is not None:
             return next(self._make_views(content, [view or 0]))

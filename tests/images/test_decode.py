@@ -155,7 +155,7 @@ def test_pngs_are_decoded_in_parallel(monkeypatch, encode, photo):
     load = PngImageFile.load
 
     def load_unlocked(image):
-        assert not _formats._pillow_warnings.locked()
+        assert not _formats._pillow_warnings._lock.locked()
         return load(image)
 
     monkeypatch.setattr(PngImageFile, "load", load_unlocked)

@@ -26,7 +26,9 @@ from skcnn.images import (
     TenCrop,
     ToGrey,
     ViewStep,
+    _sequence,
     as_image_sequence,
+    decode_image,
 )
 from skcnn.images._paths import missing_file
 
@@ -610,3 +612,20 @@ def test_views_of_different_shapes_do_not_fit_in_one_row(pixels):
     with pytest.raises(ImageReadError, match=r"its views have different shapes, such as \(15, 16, 3\) and \(16, 16,"):
         images[0]
     assert images.with_step(ResizeCrop(8, 8))[0].shape == (2, 8, 8, 3)
+
+
+@pytest.mark.parametrize("on_error", ["raise", "nan"])
+def test_memory_that_runs_out_at_one_image_names_it(image_paths, monkeypatch, on_error):
+    def fail(data, **options):
+        if data == Path(image_paths[1]).read_bytes():
+            raise MemoryError
+        return decode_image(data, **options)
+
+    monkeypatch.setattr(_sequence, "decode_image", fail)
+    resize = AspectAwareResize((8, 8), on_error=on_error)
+    if on_error == "raise":
+        with pytest.raises(ImageReadError, match=rf"1 of 12 .*\n  \[1\] {image_paths[1]}: memory ran out"):
+            resize.fit_transform(image_paths).load()
+    else:
+        images = np.asarray(resize.fit_transform(image_paths))
+        assert np.isnan(images).any(axis=(1, 2, 3)).tolist() == [index == 1 for index in range(12)]
