@@ -25,9 +25,8 @@ class FeatureCache:
 
     - **Threads**: any number, at the same time.
     - **Processes**: any number may read, without waiting. One at a time adds rows to a store; the others wait while it
-      makes progress and then find its rows. If it makes none for ten seconds, they compute without storing. Each
-      process opens the cache for itself; a child that was forked while a thread of its parent held a lock can hang, so
-      start workers with joblib's loky or with "spawn".
+      makes progress and then find its rows. If it makes none for a minute, because it was suspended or hangs, they
+      compute without storing. Each process opens the cache for itself. A child that was forked can use it as well.
     - **Network disks**: shards never change and are opened without HDF5's file locking. The disk must replace files
       atomically. Where it has no file locks, two processes may compute the same image twice; both rows are right.
       Where SQLite cannot lock, image files are read again to learn their digests.

@@ -7,7 +7,6 @@ import errno
 import logging
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,8 @@ __all__ = ["WriterStalledError", "writer_lock"]
 logger = logging.getLogger("skcnn")
 
 HEARTBEAT_SECONDS = 1.0
-# Long enough for a holder that imports TensorFlow or converts a network, during which its heartbeat may pause.
-STALLED_SECONDS = 10.0
+# Long enough for a holder that imports TensorFlow and converts a network, or takes a batch through a large one.
+STALLED_SECONDS = 60.0
 POLL_SECONDS = 0.5
 LOCKS_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
@@ -30,10 +29,11 @@ class WriterStalledError(OSError):
 
 
 @contextlib.contextmanager
-def writer_lock(directory: Path) -> Iterator[bool]:
+def writer_lock(directory: Path) -> Iterator[Heartbeat | None]:
     """Hold the writer lock of a directory.
 
-    The holder touches a heartbeat file every second. Others wait as long as that goes on, however long it takes.
+    The holder calls `beat` after each piece of work, which touches a file. Others wait as long as that goes on, however
+    long it takes; not for a holder that was suspended, or hangs, for instance in a debugger.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def writer_lock(directory: Path) -> Iterator[bool]:
 
     Yields
     ------
-    bool
-        False where the file system has no locks. Shards are whole or absent under names of their own, so two writers
+    Heartbeat, or None
+        None where the file system has no locks. Shards are whole or absent under names of their own, so two writers
         without a lock do no harm; at worst they compute the same rows.
 
     Raises
@@ -60,11 +60,10 @@ def writer_lock(directory: Path) -> Iterator[bool]:
         if isinstance(error, OSError) and error.errno not in LOCKS_UNSUPPORTED:
             raise
         logger.warning("%s is on a file system without locks (%s); rows are written without one", directory, error)
-        yield False
+        yield None
         return
     try:
-        with beating(heartbeat):
-            yield True
+        yield Heartbeat(heartbeat)
     finally:
         lock.release()
 
@@ -90,25 +89,27 @@ def wait_for(lock: FileLock, heartbeat: Path) -> None:
                 announced = True
 
 
-@contextlib.contextmanager
-def beating(heartbeat: Path) -> Iterator[None]:
-    """Touch a file every second; a thread does it, so it stops when the process is suspended or killed."""
-    with contextlib.suppress(OSError):  # the work goes on; others may take this process for stalled
-        heartbeat.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-    ended = threading.Event()
+class Heartbeat:
+    """A file that shows others how far the work under the lock has come.
 
-    def beat() -> None:
-        while not ended.wait(HEARTBEAT_SECONDS):
+    Parameters
+    ----------
+    file : Path
+    """
+
+    def __init__(self, file: Path):
+        self._file = file
+        self._last = time.monotonic()
+        with contextlib.suppress(OSError):  # the work goes on; others may take this process for stalled
+            file.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+
+    def beat(self) -> None:
+        """Touch the file, at most once a second; call it after each piece of work."""
+        now = time.monotonic()
+        if now - self._last >= HEARTBEAT_SECONDS:
+            self._last = now
             with contextlib.suppress(OSError):
-                os.utime(heartbeat)
-
-    thread = threading.Thread(target=beat, name="skcnn heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+                os.utime(self._file)
 
 
 def last_beat(heartbeat: Path) -> int:

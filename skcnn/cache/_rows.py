@@ -25,15 +25,23 @@ class StoredRows:
         Shape of one row.
     dtype : dtype
         Of the rows.
+    index : DigestIndex, default=None
+        Of the shards' digests, where it is known.
     """
 
-    def __init__(self, shards: Sequence[Shard], row_shape: tuple[int, ...], dtype: np.dtype):
+    def __init__(
+        self,
+        shards: Sequence[Shard],
+        row_shape: tuple[int, ...],
+        dtype: np.dtype,
+        *,
+        index: DigestIndex | None = None,
+    ):
         self.shards = tuple(shards)
         self.row_shape = row_shape
         self.dtype = dtype
         self.starts = np.cumsum([0, *(len(shard.digests) for shard in self.shards)])
-        blank = np.zeros((0, DIGEST_BYTES), np.uint8)
-        self.index = DigestIndex(np.concatenate([blank, *(shard.digests for shard in self.shards)]))
+        self.index = DigestIndex(digests_of(self.shards)) if index is None else index
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -42,6 +50,11 @@ class StoredRows:
     def nbytes(self) -> int:
         """Size of the rows in bytes."""
         return sum(shard.nbytes for shard in self.shards)
+
+    def with_more(self, shards: Sequence[Shard], row_shape: tuple[int, ...]) -> StoredRows:
+        """Return the table of these shards and some more; the index is extended, not made anew."""
+        index = self.index.with_more(digests_of(shards))
+        return StoredRows((*self.shards, *shards), row_shape, self.dtype, index=index)
 
     def find(self, digests: np.ndarray) -> np.ndarray:
         """Return where the row of each digest is, -1 where there is none.
@@ -143,6 +156,15 @@ class DigestIndex:
         self.order = np.argsort(prefixes, kind="stable")
         self.prefixes = prefixes[self.order]
 
+    def with_more(self, digests: np.ndarray) -> DigestIndex:
+        """Return the index of these digests and, behind them, some more; only those are sorted."""
+        more, both = DigestIndex(digests), object.__new__(DigestIndex)
+        places = np.searchsorted(self.prefixes, more.prefixes, side="right")
+        both.digests = np.concatenate([self.digests, digests])
+        both.order = np.insert(self.order, places, more.order + len(self))
+        both.prefixes = np.insert(self.prefixes, places, more.prefixes)
+        return both
+
     def __len__(self) -> int:
         return len(self.digests)
 
@@ -174,6 +196,11 @@ class DigestIndex:
             undecided = undecided[~equal]
             slots[undecided] += 1
         return rows
+
+
+def digests_of(shards: Sequence[Shard]) -> np.ndarray:
+    """Return the digests of several shards, one after the other."""
+    return np.concatenate([np.zeros((0, DIGEST_BYTES), np.uint8), *(shard.digests for shard in shards)])
 
 
 def prefixes_of(digests: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = [
     "ShardDamagedError",
     "ShardForeignError",
     "open_shard",
+    "remove_partial_files",
     "sync_to_disk",
     "temporary_beside",
     "write_shard",
@@ -130,6 +132,22 @@ def temporary_beside(final: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             partial.unlink()
+
+
+def remove_partial_files(directory: Path, older_than: float = 0.0) -> None:
+    """Remove what killed processes left half-written.
+
+    Parameters
+    ----------
+    directory : Path
+    older_than : float, default=0.0
+        Only files that were last written so many seconds ago; where no lock says that nobody is writing.
+    """
+    limit = time.time() - older_than
+    for partial in directory.glob("*.partial"):
+        with contextlib.suppress(OSError):
+            if not older_than or partial.stat().st_mtime < limit:
+                partial.unlink()
 
 
 def write_shard(directory: Path, digests: np.ndarray, rows: np.ndarray) -> Path:

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from skcnn.cache._shards import (
     ShardDamagedError,
     ShardForeignError,
     open_shard,
+    remove_partial_files,
     sync_to_disk,
     temporary_beside,
     write_shard,
@@ -36,6 +37,10 @@ logger = logging.getLogger("skcnn")
 
 MANIFEST = "manifest.json"
 FINGERPRINT_BYTES = 16
+# So many shards that are smaller than this are put together.
+MANY_SMALL = 16
+SMALL_BYTES = 4 << 20
+MERGED_BYTES = 64 << 20
 DTYPES = ("float32", "float16", "float64", "uint8")
 
 
@@ -134,9 +139,9 @@ class FeatureStore:
                 del self._shards[name]
             if not self._shards:  # another process removed them
                 self.row_shape = None
-            for name in new:
-                self._open(self.directory / name)
-            self._reindex()
+            if gone:
+                self._reindex()
+            self._add([self.directory / name for name in new])
             return self.rows
 
     def find(self, digests: np.ndarray) -> tuple[StoredRows, np.ndarray]:
@@ -168,8 +173,13 @@ class FeatureStore:
                 self._reindex()
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[Callable[[], None]]:
         """Hold the writer lock; rows that others added meanwhile are read first.
+
+        Yields
+        ------
+        callable without arguments
+            To be called after each piece of work: other writers do not wait for a process that makes no progress.
 
         Raises
         ------
@@ -177,11 +187,13 @@ class FeatureStore:
             When the directory cannot be written, or the process that holds the lock has stopped moving.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        with writer_lock(self.directory) as locked:
-            if locked:
-                self._remove_partial_files()
+        with writer_lock(self.directory) as heartbeat:
+            if heartbeat:
+                remove_partial_files(self.directory)
             self.refresh()
-            yield
+            if heartbeat:
+                self._merge_small_shards()
+            yield heartbeat.beat if heartbeat else do_nothing
 
     def put(self, digests: np.ndarray, features: np.ndarray) -> None:
         """Add rows, as one shard; call it inside `writing`.
@@ -202,11 +214,12 @@ class FeatureStore:
             return
         with self._mutex:
             self._check_shape(features.shape[1:])
-            if not np.isfinite(features).all():
-                raise ValueError("NaN or infinite values are never stored")
-            path = write_shard(self.directory, digests, fit_dtype(features, self.dtype))
-            self._open(path)
-            self._reindex()
+        if not np.isfinite(features).all():
+            raise ValueError("NaN or infinite values are never stored")
+        # Outside the mutex: other threads look up rows while this waits for the disk.
+        path = write_shard(self.directory, digests, fit_dtype(features, self.dtype))
+        with self._mutex:
+            self._add([path])
 
     def count(self, hits: int, misses: int) -> None:
         """Add to the hits and misses of this process."""
@@ -218,12 +231,6 @@ class FeatureStore:
         """Return hits and misses of this process, and the rows and bytes on disk."""
         rows = self.refresh()
         return CacheInfo(self.hits, self.misses, len(rows), rows.nbytes)
-
-    def _remove_partial_files(self) -> None:
-        """Remove what killed processes left half-written; only the holder of the writer lock does so."""
-        for partial in self.directory.glob("*.partial"):
-            with contextlib.suppress(OSError):
-                partial.unlink()
 
     def _check_shape(self, row_shape: tuple[int, ...]) -> None:
         if self.row_shape not in (None, row_shape):
@@ -243,8 +250,42 @@ class FeatureStore:
             sync_to_disk(partial)
             os.replace(partial, final)
 
-    def _open(self, path: Path) -> None:
-        """Open a shard and add its rows, or remember that it cannot be used."""
+    def _merge_small_shards(self) -> None:
+        """Put small shards together: a process that asks for one image at a time would leave a file for each.
+
+        Who still reads one that is removed finds its rows again by their digests.
+        """
+        shards = [shard for shard in self._shards.values() if shard is not None and shard.nbytes < SMALL_BYTES]
+        shards.sort(key=lambda shard: shard.nbytes)
+        sizes = np.cumsum([shard.nbytes for shard in shards])
+        shards = shards[: int(np.searchsorted(sizes, MERGED_BYTES, side="right"))]
+        rows = StoredRows(shards, self.row_shape or (), self.dtype)
+        # Damaged ones are set aside when they are next asked for.
+        if len(shards) < MANY_SMALL or rows.unusable(np.arange(len(rows))):
+            return
+        _, first = np.unique(rows.index.digests, axis=0, return_index=True)
+        first.sort()
+        try:
+            merged = write_shard(self.directory, rows.index.digests[first], rows.gather(first))
+        except OSError as error:  # of a full disk: they stay as they are
+            logger.info("small shards of %s cannot be put together: %s", self.directory, error)
+            return
+        with self._mutex:
+            for shard in shards:
+                with contextlib.suppress(OSError):  # on Windows, while another process has it mapped
+                    shard.path.unlink()
+                    self._shards.pop(shard.path.name, None)
+            self._reindex()
+            self._add([merged])
+
+    def _add(self, paths: list[Path]) -> None:
+        """Open shards and add their rows to the index."""
+        opened = [self._open(path) for path in paths if path.name not in self._shards]
+        more = [shard for shard in opened if shard is not None]
+        self.rows = self.rows.with_more(more, self.row_shape or ())
+
+    def _open(self, path: Path) -> Shard | None:
+        """Open a shard; None, which is remembered, where it cannot be used."""
         try:
             shard = open_shard(path, self.row_shape, self.dtype)
         except ShardForeignError as error:
@@ -255,6 +296,8 @@ class FeatureStore:
         else:
             self.row_shape = shard.shape[1:]
             self._shards[path.name] = shard
+            return shard
+        return None
 
     def _give_up(self, path: Path, error: Exception) -> None:
         """Stop using a shard: rename it if it is proven damaged, else try again at the next refresh."""
@@ -275,6 +318,10 @@ class FeatureStore:
     def _reindex(self) -> None:
         shards = [shard for shard in self._shards.values() if shard is not None]
         self.rows = StoredRows(shards, self.row_shape or (), self.dtype)
+
+
+def do_nothing() -> None:
+    """Be called where nobody looks for progress."""
 
 
 def reopen(directory: str, description: dict[str, Any], dtype: str) -> FeatureStore:

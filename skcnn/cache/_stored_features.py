@@ -187,9 +187,9 @@ class StoredFeatures:
         on_disk = np.flatnonzero(locations >= 0)
         try:
             if len(on_disk) == len(rows):
-                return self._stored.gather(locations, views=views)
+                return self._gather(locations, views=views)
             out = np.empty((len(rows), *self.shape[1:]), self.dtype)
-            self._stored.gather(locations[on_disk], out, on_disk, views=None if views is None else views[on_disk])
+            self._gather(locations[on_disk], out, on_disk, views=None if views is None else views[on_disk])
         except OSError as error:
             where = "the cache" if self.store is None else f"{self.store.directory}"
             msg = f"rows were removed from {where} since they were extracted, or cannot be read: {error}; extract again"
@@ -198,6 +198,20 @@ class StoredFeatures:
         held = -1 - locations[in_memory]
         out[in_memory] = self._held[held] if views is None else self._held[held, views[in_memory]]
         return out
+
+    def _gather(self, locations: np.ndarray, *into: np.ndarray, views: np.ndarray | None) -> np.ndarray:
+        """Copy rows from the disk, wherever they are by now: other processes put small shards together."""
+        assert self._stored is not None
+        try:
+            return self._stored.gather(locations, *into, views=views)
+        except FileNotFoundError:
+            if self.store is None:
+                raise
+            self.store.refresh()
+            stored, found = self.store.find(self._stored.index.digests[locations])
+            if (found < 0).any():
+                raise
+            return stored.gather(found, *into, views=views)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs to find the same rows in the same cache: their digests, not the rows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from skcnn._source_code import UnknownCodeError
 from skcnn.cache._digests import DIGEST_BYTES, DigestMemo
 from skcnn.cache._feature_cache import FeatureCache
 from skcnn.cache._rows import StoredRows
-from skcnn.cache._store import FeatureStore, fit_dtype
+from skcnn.cache._store import FeatureStore, do_nothing, fit_dtype
 from skcnn.cache._stored_features import StoredFeatures
 from skcnn.cache._writer import ShardWriter, warn_unwritable
 from skcnn.exceptions import BackboneError, ImageReadError
@@ -104,6 +104,8 @@ class CachedRows:
         self._copies: list[tuple[int, int]] = []
         self._seen_finite = False
         self._hits = self._misses = 0
+        # To be called after each piece of work, once the writer lock is held.
+        self._beat: Callable[[], None] = do_nothing
 
     @classmethod
     def open(
@@ -202,6 +204,7 @@ class CachedRows:
             loading = bounded_map(self._load, pending, n_threads=threads, window=window)
             stack.enter_context(contextlib.closing(loading))
             for loaded in loading:
+                self._beat()
                 if self._needs_computing(loaded, stack):
                     batch.append(loaded)
                 if len(batch) == self._images_per_batch:
@@ -255,7 +258,7 @@ class CachedRows:
         """Take the writer lock, and see what others added before."""
         assert self.store is not None
         try:
-            stack.enter_context(self.store.writing())
+            self._beat = stack.enter_context(self.store.writing())
         except OSError as error:
             warn_unwritable(self.store, error)
             self._writable = False
@@ -273,10 +276,10 @@ class CachedRows:
     def _compute(self, batch: list[Loaded]) -> None:
         """Make the rows of a batch."""
         prepared = [view for loaded in batch for view in loaded.prepared or ()]
-        made = [
-            self.maker.run(prepared[start : start + self.batch_size])
-            for start in range(0, len(prepared), self.batch_size)
-        ]
+        made = []
+        for start in range(0, len(prepared), self.batch_size):
+            made.append(self.maker.run(prepared[start : start + self.batch_size]))
+            self._beat()
         rows = np.concatenate(made) if len(made) > 1 else made[0]
         if self.images.n_views > 1:
             rows = rows.reshape(len(batch), self.images.n_views, *rows.shape[1:])

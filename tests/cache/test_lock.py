@@ -23,16 +23,19 @@ def test_a_waiting_writer_says_so_and_waits_as_long_as_the_holder_works(tmp_path
     holding, ended = threading.Event(), threading.Event()
 
     def hold():
-        with writer_lock(tmp_path):
+        with writer_lock(tmp_path) as heartbeat:
             holding.set()
-            time.sleep(4 * _lock.STALLED_SECONDS)
+            end = time.monotonic() + 4 * _lock.STALLED_SECONDS
+            while time.monotonic() < end:
+                time.sleep(_lock.POLL_SECONDS)
+                heartbeat.beat()
             ended.set()
 
     holder = threading.Thread(target=hold)
     holder.start()
     assert holding.wait(10)
-    with writer_lock(tmp_path) as locked:
-        assert locked
+    with writer_lock(tmp_path) as heartbeat:
+        assert heartbeat
         assert ended.is_set()
     holder.join()
     assert f"waiting for process {os.getpid()} on " in caplog.text
@@ -83,7 +86,20 @@ def test_a_directory_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
         writer_lock(tmp_path).__enter__()
 
 
-def test_the_heartbeat_ends_with_the_lock(tmp_path):
-    with writer_lock(tmp_path):
-        pass
-    assert "skcnn heartbeat" not in {thread.name for thread in threading.enumerate()}
+def test_a_holder_that_hangs_is_not_waited_for(tmp_path):
+    holding, end = threading.Event(), threading.Event()
+
+    def hang():  # as at a breakpoint, while other threads go on
+        with writer_lock(tmp_path):
+            holding.set()
+            end.wait(30)
+
+    holder = threading.Thread(target=hang)
+    holder.start()
+    try:
+        assert holding.wait(10)
+        with pytest.raises(WriterStalledError, match="holds its writer lock, but has not moved"):
+            writer_lock(tmp_path).__enter__()
+    finally:
+        end.set()
+        holder.join()

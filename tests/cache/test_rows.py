@@ -61,3 +61,13 @@ def test_copy_rows_in_many_small_pieces(monkeypatch):
     out = np.zeros_like(source)
     copy_rows(source, rows, out, targets)
     np.testing.assert_array_equal(out[targets], source[rows])
+
+
+@pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (5, 5), (40, 1), (1, 40)])
+def test_an_index_that_is_extended_is_the_one_of_all(sizes):
+    random = np.random.default_rng(0)
+    one, two = (digests_of(random.integers(0, 30, size)) for size in sizes)
+    extended, whole = DigestIndex(one).with_more(two), DigestIndex(np.concatenate([one, two]))
+    np.testing.assert_array_equal(extended.prefixes, whole.prefixes)
+    np.testing.assert_array_equal(extended.order, whole.order)
+    np.testing.assert_array_equal(extended.find(digests_of(range(30))), whole.find(digests_of(range(30))))

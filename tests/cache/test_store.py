@@ -4,13 +4,14 @@ import json
 import multiprocessing
 import os
 import tempfile
+import threading
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from skcnn.cache import FeatureStore, _shards
+from skcnn.cache import FeatureStore, _shards, _store
 from skcnn.cache._store import fingerprint_of, fit_dtype
 from skcnn.exceptions import StoreWarning
 
@@ -353,6 +354,78 @@ def test_a_process_out_of_file_descriptors_harms_no_shard(store, tmp_path):
     assert queue.get(timeout=60) == (1, -1, 1)
     worker.join(60)
     assert not list(tmp_path.rglob("*.damaged"))
+
+
+def test_many_small_shards_become_one(store, tmp_path):
+    reader = FeatureStore(tmp_path, DESCRIPTION)
+    for number in range(100):
+        put(store, [number, 7])
+        assert len(list(store.directory.glob("shard-*.h5"))) <= _store.MANY_SMALL
+    np.testing.assert_array_equal(get(store, range(100)), rows_of(range(100)))
+    np.testing.assert_array_equal(get(reader, range(100)), rows_of(range(100)))
+    np.testing.assert_array_equal(get(FeatureStore(tmp_path, DESCRIPTION), range(100)), rows_of(range(100)))
+
+
+def test_large_shards_are_left_alone(store, monkeypatch):
+    monkeypatch.setattr(_store, "SMALL_BYTES", 24)
+    for number in range(40):
+        put(store, [2 * number, 2 * number + 1])
+    assert len(list(store.directory.glob("shard-*.h5"))) == 40
+
+
+def test_small_shards_are_put_together_up_to_a_size(store, monkeypatch):
+    monkeypatch.setattr(_store, "MANY_SMALL", 10**6)
+    for number in range(40):
+        put(store, [number])
+    monkeypatch.setattr(_store, "MANY_SMALL", 16)
+    monkeypatch.setattr(_store, "MERGED_BYTES", 20 * 12)
+    put(store, [40])
+    assert len(list(store.directory.glob("shard-*.h5"))) == 41 - 20 + 1
+    np.testing.assert_array_equal(get(store, range(41)), rows_of(range(41)))
+
+
+def test_a_damaged_small_shard_stops_no_writer(store, tmp_path):
+    for number in range(_store.MANY_SMALL):
+        put(store, [number])
+    path = sorted(store.directory.glob("shard-*.h5"))[0]
+    data = bytearray(path.read_bytes())
+    (shard,) = [each for each in store.rows.shards if each.path == path]
+    data[shard.offset] ^= 1
+    path.write_bytes(data)
+    again = FeatureStore(tmp_path, DESCRIPTION)
+    put(again, [100])
+    np.testing.assert_array_equal(get(again, [100]), rows_of([100]))
+    with pytest.warns(StoreWarning, match="set aside"):
+        assert (again.find(digests_of(range(16)))[1] < 0).sum() == 1
+
+
+def test_a_full_disk_stops_no_merging_writer(store, monkeypatch):
+    for number in range(_store.MANY_SMALL):
+        put(store, [number])
+
+    def fail(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_store, "write_shard", fail)
+        with store.writing():
+            pass
+    np.testing.assert_array_equal(get(store, range(16)), rows_of(range(16)))
+
+
+def test_other_threads_look_up_rows_while_a_shard_is_written(store, monkeypatch):
+    put(store, [1])
+
+    def write(*args):
+        looked_up = threading.Thread(target=lambda: seen.append(len(store.refresh())))
+        looked_up.start()
+        looked_up.join(10)
+        return _shards.write_shard(*args)
+
+    seen = []
+    monkeypatch.setattr(_store, "write_shard", write)
+    put(store, [2])
+    assert seen == [1]
 
 
 def read_with_few_descriptors(directory, limit, queue):

@@ -8,7 +8,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from skcnn.cache import FeatureCache
+from skcnn.cache import FeatureCache, _shards
+from skcnn.cache._shards import write_shard
 from skcnn.cache._stored_features import StoredFeatures
 from skcnn.exceptions import StoreError
 
@@ -137,6 +138,20 @@ def test_it_says_where_its_rows_are(store, rows):
 
 
 # The cache changes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("views", [None, np.array([1, 0, 1, 2, 0, 1, 2, 0, 1, 2])])
+def test_rows_that_another_process_put_into_another_shard_are_found_there(store, rows, views):
+    stored, locations = put(store, rows)
+    features = StoredFeatures(locations, stored, rows[:0], failures={}, store=store, views=views)
+    expected = features[:]
+    old = list(store.directory.glob("shard-*.h5"))
+    write_shard(store.directory, stored.index.digests[locations][::-1], rows[::-1])
+    for path in old:
+        path.unlink()
+    _shards.map_rows.cache_clear()
+    np.testing.assert_array_equal(features[:], expected)
+    np.testing.assert_array_equal(features[[3, 1]], expected[[3, 1]])
 
 
 def test_rows_that_were_removed_are_an_error_that_says_so(store, rows):
