@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from skcnn.cache._shards import temporary_beside
+from skcnn._aside import aside
 from skcnn.cache._store import fingerprint_of
 
 __all__ = ["JsonMemo"]
@@ -62,7 +62,7 @@ class JsonMemo:
         final = self._file(self.directory, name)
         with contextlib.suppress(OSError):
             self.directory.mkdir(parents=True, exist_ok=True)
-            with temporary_beside(final) as partial:
+            with aside(final) as partial:
                 partial.write_text(text, encoding="utf-8")
                 os.replace(partial, final)
 

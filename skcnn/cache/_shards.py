@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import os
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import xxhash
 
+from skcnn._aside import aside, sync_to_disk
 from skcnn._locks import Lock
 
 __all__ = [
@@ -23,9 +22,6 @@ __all__ = [
     "ShardDamagedError",
     "ShardForeignError",
     "open_shard",
-    "remove_partial_files",
-    "sync_to_disk",
-    "temporary_beside",
     "write_shard",
 ]
 
@@ -123,33 +119,6 @@ class Shard:
             self.verified = True
 
 
-@contextlib.contextmanager
-def temporary_beside(final: Path) -> Iterator[Path]:
-    """Yield a path beside `final` to write to and rename from; nothing is left there when the writing fails."""
-    partial = final.with_name(f"{final.name}.{uuid.uuid4().hex}.partial")
-    try:
-        yield partial
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
-
-
-def remove_partial_files(directory: Path, older_than: float = 0.0) -> None:
-    """Remove what killed processes left half-written.
-
-    Parameters
-    ----------
-    directory : Path
-    older_than : float, default=0.0
-        Only files that were last written so many seconds ago; where no lock says that nobody is writing.
-    """
-    limit = time.time() - older_than
-    for partial in directory.glob("*.partial"):
-        with contextlib.suppress(OSError):
-            if not older_than or partial.stat().st_mtime < limit:
-                partial.unlink()
-
-
 def write_shard(directory: Path, digests: np.ndarray, rows: np.ndarray) -> Path:
     """Write a shard under a temporary name, sync it to disk, then rename it.
 
@@ -169,7 +138,7 @@ def write_shard(directory: Path, digests: np.ndarray, rows: np.ndarray) -> Path:
 
     final = directory / f"shard-{uuid.uuid4().hex}.h5"
     digests, rows = np.ascontiguousarray(digests), np.ascontiguousarray(rows)
-    with temporary_beside(final) as partial:
+    with aside(final) as partial:
         # Aligned to pages, so that a memory map of the rows is aligned for any dtype.
         try:
             options: dict[str, Any] = {"alignment_threshold": PAGE, "alignment_interval": PAGE}
@@ -291,22 +260,3 @@ def checksum_of_file(path: Path, offset: int, size: int) -> str:
             checksum.update(buffer[:count])
             size -= count
     return checksum.hexdigest()
-
-
-def sync_to_disk(path: Path) -> None:
-    """Wait until a file's bytes, or a directory's entries, have reached the disk."""
-    if path.is_dir():
-        # Windows cannot open a directory, and not every network disk can sync one.
-        with contextlib.suppress(OSError):
-            sync(path, os.O_RDONLY)
-    else:
-        sync(path, os.O_RDWR)  # Windows syncs only what is open for writing
-
-
-def sync(path: Path, flags: int) -> None:
-    """Open a file and wait until it has reached the disk."""
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skcnn._aside import aside, remove_abandoned, sync_to_disk
 from skcnn._locks import Lock
 from skcnn._validation import check_choice
 from skcnn.cache._lock import writer_lock
@@ -24,9 +25,6 @@ from skcnn.cache._shards import (
     ShardDamagedError,
     ShardForeignError,
     open_shard,
-    remove_partial_files,
-    sync_to_disk,
-    temporary_beside,
     write_shard,
 )
 from skcnn.exceptions import StoreWarning
@@ -189,7 +187,7 @@ class FeatureStore:
         self.directory.mkdir(parents=True, exist_ok=True)
         with writer_lock(self.directory) as heartbeat:
             if heartbeat:
-                remove_partial_files(self.directory)
+                remove_abandoned(self.directory)
             self.refresh()
             if heartbeat:
                 self._merge_small_shards()
@@ -245,7 +243,7 @@ class FeatureStore:
             return
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         manifest = {**self._identity, "row_shape": self.row_shape, "created": now}
-        with temporary_beside(final) as partial:
+        with aside(final) as partial:
             partial.write_text(json.dumps(manifest, indent=2, sort_keys=True), encoding="utf-8")
             sync_to_disk(partial)
             os.replace(partial, final)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from skcnn._aside import aside
 from skcnn._optional import import_optional
 from skcnn.backbones._backbone import quiet_build
 from skcnn.exceptions import BackboneError
@@ -59,13 +57,14 @@ def export_network(
     finals = [path, names, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
     check_free(finals, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with folder_beside(path) as aside:
-        write(join(build_parts()), aside / path.name)
-        (aside / names.name).write_text(f"{json.dumps(classes.tolist(), ensure_ascii=False)}\n", encoding="utf-8")
+    with aside(path) as folder:
+        folder.mkdir()
+        write(join(build_parts()), folder / path.name)
+        (folder / names.name).write_text(f"{json.dumps(classes.tolist(), ensure_ascii=False)}\n", encoding="utf-8")
         for final in finals:
             if final.is_dir():
-                final.rename(aside / f"{final.name}.old")
-            os.replace(aside / final.name, final)
+                final.rename(folder / f"{final.name}.old")
+            os.replace(folder / final.name, final)
 
 
 def join(parts: list[Any]) -> Any:
@@ -125,15 +124,3 @@ def check_free(finals: list[Path], overwrite: bool) -> None:
             kind = "folder" if final.is_dir() else "file"
             msg = f"{str(final)!r} is a {kind}, but no SavedModel, and is left as it is; choose another name"
             raise FileExistsError(msg)
-
-
-@contextlib.contextmanager
-def folder_beside(path: Path) -> Iterator[Path]:
-    """Make a hidden folder beside a path for the time of a ``with`` block."""
-    # Not mkdtemp, which would lock other users out.
-    folder = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

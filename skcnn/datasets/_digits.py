@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skcnn._aside import aside
 from skcnn.cache._directory import default_cache_dir
 from skcnn.datasets._bunch import listing
 from skcnn.datasets._folder import list_files, load_image_folder
@@ -111,14 +110,10 @@ def holds_files(directory: Path, names: list[str]) -> bool:
 def write_aside(final: Path, names: list[str], images: np.ndarray) -> None:
     """Write `images`, uint8 of shape (n_images, height, width), beside `final`, then move them there in one go."""
     final.parent.mkdir(parents=True, exist_ok=True)
-    # Hidden, so that a load of the parent folder passes it by; not mkdtemp, which would lock other users out.
-    partial = final.parent / f".{final.name}-{uuid.uuid4().hex}"
-    try:
+    with aside(final) as partial:  # hidden, so that a load of the parent folder passes it by
         for name, image in zip(names, images, strict=True):
             write_png(partial / name, image)
         move(partial, final, names)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

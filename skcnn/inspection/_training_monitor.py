@@ -9,8 +9,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from skcnn._aside import aside
 from skcnn._optional import is_installed
-from skcnn.cache._shards import temporary_beside
 from skcnn.exceptions import StoreWarning
 from skcnn.inspection._history_display import HistoryDisplay
 
@@ -62,7 +62,7 @@ class TrainingMonitor:
         """
         plain = [{name: finite(value) for name, value in record.items()} for record in history]
         try:
-            with temporary_beside(self.directory / "history.json") as partial:
+            with aside(self.directory / "history.json") as partial:
                 partial.write_text(json.dumps(plain, indent=2))
                 os.replace(partial, self.directory / "history.json")
             if self._draws:
@@ -79,7 +79,7 @@ class TrainingMonitor:
         # No figure of pyplot: it would be one of the user's, and open a window.
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         HistoryDisplay(history).plot(axes=figure.subplots(1, 2))
-        with temporary_beside(self.directory / "history.png") as partial:
+        with aside(self.directory / "history.png") as partial:
             figure.savefig(partial, format="png", dpi=110)
             os.replace(partial, self.directory / "history.png")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from skcnn.cache._shards import sync_to_disk, temporary_beside
+from skcnn._aside import aside, sync_to_disk
 from skcnn.exceptions import CheckpointError, StoreWarning
 from skcnn.training._state import TrainingState
 
@@ -97,7 +97,7 @@ class Checkpoints:
             f"{name}/{number}": array for name, arrays in groups.items() for number, array in enumerate(arrays)
         }
         try:
-            with temporary_beside(self.path) as partial:
+            with aside(self.path) as partial:
                 with open(partial, "wb") as file:
                     np.savez(file, known=text, **named)
                 sync_to_disk(partial)

@@ -11,7 +11,6 @@ from skcnn.cache._shards import (
     ShardForeignError,
     open_shard,
     sync_to_disk,
-    temporary_beside,
     write_shard,
 )
 
@@ -107,13 +106,6 @@ def test_a_text_file_is_no_shard(tmp_path):
     path.write_text("hello")
     with pytest.raises(ShardDamagedError, match="is no whole shard"):
         open_shard(path, (3,), FLOAT32)
-
-
-def test_temporary_beside_leaves_nothing_when_the_writing_fails(tmp_path):
-    with pytest.raises(RuntimeError), temporary_beside(tmp_path / "final") as partial:
-        partial.write_text("half")
-        raise RuntimeError
-    assert not list(tmp_path.iterdir())
 
 
 def flip_a_bit(path, offset):

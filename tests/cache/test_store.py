@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skcnn._aside import this_machine
 from skcnn.cache import FeatureStore, _shards, _store
 from skcnn.cache._store import fingerprint_of, fit_dtype
 from skcnn.exceptions import StoreWarning
@@ -163,7 +164,11 @@ def test_a_removed_directory_is_seen_as_empty(store, tmp_path):
 
 def test_what_a_killed_writer_left_is_swept_by_the_next(store):
     put(store, [1])
-    left = store.directory / "shard-1.h5.abc.partial"
+    context = multiprocessing.get_context("spawn")
+    gone = context.Process()
+    gone.start()
+    gone.join()
+    left = store.directory / f".shard-1.h5.{this_machine()}-{gone.pid}-abc.partial"
     left.write_bytes(b"half")
     store.refresh()
     assert left.exists()  # a reader removes nothing

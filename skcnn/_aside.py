@@ -1,0 +1,101 @@
+"""Write a file or folder aside, then rename it: it is whole or absent. What killed processes left aside is removed."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["aside", "remove_abandoned", "sync_to_disk"]
+
+# Of other machines, and where the processes of this one cannot be asked for.
+ABANDONED_SECONDS = 3600.0
+
+
+@contextlib.contextmanager
+def aside(final: Path) -> Iterator[Path]:
+    """Yield a hidden path beside `final` to write a file or folder to, and to rename it from.
+
+    Nothing is left there when the writing fails. What processes left that were killed while they wrote the same thing
+    is removed.
+
+    Parameters
+    ----------
+    final : Path
+        Its folder must exist.
+    """
+    remove_abandoned(final.parent, glob.escape(final.name))
+    partial = final.with_name(f".{final.name}.{this_machine()}-{os.getpid()}-{uuid.uuid4().hex}.partial")
+    try:
+        yield partial
+    finally:
+        remove(partial)
+
+
+def remove_abandoned(directory: Path, name: str = "*") -> None:
+    """Remove what killed processes left half-written in a folder, in place of files whose names match a pattern."""
+    for partial in directory.glob(f".{name}.*.partial"):
+        if is_abandoned(partial):
+            remove(partial)
+
+
+def is_abandoned(partial: Path) -> bool:
+    """Whether the process that was writing a file or folder aside has ended."""
+    machine, _, rest = partial.name.split(".")[-2].partition("-")
+    process = rest.partition("-")[0]
+    if machine == this_machine() and process.isdigit() and os.name == "posix":
+        return not is_running(int(process))
+    with contextlib.suppress(OSError):
+        return time.time() - partial.stat().st_mtime > ABANDONED_SECONDS
+    return False
+
+
+def is_running(process: int) -> bool:
+    """Whether there is a process of this id on this machine; for POSIX alone, as Windows would end it."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        pass
+    return True
+
+
+def this_machine() -> str:
+    """Return a short name of this machine for file names."""
+    return hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there and can be removed."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
+def sync_to_disk(path: Path) -> None:
+    """Wait until a file's bytes, or a directory's entries, have reached the disk."""
+    if path.is_dir():
+        # Windows cannot open a directory, and not every network disk can sync one.
+        with contextlib.suppress(OSError):
+            sync(path, os.O_RDONLY)
+    else:
+        sync(path, os.O_RDWR)  # Windows syncs only what is open for writing
+
+
+def sync(path: Path, flags: int) -> None:
+    """Open a file and wait until it has reached the disk."""
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
