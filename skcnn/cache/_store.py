@@ -165,10 +165,7 @@ class FeatureStore:
             unusable = rows.unusable(locations)
             if not unusable:
                 return rows, locations
-            with self._mutex:
-                for shard, error in unusable.items():
-                    self._give_up(shard.path, error)
-                self._reindex()
+            self._give_up_all(unusable)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Callable[[], None]]:
@@ -257,9 +254,11 @@ class FeatureStore:
         shards.sort(key=lambda shard: shard.nbytes)
         sizes = np.cumsum([shard.nbytes for shard in shards])
         shards = shards[: int(np.searchsorted(sizes, MERGED_BYTES, side="right"))]
+        if len(shards) < MANY_SMALL:
+            return
         rows = StoredRows(shards, self.row_shape or (), self.dtype)
-        # Damaged ones are set aside when they are next asked for.
-        if len(shards) < MANY_SMALL or rows.unusable(np.arange(len(rows))):
+        if unusable := rows.unusable(np.arange(len(rows))):  # the next writer puts the others together
+            self._give_up_all(unusable)
             return
         _, first = np.unique(rows.index.digests, axis=0, return_index=True)
         first.sort()
@@ -296,6 +295,13 @@ class FeatureStore:
             self._shards[path.name] = shard
             return shard
         return None
+
+    def _give_up_all(self, unusable: dict[Shard, Exception]) -> None:
+        """Stop using shards that are damaged or cannot be read."""
+        with self._mutex:
+            for shard, error in unusable.items():
+                self._give_up(shard.path, error)
+            self._reindex()
 
     def _give_up(self, path: Path, error: Exception) -> None:
         """Stop using a shard: rename it if it is proven damaged, else try again at the next refresh."""
