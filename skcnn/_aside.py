@@ -15,7 +15,7 @@ from pathlib import Path
 
 __all__ = ["aside", "remove_abandoned", "sync_to_disk"]
 
-# Of other machines, and where the processes of this one cannot be asked for.
+# How old a file must be to be removed where its process cannot be asked for: on another machine, or on Windows.
 ABANDONED_SECONDS = 3600.0
 
 
@@ -61,10 +61,10 @@ def is_running(process: int) -> bool:
     """Whether there is a process of this id on this machine; for POSIX alone, as Windows would end it."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # of another user
-        pass
+    except PermissionError:  # it belongs to another user
+        return True
     return True
 
 

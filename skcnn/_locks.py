@@ -40,7 +40,7 @@ class Lock:
 
 
 class Renewable(Protocol):
-    """What another thread of the parent may have left in the middle of something."""
+    """Has state that another thread of the parent may have been changing when the child was forked."""
 
     def renew(self) -> None:
         """Begin anew, in a child that was just forked."""
@@ -55,7 +55,7 @@ def renew_at_fork(item: Renewable) -> None:
 
 
 def renew_all() -> None:
-    """Renew what asked for it."""
+    """Call `renew` of every registered object."""
     for item in list(_renewable):
         item.renew()
 

@@ -87,3 +87,11 @@ def test_names_of_another_origin_are_judged_by_their_age(tmp_path, name):
     (tmp_path / name).write_text("of something else")
     remove_abandoned(tmp_path)
     assert (tmp_path / name).exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks for processes")
+def test_a_process_that_cannot_be_is_not_running(tmp_path):
+    left = tmp_path / f".x.{_aside.this_machine()}-{10**30}-abc.partial"
+    left.write_text("half")
+    remove_abandoned(tmp_path)
+    assert not left.exists()

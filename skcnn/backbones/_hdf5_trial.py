@@ -1,4 +1,4 @@
-"""A trial reading of an HDF5 file in a process of its own: of a damaged one the library may hang or crash."""
+"""Read an HDF5 file in a process of its own first: on a damaged file the library may hang or crash."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ __all__ = ["check_hdf5"]
 
 SECONDS = 30.0
 BYTES_PER_SECOND = 20_000_000
+# Arrays of up to this size, or twice the file's, are read; larger ones would be refused as too large.
+SMALL_BYTES = 64 << 20
 
-# Reads all that there is. Errors are left to those who read the file afterwards: they can say what they were after.
+# Reads everything in the file. Errors are ignored here: the code that reads the file afterwards reports them.
 TRIAL = """
 import contextlib, json, sys
 path, sys.path[:], limit = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
@@ -54,9 +56,10 @@ def check_hdf5(path: str, digest: str) -> None:
 
 @functools.lru_cache(maxsize=64)
 def trial(path: str, digest: str) -> str:
-    """Return what became of the process that read a file of this content; nothing where it came to an end."""
+    """Return how the process that read a file of this content failed; an empty string where it did not."""
     size = os.path.getsize(path)
-    command = [sys.executable, "-c", TRIAL, path, json.dumps([os.fspath(each) for each in sys.path]), str(20 * size)]
+    limit = max(SMALL_BYTES, 2 * size)
+    command = [sys.executable, "-c", TRIAL, path, json.dumps([os.fspath(each) for each in sys.path]), str(limit)]
     timeout = SECONDS + size / BYTES_PER_SECOND
     try:
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
@@ -64,4 +67,5 @@ def trial(path: str, digest: str) -> str:
         return "does not come to an end"
     except OSError:  # no process can be started here
         return ""
-    return f"crashes (signal {-ended.returncode})" if ended.returncode < 0 else ""
+    # 1 is an error in Python. Windows reports a crash as a large number, other systems as a negative one.
+    return "" if ended.returncode in (0, 1) else f"crashes (exit code {ended.returncode})"

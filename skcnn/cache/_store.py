@@ -325,7 +325,7 @@ class FeatureStore:
 
 
 def do_nothing() -> None:
-    """Be called where nobody looks for progress."""
+    """Do nothing; for work that is done without the writer lock."""
 
 
 def reopen(directory: str, description: dict[str, Any], dtype: str) -> FeatureStore:

@@ -49,9 +49,10 @@ KNOWN = ", ".join(name for name, *_ in FORMATS)
 # As many as any signature of FORMATS looks at, and as any of OTHERS does, of which a path passed as bytes is longest.
 HEAD_BYTES = 256
 OTHER_BYTES = 4200
-# Many times what metadata take, whose blocks are kilobytes. 500 MB that are read byte by byte take a minute.
+# Far more than metadata need, which are read in blocks of kilobytes. Without a limit, Pillow would read a file of
+# hundreds of megabytes byte by byte.
 MAX_READS = 1_000_000
-# Of a run-length encoded BMP Pillow reads the runs one by one, in two pieces each.
+# Pillow reads each run of a run-length encoded BMP in two pieces.
 READS_PER_PIXEL = 4
 
 CONVERT = "convert it to JPEG or PNG, or open it with a library of your choice and pass Pillow images or arrays"
@@ -141,7 +142,7 @@ class EncodedImage(io.BytesIO):
         """Read as `io.BytesIO` does; an OSError after too many calls."""
         self.reads_left -= 1
         if self.reads_left < 0:
-            raise OSError(f"after {MAX_READS:,} pieces of metadata there was still no end of them")
+            raise OSError(f"no end of the metadata was found after reading {MAX_READS:,} pieces of them")
         return super().read(size)
 
 

@@ -49,5 +49,5 @@ def test_a_file_without_an_end_is_refused(endless, monkeypatch):
 def test_a_file_that_crashes_hdf5_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(_hdf5_trial, "TRIAL", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     (tmp_path / "crash.h5").write_text("anything")
-    with pytest.raises(BackboneError, match=r"crash.h5' is damaged: HDF5 crashes \(signal 11\)"):
+    with pytest.raises(BackboneError, match=r"crash.h5' is damaged: HDF5 crashes \(exit code -11\)"):
         check_hdf5(str(tmp_path / "crash.h5"), "3")
