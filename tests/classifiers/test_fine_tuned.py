@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 
 from skcnn import AspectAwareResize, CNNFeatureExtractor, FineTunedCNNClassifier, MeanSubtract
 from skcnn.backbones import split
+from skcnn.backbones._model_files import FileBackbone
 from skcnn.classifiers._fine_tuned import HEAD_ORDER, HEAD_WEIGHTS, TAIL_ORDER
 from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError
 from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
@@ -517,3 +518,18 @@ def test_parameters_of_the_network_that_changed_after_the_fit_are_named(tuned, p
     with pytest.raises(BackboneError, match="layer, .*unfreeze changed"):
         clf.set_params(layer="one_add", unfreeze=0).predict(pixels)
     clf.set_params(layer=None, unfreeze="two_a").predict(pixels)
+
+
+def test_without_a_cache_predicting_builds_no_graph_to_find_the_cut(tuned, residual, pixels, tmp_path, monkeypatch):
+    residual.save(tmp_path / "residual.keras")
+    classifier = tuned(tmp_path / "residual.keras", cache=None, epochs=1, engine="keras").fit(pixels, LABELS)
+    graphs, build = [], FileBackbone.build
+
+    def count(*args, load_weights=True, **options):
+        graphs.append(load_weights)
+        return build(*args, load_weights=load_weights, **options)
+
+    monkeypatch.setattr(FileBackbone, "build", count)
+    for _ in range(3):
+        classifier.predict(pixels)
+    assert False not in graphs

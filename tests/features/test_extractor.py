@@ -24,10 +24,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 
 from skcnn import AspectAwareResize, CNNFeatureExtractor, MeanSubtract
-from skcnn.backbones._model_files import FileBackbone
-from skcnn.cache._json_memo import JsonMemo
 from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError, StoreWarning
-from skcnn.features import _backbone_parameters
 from skcnn.images import Step, ToGrey, as_image_sequence
 
 
@@ -955,16 +952,3 @@ def test_images_in_memory_are_digested_once_in_a_search(tiny_model, files, pixel
     pipeline = Pipeline([("features", CNNFeatureExtractor(tiny_model)), ("classify", LogisticRegression())])
     GridSearchCV(pipeline, {"classify__C": [0.1, 1, 10]}, cv=3).fit(X, np.repeat(["a", "b"], 6))
     assert len(digested) == len(files)
-
-
-def test_without_a_cache_the_graph_is_built_once_to_find_its_cut(tiny_model, pixels, tmp_path, monkeypatch):
-    tiny_model.save(tmp_path / "tiny.keras")
-    monkeypatch.setattr(_backbone_parameters, "_known_cuts", JsonMemo(None))
-    builds, build = [], FileBackbone.build
-    monkeypatch.setattr(
-        FileBackbone, "build", lambda *args, **options: builds.append(options) or build(*args, **options)
-    )
-    extractor = CNNFeatureExtractor(tmp_path / "tiny.keras", layer=-3, cache=None).fit(pixels)
-    for _ in range(3):
-        extractor.transform(pixels)
-    assert sum(options.get("load_weights") is False for options in builds) == 1
