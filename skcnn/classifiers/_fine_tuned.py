@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -21,7 +22,7 @@ from skcnn.features._backbone_parameters import BackboneParameters
 from skcnn.images._sequence import ImageSequence
 from skcnn.training import Schedule, build_head, fit_probe, make_optimizer
 from skcnn.training._head import copy_head
-from skcnn.training._lending import lend_model
+from skcnn.training._lending import lend_model, share_model
 from skcnn.training._plan import Plan
 from skcnn.training._rows import EpochRows, SameRows
 from skcnn.training._split import Split
@@ -337,8 +338,13 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
     def _predict_logits(self, images: ImageSequence) -> np.ndarray:
         network, tuned = self._fitted_network()
         rows = self._extract(images, self._trunk(network, images) if tuned else network.features)
-        with lend(network if tuned else None, self._head) as model:
-            model.set_trained(self.head_weights_, self.tail_weights_)
+        head, tail = self.head_weights_, self.tail_weights_
+        loan = share_model(
+            *recipe(network if tuned else None, self._head),
+            weights=[*head, *tail],
+            set_weights=lambda model: model.set_trained(head, tail),
+        )
+        with loan as model:
             return model.logits(rows, self.batch_size)
 
     def _build_parts(self) -> list[Any]:
@@ -455,12 +461,17 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
 
 def lend(network: TunableNetwork | None, head: dict[str, Any]) -> AbstractContextManager[Any]:
     """Lend a model of the tail of a network, if there is one, and a head of these settings."""
+    return lend_model(*recipe(network, head))
+
+
+def recipe(network: TunableNetwork | None, head: dict[str, Any]) -> tuple[Hashable, Callable[[], Any]]:
+    """Return what tells such a model from others, and what makes one."""
     from skcnn.training._model import TailAndHead
 
     def make() -> Any:
         return TailAndHead(None if network is None else network.build_tail(), build_head(**head))
 
-    return lend_model((None if network is None else network.state(), *head.items()), make)
+    return (None if network is None else network.state(), *head.items()), make
 
 
 def check_not_views(images: ImageSequence, augmentation: Any) -> None:

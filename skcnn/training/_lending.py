@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+import dataclasses
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 from skcnn._locks import Lock
 from skcnn.backbones._fork import check_not_forked
 
-__all__ = ["idle_models", "lend_model", "release_models"]
+__all__ = ["idle_models", "lend_model", "release_models", "share_model"]
 
-# A search over the unfreeze depth alternates between a few; more would fill the memory of a laptop.
+# A search over the unfreeze depth alternates between a few; more would fill the memory of a laptop. One more is kept
+# for each that is lent at the moment: threads that work on several models need them again at once.
 MAX_IDLE = 4
 
-_idle: OrderedDict[Hashable, Any] = OrderedDict()
+
+@dataclasses.dataclass
+class Pool:
+    """The models of this process: idle ones, the one used last at the end, and the number of those that are lent."""
+
+    idle: list[tuple[Hashable, Any]] = dataclasses.field(default_factory=list)
+    n_lent: int = 0
+
+
+class SharedLoan:
+    """A model that threads read at once: what the first of them borrowed, and the last one gives back."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.n_readers = 0
+        self.loan: contextlib.ExitStack | None = None
+        self.model: Any = None
+
+
+_pool = Pool()
+_shared: dict[Hashable, SharedLoan] = {}
 _lock = Lock()
 
 
@@ -40,22 +61,71 @@ def lend_model(key: Hashable, make: Callable[[], Any]) -> Iterator[Any]:
     """
     check_not_forked()
     with _lock:
-        model = _idle.pop(key, None)
-    if model is None:
-        model = make()
-    yield model
+        _pool.n_lent += 1
+        found = next((each for each in reversed(_pool.idle) if each[0] == key), None)
+        if found is not None:
+            _pool.idle.remove(found)
+    returned = []
+    try:
+        model = make() if found is None else found[1]
+        yield model
+        returned = [(key, model)]
+    finally:
+        with _lock:
+            _pool.n_lent -= 1
+            _pool.idle += returned
+            del _pool.idle[: -(MAX_IDLE + _pool.n_lent)]
+
+
+@contextlib.contextmanager
+def share_model(
+    key: Hashable, make: Callable[[], Any], weights: Sequence[Any], set_weights: Callable[[Any], None]
+) -> Iterator[Any]:
+    """Lend a model with certain weights to every thread that asks for it, to be read and not changed.
+
+    Parameters
+    ----------
+    key, make
+        As in `lend_model`.
+    weights : sequence of ndarray
+        Those who give the same arrays at the same time get the same model.
+    set_weights : callable of a model
+        Gives it the weights.
+
+    Raises
+    ------
+    BackboneError
+        As in `lend_model`.
+    """
+    # Arrays are told by their ids: every reader holds them for as long as it reads.
+    key_of_loan = (key, *map(id, weights))
     with _lock:
-        _idle[key] = model
-        while len(_idle) > MAX_IDLE:
-            _idle.popitem(last=False)
+        shared = _shared.setdefault(key_of_loan, SharedLoan())
+        shared.n_readers += 1
+    try:
+        with shared.lock:
+            if shared.loan is None:
+                with contextlib.ExitStack() as loan:
+                    shared.model = loan.enter_context(lend_model(key, make))
+                    set_weights(shared.model)
+                    shared.loan = loan.pop_all()
+        yield shared.model
+    finally:
+        with _lock:
+            shared.n_readers -= 1
+            is_last = not shared.n_readers
+            if is_last:
+                del _shared[key_of_loan]
+        if is_last and shared.loan is not None:
+            shared.loan.close()
 
 
 def idle_models() -> int:
     """Return how many models this process holds for later."""
-    return len(_idle)
+    return len(_pool.idle)
 
 
 def release_models() -> None:
     """Let go of all idle models; new ones are made when they are needed."""
     with _lock:
-        _idle.clear()
+        _pool.idle.clear()

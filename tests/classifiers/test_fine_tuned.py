@@ -262,6 +262,22 @@ def test_threads_that_fit_at_once(tuned, pixels):
         np.testing.assert_allclose(clf.predict_proba(pixels), probabilities, atol=1e-5)
 
 
+def test_threads_that_predict_at_once_share_one_model(tuned, pixels, monkeypatch):
+    """A web server asks from a thread per request; to build a model takes longer than most answers."""
+    from skcnn.training._model import TailAndHead
+
+    made = []
+    build = TailAndHead.__init__
+    monkeypatch.setattr(TailAndHead, "__init__", lambda self, *parts: [made.append(self), build(self, *parts)][0])
+    clf = tuned().fit(pixels, LABELS)
+    expected = clf.predict_proba(pixels)
+    at_first = len(made)
+    calls = (delayed(clf.predict_proba)(pixels) for _ in range(40))
+    for probabilities in Parallel(n_jobs=8, backend="threading")(calls):
+        np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    assert len(made) == at_first
+
+
 def test_a_fit_after_the_backbone_was_trained_on_starts_from_its_new_weights(tuned, residual, pixels):
     model = keras.models.clone_model(residual)
     model.set_weights(residual.get_weights())
