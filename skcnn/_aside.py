@@ -13,7 +13,15 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["aside", "remove_abandoned", "sync_to_disk"]
+__all__ = [
+    "ABANDONED_SECONDS",
+    "aside",
+    "has_ended",
+    "name_of_this_process",
+    "remove",
+    "remove_abandoned",
+    "sync_to_disk",
+]
 
 # How old a file must be to be removed where its process cannot be asked for: on another machine, or on Windows.
 ABANDONED_SECONDS = 3600.0
@@ -32,7 +40,7 @@ def aside(final: Path) -> Iterator[Path]:
         Its folder must exist.
     """
     remove_abandoned(final.parent, glob.escape(final.name))
-    partial = final.with_name(f".{final.name}.{this_machine()}-{os.getpid()}-{uuid.uuid4().hex}.partial")
+    partial = final.with_name(f".{final.name}.{name_of_this_process()}-{uuid.uuid4().hex}.partial")
     try:
         yield partial
     finally:
@@ -48,12 +56,23 @@ def remove_abandoned(directory: Path, name: str = "*") -> None:
 
 def is_abandoned(partial: Path) -> bool:
     """Whether the process that was writing a file or folder aside has ended."""
-    machine, _, rest = partial.name.split(".")[-2].partition("-")
-    process = rest.partition("-")[0]
-    if machine == this_machine() and process.isdigit() and os.name == "posix":
-        return not is_running(int(process))
+    return has_ended(partial.name.split(".")[-2], partial)
+
+
+def has_ended(process: str, file: Path) -> bool:
+    """Whether the process that a file is named after has ended; where it cannot be asked for, the file's age decides.
+
+    Parameters
+    ----------
+    process : str
+        Begins with what `name_of_this_process` returned in it.
+    file : Path
+    """
+    machine, number = [*process.split("-"), "", ""][:2]
+    if machine == this_machine() and number.isdigit() and os.name == "posix":
+        return not is_running(int(number))
     with contextlib.suppress(OSError):
-        return time.time() - partial.stat().st_mtime > ABANDONED_SECONDS
+        return time.time() - file.stat().st_mtime > ABANDONED_SECONDS
     return False
 
 
@@ -66,6 +85,11 @@ def is_running(process: int) -> bool:
     except PermissionError:  # it belongs to another user
         return True
     return True
+
+
+def name_of_this_process() -> str:
+    """Return a name of this process for files, by which others see whether it has ended."""
+    return f"{this_machine()}-{os.getpid()}"
 
 
 def this_machine() -> str:

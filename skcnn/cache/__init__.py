@@ -1,7 +1,9 @@
 """What is kept on disk: rows computed from images, under the digests of the images' bytes."""
 
+from skcnn.cache._contents import CacheEntry
 from skcnn.cache._directory import default_cache_dir
 from skcnn.cache._feature_cache import FeatureCache
+from skcnn.cache._manifest import Label
 from skcnn.cache._store import CacheInfo, FeatureStore
 
-__all__ = ["CacheInfo", "FeatureCache", "FeatureStore", "default_cache_dir"]
+__all__ = ["CacheEntry", "CacheInfo", "FeatureCache", "FeatureStore", "Label", "default_cache_dir"]

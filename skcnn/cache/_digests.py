@@ -176,6 +176,16 @@ class DigestMemo:
         except (sqlite3.Error, OSError) as error:
             self._note_failure(error)
 
+    def clear(self) -> None:
+        """Forget all digests, here and in the SQLite file, which is removed with one that was set aside."""
+        with self._lock:
+            self._known.clear()
+            self._fresh.clear()
+        if self.file is not None:
+            for suffix in ("", "-journal", ".damaged"):
+                with contextlib.suppress(OSError):
+                    self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
+
     def _fetch(self, paths: list[str]) -> None:
         """Read the entries of paths that were not looked up before."""
         for path in paths:

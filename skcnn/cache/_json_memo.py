@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from skcnn._aside import aside
-from skcnn.cache._store import fingerprint_of
+from skcnn.cache._manifest import fingerprint_of, is_fingerprint
 
 __all__ = ["JsonMemo"]
 
@@ -65,6 +65,17 @@ class JsonMemo:
             with aside(final) as partial:
                 partial.write_text(text, encoding="utf-8")
                 os.replace(partial, final)
+
+    def clear(self) -> None:
+        """Forget all answers, here and on disk."""
+        self._known.clear()
+        if self.directory is None:
+            return
+        with contextlib.suppress(OSError):
+            for file in self.directory.glob("*.json"):
+                if is_fingerprint(file.stem):
+                    file.unlink(missing_ok=True)
+            self.directory.rmdir()
 
     @staticmethod
     def _file(directory: Path, name: str) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["WriterStalledError", "writer_lock"]
+__all__ = ["WriterStalledError", "lock_if_free", "writer_lock"]
 
 logger = logging.getLogger("skcnn")
 
@@ -38,7 +38,7 @@ def writer_lock(directory: Path) -> Iterator[Heartbeat | None]:
     Parameters
     ----------
     directory : Path
-        Must exist.
+        Made if it is not there, or no longer, because it was removed while this waited.
 
     Yields
     ------
@@ -53,9 +53,14 @@ def writer_lock(directory: Path) -> Iterator[Heartbeat | None]:
     OSError
         When the directory cannot be written.
     """
-    lock, heartbeat = FileLock(directory / "lock"), directory / "heartbeat"
+    lock, heartbeat = FileLock(directory / "lock"), Heartbeat(directory / "heartbeat")
     try:
-        wait_for(lock, heartbeat)
+        wait_for(lock, heartbeat.file)
+        heartbeat.begin()
+        while not directory.is_dir():
+            lock.release()
+            wait_for(lock, heartbeat.file)
+            heartbeat.begin()
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in LOCKS_UNSUPPORTED:
             raise
@@ -63,7 +68,28 @@ def writer_lock(directory: Path) -> Iterator[Heartbeat | None]:
         yield None
         return
     try:
-        yield Heartbeat(heartbeat)
+        yield heartbeat
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def lock_if_free(directory: Path) -> Iterator[bool]:
+    """Hold the writer lock of a directory, unless another process holds it; yield whether that is so.
+
+    Where the file system has no locks, nobody holds one.
+    """
+    lock = FileLock(directory / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    except (NotImplementedError, OSError) as error:
+        yield isinstance(error, NotImplementedError) or error.errno in LOCKS_UNSUPPORTED
+        return
+    try:
+        yield True
     finally:
         lock.release()
 
@@ -72,9 +98,12 @@ def wait_for(lock: FileLock, heartbeat: Path) -> None:
     """Acquire a lock, however long its holder works, unless the heartbeat stops."""
     last, since, announced = last_beat(heartbeat), time.monotonic(), False
     while True:
+        heartbeat.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=POLL_SECONDS)
             return
+        except FileNotFoundError:  # somebody removed the directory
+            continue
         except Timeout:
             beat = last_beat(heartbeat)
             if beat != last:
@@ -98,10 +127,14 @@ class Heartbeat:
     """
 
     def __init__(self, file: Path):
-        self._file = file
+        self.file = file
+        self._last = 0.0
+
+    def begin(self) -> None:
+        """Write down which process holds the lock."""
         self._last = time.monotonic()
         with contextlib.suppress(OSError):  # the work goes on; others may take this process for stalled
-            file.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            self.file.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
 
     def beat(self) -> None:
         """Touch the file, at most once a second; call it after each piece of work."""
@@ -109,7 +142,7 @@ class Heartbeat:
         if now - self._last >= HEARTBEAT_SECONDS:
             self._last = now
             with contextlib.suppress(OSError):
-                os.utime(self._file)
+                os.utime(self.file)
 
 
 def last_beat(heartbeat: Path) -> int:

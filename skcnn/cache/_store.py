@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from skcnn._aside import aside, remove_abandoned, sync_to_disk
+from skcnn._aside import remove, remove_abandoned
 from skcnn._locks import Lock
 from skcnn._validation import check_choice
 from skcnn.cache._lock import writer_lock
+from skcnn.cache._manifest import Label, fingerprint_of, write_manifest
 from skcnn.cache._rows import StoredRows
 from skcnn.cache._shards import (
     Shard,
@@ -27,18 +26,17 @@ from skcnn.cache._shards import (
     open_shard,
     write_shard,
 )
+from skcnn.cache._small_shards import find_small, put_together
+from skcnn.cache._usage import Usage
 from skcnn.exceptions import StoreWarning
 
-__all__ = ["DTYPES", "CacheInfo", "FeatureStore", "fingerprint_of", "fit_dtype"]
+__all__ = ["DTYPES", "CacheInfo", "FeatureStore", "fit_dtype"]
 
 logger = logging.getLogger("skcnn")
 
-MANIFEST = "manifest.json"
-FINGERPRINT_BYTES = 16
-# So many shards that are smaller than this are put together.
-MANY_SMALL = 16
-SMALL_BYTES = 4 << 20
-MERGED_BYTES = 64 << 20
+# What a shard takes on disk besides its rows and digests, at most.
+SHARD_OVERHEAD = 16 << 10
+NO_LABEL = Label()
 DTYPES = ("float32", "float16", "float64", "uint8")
 
 
@@ -65,6 +63,10 @@ class FeatureStore:
         Everything that decides the values of the rows, as JSON types.
     dtype : {"float32", "float16", "float64", "uint8"}, default="float32"
         What the rows are kept in; part of the fingerprint.
+    label : Label, default=Label()
+        What to call the rows in the table of ``python -m skcnn.cache info``.
+    make_room : callable of int, default=None
+        Called with the bytes that are about to be written, before that.
 
     Attributes
     ----------
@@ -78,6 +80,8 @@ class FeatureStore:
         Shape of one row; None as long as there is none.
     rows : StoredRows
         The rows known at the last look, a snapshot.
+    usage : Usage
+        Who holds a use of it is safe from the removal of rows that were not used for long.
 
     Examples
     --------
@@ -92,14 +96,25 @@ class FeatureStore:
     [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
 
-    def __init__(self, directory: str | os.PathLike, description: dict[str, Any], dtype: str = "float32"):
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        description: dict[str, Any],
+        dtype: str = "float32",
+        *,
+        label: Label = NO_LABEL,
+        make_room: Callable[[int], None] | None = None,
+    ):
         check_choice("dtype", dtype, DTYPES)
         self.description = description
+        self.label = label
+        self._make_room = make_room
         self.dtype = np.dtype(dtype)
         # As it is read back from the manifest, where a tuple is a list.
         self._identity = json.loads(json.dumps({"description": description, "dtype": dtype}))
         self.fingerprint = fingerprint_of(self._identity)
         self.directory = Path(directory) / self.fingerprint
+        self.usage = Usage(self.directory)
         self.row_shape: tuple[int, ...] | None = None
         self.hits = self.misses = 0
         self.rows = StoredRows((), (), self.dtype)
@@ -112,7 +127,7 @@ class FeatureStore:
         return len(self.rows)
 
     def __reduce__(self):
-        return reopen, (str(self.directory.parent), self.description, str(self.dtype))
+        return reopen, (str(self.directory.parent), self.description, str(self.dtype), self.label)
 
     def refresh(self) -> StoredRows:
         """Read which rows other processes have added since the last call.
@@ -181,7 +196,7 @@ class FeatureStore:
         OSError
             When the directory cannot be written, or the process that holds the lock has stopped moving.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
+        use = self.usage.begin()
         with writer_lock(self.directory) as heartbeat:
             if heartbeat:
                 remove_abandoned(self.directory)
@@ -189,6 +204,7 @@ class FeatureStore:
             if heartbeat:
                 self._merge_small_shards()
             yield heartbeat.beat if heartbeat else do_nothing
+        del use
 
     def put(self, digests: np.ndarray, features: np.ndarray) -> None:
         """Add rows, as one shard; call it inside `writing`.
@@ -211,10 +227,38 @@ class FeatureStore:
             self._check_shape(features.shape[1:])
         if not np.isfinite(features).all():
             raise ValueError("NaN or infinite values are never stored")
+        features = fit_dtype(features, self.dtype)
+        if self._make_room is not None:
+            self._make_room(features.nbytes + digests.nbytes + SHARD_OVERHEAD)
         # Outside the mutex: other threads look up rows while this waits for the disk.
-        path = write_shard(self.directory, digests, fit_dtype(features, self.dtype))
+        path = write_shard(self.directory, digests, features)
         with self._mutex:
             self._add([path])
+        self.usage.touch()
+
+    def verify(self) -> list[str]:
+        """Compare all rows with their checksums; return the names of the files that cannot be used, nor could before.
+
+        Those that are damaged are set aside, with a warning.
+        """
+        if unusable := self.rows.unusable(np.arange(len(self.rows))):
+            self._give_up_all(unusable)
+        listed = {entry.name.removesuffix(".damaged") for entry in os.scandir(self.directory)}
+        return sorted(name for name in listed if is_shard(name) and self._shards.get(name) is None)
+
+    def compact(self) -> None:
+        """Put all small shards together, and remove damaged ones that were set aside.
+
+        Raises
+        ------
+        OSError
+            As `writing` does.
+        """
+        with self.writing() as beat:
+            while self._merge_small_shards(least=2):
+                beat()
+            for path in self.directory.glob("*.damaged"):
+                remove(path)
 
     def count(self, hits: int, misses: int) -> None:
         """Add to the hits and misses of this process."""
@@ -231,42 +275,25 @@ class FeatureStore:
         if self.row_shape not in (None, row_shape):
             raise ValueError(f"rows of shape {row_shape} do not fit the store {self.directory} of {self.row_shape}")
         self.row_shape = row_shape
-        self._write_manifest()
+        write_manifest(self.directory, self._identity, row_shape, self.label)
 
-    def _write_manifest(self) -> None:
-        """Write what the fingerprint stands for, for people to read, unless it is there; the shards say the rest."""
-        final = self.directory / MANIFEST
-        if read_manifest(self.directory) == self._identity:
-            return
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        manifest = {**self._identity, "row_shape": self.row_shape, "created": now}
-        with aside(final) as partial:
-            partial.write_text(json.dumps(manifest, indent=2, sort_keys=True), encoding="utf-8")
-            sync_to_disk(partial)
-            os.replace(partial, final)
-
-    def _merge_small_shards(self) -> None:
-        """Put small shards together: a process that asks for one image at a time would leave a file for each.
+    def _merge_small_shards(self, *, least: int | None = None) -> bool:
+        """Put small shards together, where there are many, or at least so many; return whether any were.
 
         Who still reads one that is removed finds its rows again by their digests.
         """
-        shards = [shard for shard in self._shards.values() if shard is not None and shard.nbytes < SMALL_BYTES]
-        shards.sort(key=lambda shard: shard.nbytes)
-        sizes = np.cumsum([shard.nbytes for shard in shards])
-        shards = shards[: int(np.searchsorted(sizes, MERGED_BYTES, side="right"))]
-        if len(shards) < MANY_SMALL:
-            return
+        shards = find_small((shard for shard in self._shards.values() if shard is not None), least=least)
+        if not shards:
+            return False
         rows = StoredRows(shards, self.row_shape or (), self.dtype)
         if unusable := rows.unusable(np.arange(len(rows))):  # the next writer puts the others together
             self._give_up_all(unusable)
-            return
-        _, first = np.unique(rows.index.digests, axis=0, return_index=True)
-        first.sort()
+            return False
         try:
-            merged = write_shard(self.directory, rows.index.digests[first], rows.gather(first))
+            merged = put_together(self.directory, rows)
         except OSError as error:  # of a full disk: they stay as they are
             logger.info("small shards of %s cannot be put together: %s", self.directory, error)
-            return
+            return False
         with self._mutex:
             for shard in shards:
                 with contextlib.suppress(OSError):  # on Windows, while another process has it mapped
@@ -274,6 +301,7 @@ class FeatureStore:
                     self._shards.pop(shard.path.name, None)
             self._reindex()
             self._add([merged])
+        return True
 
     def _add(self, paths: list[Path]) -> None:
         """Open shards and add their rows to the index."""
@@ -328,29 +356,13 @@ def do_nothing() -> None:
     """Do nothing; for work that is done without the writer lock."""
 
 
-def reopen(directory: str, description: dict[str, Any], dtype: str) -> FeatureStore:
+def reopen(directory: str, description: dict[str, Any], dtype: str, label: Label) -> FeatureStore:
     """Return this process's store for one that was pickled in another."""
     from skcnn.cache._feature_cache import FeatureCache
 
     cache = FeatureCache.open(directory)
     assert cache is not None
-    return cache.store(description, dtype)
-
-
-def fingerprint_of(description: dict[str, Any]) -> str:
-    """Return the hex digest of a description; the order of its keys does not matter."""
-    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=FINGERPRINT_BYTES).hexdigest()
-
-
-def read_manifest(directory: Path) -> dict[str, Any] | None:
-    """Return the description and dtype that a store's manifest names; None where it does not match the directory."""
-    try:
-        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-        identity = {name: manifest[name] for name in ("description", "dtype")}
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return identity if fingerprint_of(identity) == directory.name else None
+    return cache.store(description, dtype, label)
 
 
 def is_shard(name: str) -> bool:

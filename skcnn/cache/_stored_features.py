@@ -66,6 +66,7 @@ class StoredFeatures:
         self._views = views
         self.failures = dict(failures)
         self.store = store
+        self._use = None if store is None or stored is None else store.usage.begin()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -182,6 +183,8 @@ class StoredFeatures:
     def _read(self, rows: np.ndarray) -> np.ndarray:
         """Copy rows from the disk, and those held in memory between them."""
         assert self._stored is not None
+        if self.store is not None:
+            self.store.usage.touch()
         locations = self._locations[rows]
         views = None if self._views is None else self._views[rows]
         on_disk = np.flatnonzero(locations >= 0)
@@ -217,13 +220,15 @@ class StoredFeatures:
         """Return what another process needs to find the same rows in the same cache: their digests, not the rows."""
         if self._stored is None:
             return self.__dict__.copy()
-        return {**self.__dict__, "_stored": self._stored.index.digests[self._locations[self._locations >= 0]]}
+        digests = self._stored.index.digests[self._locations[self._locations >= 0]]
+        return {**self.__dict__, "_use": None, "_stored": digests}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if self._stored is None:
             return
         assert self.store is not None
+        self._use = self.store.usage.begin()
         self._stored, found = self.store.find(state["_stored"])
         if (found < 0).any():
             msg = (

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from skcnn.backbones._runner import Runner
+from skcnn.cache._manifest import Label
 from skcnn.exceptions import PreprocessingError
 from skcnn.features._trunk import Trunk
 from skcnn.images._row_maker import RowMaker
@@ -36,6 +37,15 @@ class TrunkRows(RowMaker):
     def describe(self) -> dict[str, Any]:
         """Return what decides the rows besides the images."""
         return {"trunk": self.trunk.description}
+
+    def label(self, description: dict[str, Any], n_views: int) -> Label:
+        """Return name, layer and image size of the trunk."""
+        trunk = description["trunk"]
+        height, width, _ = trunk["input_shape"]
+        # Of the pooling the name, without the version.
+        layer = [trunk.get("layer"), (trunk.get("pooling") or "").partition(" ")[0]]
+        views = f", {n_views} views" if n_views > 1 else ""
+        return Label(self.name, ", ".join(filter(None, layer)), f"{height} x {width}{views}")
 
     def prepare(self, pixels: np.ndarray, name: str) -> np.ndarray:
         """Give an image the trunk's channels; refuse pixels outside [0, 255] where it normalises them.

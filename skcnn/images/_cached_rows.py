@@ -84,6 +84,7 @@ class CachedRows:
         self.images = images = images.with_views_together()
         self.maker = maker
         self.store = store
+        self._use = None if store is None else store.usage.begin()
         self.memo = memo
         self.dtype = dtype
         self.batch_size = batch_size
@@ -118,7 +119,8 @@ class CachedRows:
         store = None
         if cache is not None:
             try:
-                store = cache.store({**maker.describe(), **images.describe()}, dtype)
+                description = {**maker.describe(), **images.describe()}
+                store = cache.store(description, dtype, maker.label(description, images.n_views))
             except UnknownCodeError as error:
                 warn_unknown(error)
         memo = None if cache is None or store is None else cache.digests

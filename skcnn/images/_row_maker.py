@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from skcnn.cache._manifest import Label
+
 __all__ = ["RowMaker"]
 
 
@@ -27,6 +29,10 @@ class RowMaker(ABC):
         UnknownCodeError
             When that cannot be told; the rows are then computed, but not kept.
         """
+
+    def label(self, description: dict[str, Any], n_views: int) -> Label:
+        """Return what to call rows of this description in a table of the cache."""
+        return Label(self.name)
 
     @abstractmethod
     def prepare(self, pixels: np.ndarray, name: str) -> np.ndarray:

@@ -1,0 +1,98 @@
+"""Who uses a store, so that none is removed under somebody: this process, and others that left a file in it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+from skcnn._aside import ABANDONED_SECONDS, has_ended, name_of_this_process, remove
+from skcnn._locks import Lock
+
+__all__ = ["Use", "Usage", "is_used_by_others", "last_used"]
+
+USED = "used"
+USED_BY = "used-by-"
+# How often the times of the files are renewed.
+TOUCH_SECONDS = 60.0
+
+
+class Use:
+    """Whoever reads rows, or is about to, holds one for as long."""
+
+
+class Usage:
+    """The use that this process makes of a store.
+
+    Other processes learn of it by a file that is named after this process. Its time says when rows were read last, and
+    that of another file says when any process read them; both are renewed once a minute.
+
+    Parameters
+    ----------
+    directory : Path
+        Of the store.
+    """
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self._uses: weakref.WeakSet[Use] = weakref.WeakSet()
+        self._touched = -TOUCH_SECONDS
+        self._lock = Lock()
+
+    def begin(self) -> Use:
+        """Return what its holder keeps as long as it uses the store."""
+        use = Use()
+        with self._lock:
+            self._uses.add(use)
+        self.touch()
+        return use
+
+    @contextlib.contextmanager
+    def unless_used(self) -> Iterator[bool]:
+        """Keep others in this process from using the store; yield False where one does so already."""
+        with self._lock:
+            yield not self._uses
+
+    def touch(self) -> None:
+        """Tell other processes that the store is in use, unless they were told within the last minute."""
+        if time.monotonic() - self._touched < TOUCH_SECONDS:
+            return
+        with contextlib.suppress(OSError):  # there are no rows yet, or the cache cannot be written
+            if self.directory.is_dir():
+                if self._touched < 0:
+                    list(used_by(self.directory))  # removes what others left
+                self._touched = time.monotonic()
+                (self.directory / USED).touch()
+                file_of_this_process(self.directory).touch()
+
+
+def file_of_this_process(directory: Path) -> Path:
+    """Return the file that tells others that this process uses a store."""
+    return directory / f"{USED_BY}{name_of_this_process()}"
+
+
+def used_by(directory: Path) -> Iterator[Path]:
+    """Yield the files of processes that use a store; those of processes that have ended are removed."""
+    for file in directory.glob(f"{USED_BY}*"):
+        if has_ended(file.name.removeprefix(USED_BY), file):
+            remove(file)
+        else:
+            yield file
+
+
+def is_used_by_others(directory: Path) -> bool:
+    """Whether another process that is alive has read rows of a store within the last hour."""
+    own, now = file_of_this_process(directory), time.time()
+    with contextlib.suppress(OSError):
+        return any(file != own and now - file.stat().st_mtime < ABANDONED_SECONDS for file in used_by(directory))
+    return True
+
+
+def last_used(directory: Path) -> float:
+    """Return when rows of a store were last asked for, in seconds since 1970."""
+    for path in (directory / USED, directory):
+        with contextlib.suppress(OSError):
+            return path.stat().st_mtime
+    return 0.0
