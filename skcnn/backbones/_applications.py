@@ -56,13 +56,15 @@ class ApplicationBackbone(Backbone):
         Keras's own download, seeded random values, or a file that fits the network without its top.
     """
 
+    depends_on_release = True
+
     def __init__(self, name: str, weights: Any):
         self.name = name
         self.weights = weights
         self._file = None if weights in (None, "imagenet") else weights_file(weights)
 
     def identity(self) -> dict[str, Any]:
-        """Return name, weights and Keras's version, which stands for the graph and for the weights it downloads."""
+        """Return name, weights and Keras's release, which stands for the graph and for the weights it downloads."""
         weights = {"file": file_digest(self._file)} if self._file else self.weights or RANDOM
         return {"application": self.name, "weights": weights, "keras": importlib.metadata.version("keras")}
 

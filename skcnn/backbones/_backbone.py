@@ -10,7 +10,7 @@ import os
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -40,9 +40,12 @@ class Backbone(ABC):
     ----------
     name : str
         What to call it in messages.
+    depends_on_release : bool
+        Whether `identity` names the release of Keras that builds it, as "keras".
     """
 
     name: str
+    depends_on_release: ClassVar[bool] = False
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

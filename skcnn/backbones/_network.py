@@ -9,7 +9,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from skcnn.backbones._graph import layer_outputs, output_of, trunk_of
 from skcnn.backbones._head import RULE_VERSION
 from skcnn.backbones._helper_process import HelperRunner, helper
 from skcnn.backbones._layers import find_layer
+from skcnn.backbones._releases import Memo, Releases
 from skcnn.backbones._runner import Runner
 from skcnn.backbones._runners import make_runner
 from skcnn.exceptions import BackboneError, PixelRangeWarning
@@ -48,16 +49,6 @@ class Cut(NamedTuple):
     has_positions: bool
 
 
-class CutMemo(Protocol):
-    """Where answers are kept that take building a graph to find."""
-
-    def get(self, question: dict[str, Any]) -> Any:
-        """Return the answer to a question of JSON types, None where it is not known."""
-
-    def put(self, question: dict[str, Any], answer: Any) -> None:
-        """Remember an answer of JSON types."""
-
-
 @dataclass(frozen=True)
 class FrozenNetwork:
     """A trunk for `skcnn.features.extract`: pixels in, pooled activations of one layer out.
@@ -76,7 +67,7 @@ class FrozenNetwork:
         Whether the backbone's own normalisation comes first.
     precision : {"float32", "bfloat16"}, default="float32"
         What the network computes in.
-    known_cuts : CutMemo, default=None
+    known_cuts : Memo, default=None
         Where to look up the layer that `layer` stands for, so that the graph need not be built for it.
     """
 
@@ -89,7 +80,7 @@ class FrozenNetwork:
     input_size: tuple[int, int] | None = None
     preprocess: str | None = "auto"
     precision: str = "float32"
-    known_cuts: CutMemo | None = field(default=None, compare=False, repr=False)
+    known_cuts: Memo | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -133,8 +124,28 @@ class FrozenNetwork:
         """Everything that decides the activations, as JSON types; no weights are loaded for it.
 
         Equal activations have equal descriptions: a layer counts by its name, however it was named, or by its place in
-        a model in memory, and pooling only where there is something to pool.
+        a model in memory, and pooling only where there is something to pool. Where a release of Keras counts, it is the
+        first one that gave the same activations; the network is loaded once to compare those of a later one.
         """
+        description = self._described
+        releases = self._releases
+        if releases is None:
+            return description
+        if releases.first_like_this is None and releases.known:
+            self.load()
+        release = releases.first_like_this or releases.release
+        return {**description, "backbone": {**description["backbone"], "keras": release}}
+
+    @functools.cached_property
+    def _releases(self) -> Releases | None:
+        """What is known of other releases of Keras; None where they do not count, or nothing can be remembered."""
+        if self.known_cuts is None or not self.backbone.depends_on_release:
+            return None
+        return Releases(self.known_cuts, self._described)
+
+    @property
+    def _described(self) -> dict[str, Any]:
+        """The description with the release of Keras that is installed."""
         cut, identity = self._identified
         pooled = self.pooling is not None and cut.has_positions
         return {
@@ -219,6 +230,8 @@ class FrozenNetwork:
             if self.has_changed:
                 raise self._changed()
             _loaded.move_to_end(key)
+            if self._releases is not None:
+                self._releases.measure(_loaded[key])
             return _loaded[key]
 
     def _make_runner(self, engine: str) -> Runner:

@@ -20,7 +20,7 @@ from skcnn.cache._units import parse_age, parse_bytes
 __all__ = ["FeatureCache"]
 
 # The memos that are kept, by their names.
-MEMOS = ("layers",)
+MEMOS = ("layers", "decoders")
 
 
 class FeatureCache:

@@ -119,7 +119,7 @@ class CachedRows:
         store = None
         if cache is not None:
             try:
-                description = {**maker.describe(), **images.describe()}
+                description = {**maker.describe(), **images.describe(cache.memo("decoders"))}
                 store = cache.store(description, dtype, maker.label(description, images.n_views))
             except UnknownCodeError as error:
                 warn_unknown(error)

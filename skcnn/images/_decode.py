@@ -8,7 +8,7 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from skcnn.images._pixel_budget import decoding
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-__all__ = ["MAX_PIXELS", "decode_image", "describe_decoder"]
+__all__ = ["DECODE_VERSION", "MAX_PIXELS", "decode_image", "opencv_version", "shows_truncated"]
 
 # Part of every fingerprint: raise it when the same bytes would decode to other pixels.
 # 3: damaged PNGs, and JPEGs that end too soon, are refused.
@@ -36,18 +36,6 @@ JPEG_SCALES = (8, 4, 2)
 WRONG_PIXELS = re.compile(r"premature end of data segment|bad Huffman code|bad arithmetic code|instead of RST")
 # An ASCII PNM: a number that ends with the file may have been cut short.
 LAST_NUMBER = re.compile(rb"(?<!\d)\d{1,10}\Z")
-
-
-def describe_decoder() -> dict[str, Any]:
-    """Return what decides the pixels of a file besides its bytes, as JSON types.
-
-    Another major version of what decodes and resizes may give slightly other pixels.
-    """
-    import PIL
-
-    versions = {"opencv": opencv_version(), "pillow": PIL.__version__}
-    majors = {name: version.partition(".")[0] for name, version in versions.items()}
-    return {"version": DECODE_VERSION, **majors, **({"truncated": True} if shows_truncated() else {})}
 
 
 def shows_truncated() -> bool:

@@ -10,9 +10,11 @@ import numpy as np
 from skcnn._parallel import available_threads, bounded_map
 from skcnn._validation import check_choice
 from skcnn.cache._digests import DigestMemo
+from skcnn.cache._json_memo import JsonMemo
 from skcnn.exceptions import ImageReadError
-from skcnn.images._decode import MAX_PIXELS, decode_image, describe_decoder
+from skcnn.images._decode import MAX_PIXELS, decode_image
 from skcnn.images._failures import memory_errors_explained, unreadable_error
+from skcnn.images._measured import describe_decoder
 from skcnn.images._sources import Content, Sources
 from skcnn.images._steps import Step, ToGrey, ViewStep, describe_steps
 from skcnn.images._views import ViewPicks, apply_step, row_indices
@@ -332,15 +334,20 @@ class ImageSequence:
                 made = apply_step(step, made, view, (position, content.digest))
             yield made
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, memo: JsonMemo | None = None) -> dict[str, Any]:
         """Return what decides the pixels of an image besides its source, as JSON types.
+
+        Parameters
+        ----------
+        memo : JsonMemo, default=None
+            Spares decoding a few small images to learn what the installed libraries make of them.
 
         Raises
         ------
         UnknownCodeError
             When it cannot be told what a step of the user's own does.
         """
-        return {"steps": describe_steps(self.steps), "decode": {"mode": self.decode_mode, **describe_decoder()}}
+        return {"steps": describe_steps(self.steps), "decode": {"mode": self.decode_mode, **describe_decoder(memo)}}
 
     def _smallest_decode(self) -> tuple[int, int] | None:
         """Return the size a fast decode must not fall below; None where all pixels are decoded."""
