@@ -122,6 +122,9 @@ class FeatureStore:
         self._unreadable: set[str] = set()
         self._mutex = Lock(reentrant=True)
         self.refresh()
+        if len(self):
+            with contextlib.suppress(OSError):  # where a manifest was damaged, and the cache cannot be written
+                self._write_manifest()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -275,7 +278,10 @@ class FeatureStore:
         if self.row_shape not in (None, row_shape):
             raise ValueError(f"rows of shape {row_shape} do not fit the store {self.directory} of {self.row_shape}")
         self.row_shape = row_shape
-        write_manifest(self.directory, self._identity, row_shape, self.label)
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
+        write_manifest(self.directory, self._identity, self.row_shape, self.label)
 
     def _merge_small_shards(self, *, least: int | None = None) -> bool:
         """Put small shards together, where there are many, or at least so many; return whether any were.
