@@ -15,7 +15,7 @@ from typing import Any
 from skcnn.cache._lock import lock_if_free
 from skcnn.cache._manifest import MANIFEST, Label, is_fingerprint, read_identity, read_label
 from skcnn.cache._store import FeatureStore
-from skcnn.cache._usage import is_used_by_others, last_used
+from skcnn.cache._usage import is_used_by_others, last_used, usage_of
 
 # What stores keep in their directories; nothing else is ever removed.
 OWN_FILES = re.compile(r"manifest\.json|shard-.*\.h5(\.damaged)?|lock|heartbeat|used|used-by-.*|\..*\.partial")
@@ -128,12 +128,12 @@ def stats(directory: Path) -> Iterator[os.stat_result]:
 
 
 def remove_entry(directory: Path) -> bool:
-    """Remove what a store keeps on disk, unless another process uses it; return whether it is gone.
+    """Remove what a store keeps on disk, unless this or another process uses it; return whether it is gone.
 
     A process that waits for its writer lock finds that the directory is gone, and makes it again.
     """
-    with lock_if_free(directory) as is_free:
-        if not is_free or is_used_by_others(directory):
+    with usage_of(directory).unless_used() as is_unused, lock_if_free(directory) as is_free:
+        if not is_unused or not is_free or is_used_by_others(directory):
             return False
         # The manifest last: what could not be removed can still be told.
         names = sorted(filter(OWN_FILES.fullmatch, os.listdir(directory)), key=lambda name: name == MANIFEST)

@@ -245,13 +245,10 @@ class FeatureCache:
 
     def _remove(self, directory: Path) -> bool:
         """Remove a store from the disk, unless it is in use; return whether it is gone."""
+        is_gone = remove_entry(directory)
         with self._mutex:
             store = self._stores.get(directory.name)
-        if store is None:
-            return remove_entry(directory)
-        with store.usage.unless_used() as is_free:
-            is_gone = is_free and remove_entry(directory)
-        if is_free:
+        if store is not None:
             store.refresh()  # a map of a file that was removed would keep its bytes on the disk
         return is_gone
 

@@ -55,12 +55,12 @@ def writer_lock(directory: Path) -> Iterator[Heartbeat | None]:
     """
     lock, heartbeat = FileLock(directory / "lock"), Heartbeat(directory / "heartbeat")
     try:
-        wait_for(lock, heartbeat.file)
-        heartbeat.begin()
-        while not directory.is_dir():
-            lock.release()
+        while True:
             wait_for(lock, heartbeat.file)
             heartbeat.begin()
+            if directory.is_dir():
+                break
+            lock.release()
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in LOCKS_UNSUPPORTED:
             raise

@@ -27,7 +27,7 @@ from skcnn.cache._shards import (
     write_shard,
 )
 from skcnn.cache._small_shards import find_small, put_together
-from skcnn.cache._usage import Usage
+from skcnn.cache._usage import usage_of
 from skcnn.exceptions import StoreWarning
 
 __all__ = ["DTYPES", "CacheInfo", "FeatureStore", "fit_dtype"]
@@ -114,7 +114,7 @@ class FeatureStore:
         self._identity = json.loads(json.dumps({"description": description, "dtype": dtype}))
         self.fingerprint = fingerprint_of(self._identity)
         self.directory = Path(directory) / self.fingerprint
-        self.usage = Usage(self.directory)
+        self.usage = usage_of(self.directory)
         self.row_shape: tuple[int, ...] | None = None
         self.hits = self.misses = 0
         self.rows = StoredRows((), (), self.dtype)
@@ -237,7 +237,7 @@ class FeatureStore:
         path = write_shard(self.directory, digests, features)
         with self._mutex:
             self._add([path])
-        self.usage.touch()
+        self.usage.touch(now=True)  # the directory may be new: others remove what was not used for long
 
     def verify(self) -> list[str]:
         """Compare all rows with their checksums; return the names of the files that cannot be used, nor could before.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 import weakref
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from skcnn._aside import ABANDONED_SECONDS, has_ended, name_of_this_process, remove
 from skcnn._locks import Lock
 
-__all__ = ["Use", "Usage", "is_used_by_others", "last_used"]
+__all__ = ["Use", "Usage", "is_used_by_others", "last_used", "usage_of"]
 
 USED = "used"
 USED_BY = "used-by-"
@@ -24,7 +25,7 @@ class Use:
 
 
 class Usage:
-    """The use that this process makes of a store.
+    """The use that this process makes of a store; `usage_of` returns the same one to all who ask.
 
     Other processes learn of it by a file that is named after this process. Its time says when rows were read last, and
     that of another file says when any process read them; both are renewed once a minute.
@@ -55,17 +56,31 @@ class Usage:
         with self._lock:
             yield not self._uses
 
-    def touch(self) -> None:
-        """Tell other processes that the store is in use, unless they were told within the last minute."""
-        if time.monotonic() - self._touched < TOUCH_SECONDS:
+    def touch(self, *, now: bool = False) -> None:
+        """Tell other processes that the store is in use; at most once a minute, unless it has to be `now`."""
+        if not now and time.monotonic() - self._touched < TOUCH_SECONDS:
             return
         with contextlib.suppress(OSError):  # there are no rows yet, or the cache cannot be written
             if self.directory.is_dir():
                 if self._touched < 0:
-                    list(used_by(self.directory))  # removes what others left
+                    remove_ended(self.directory)
                 self._touched = time.monotonic()
                 (self.directory / USED).touch()
                 file_of_this_process(self.directory).touch()
+
+
+_usages: weakref.WeakValueDictionary[str, Usage] = weakref.WeakValueDictionary()
+_usages_lock = Lock()
+
+
+def usage_of(directory: Path) -> Usage:
+    """Return what this process notes of its use of a store, through whichever objects it uses it."""
+    key = os.path.abspath(directory)
+    with _usages_lock:
+        usage = _usages.get(key)
+        if usage is None:
+            _usages[key] = usage = Usage(Path(key))
+        return usage
 
 
 def file_of_this_process(directory: Path) -> Path:
@@ -73,20 +88,20 @@ def file_of_this_process(directory: Path) -> Path:
     return directory / f"{USED_BY}{name_of_this_process()}"
 
 
-def used_by(directory: Path) -> Iterator[Path]:
-    """Yield the files of processes that use a store; those of processes that have ended are removed."""
+def remove_ended(directory: Path) -> None:
+    """Remove the files of processes that used a store and have ended."""
     for file in directory.glob(f"{USED_BY}*"):
         if has_ended(file.name.removeprefix(USED_BY), file):
             remove(file)
-        else:
-            yield file
 
 
 def is_used_by_others(directory: Path) -> bool:
     """Whether another process that is alive has read rows of a store within the last hour."""
+    remove_ended(directory)
     own, now = file_of_this_process(directory), time.time()
+    files = [file for file in directory.glob(f"{USED_BY}*") if file != own]
     with contextlib.suppress(OSError):
-        return any(file != own and now - file.stat().st_mtime < ABANDONED_SECONDS for file in used_by(directory))
+        return any(now - file.stat().st_mtime < ABANDONED_SECONDS for file in files)
     return True
 
 

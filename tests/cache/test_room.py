@@ -64,6 +64,25 @@ def test_what_this_process_uses_stays_and_a_warning_says_why(cache, fill):
     assert size_of_all_files(cache.directory) <= 250 * KB
 
 
+def test_what_is_used_through_another_object_stays(cache, fill):
+    """As by the clones of an estimator that was given a cache object."""
+    cache.limit = 250 * KB
+    use = fill(FeatureCache(cache.directory), "a").usage.begin()
+    set_last_use(cache, a=9)
+    for name in "bcd":
+        fill(cache, name)
+    assert what_is_stored(cache) == {"a", "d"}
+    del use
+
+
+def test_what_was_removed_and_is_filled_again_is_in_use_for_others(cache, fill):
+    fill(cache, "a")
+    cache.clear()
+    directory = fill(cache, "a").directory
+    assert {path.name.partition("-")[0] for path in directory.glob("used*")} == {"used"}
+    assert len(list(directory.glob("used-by-*"))) == 1
+
+
 def read_and_wait(directory, ready, end):
     store = FeatureCache(directory).store({"network": "a"})
     use = store.usage.begin()
