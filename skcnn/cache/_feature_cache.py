@@ -122,7 +122,7 @@ class FeatureCache:
 
     @limit.setter
     def limit(self, limit: float | str | None) -> None:
-        self._room.limit = None if limit is None else parse_bytes(limit, "The limit of a cache")
+        self._room.set_limit(None if limit is None else parse_bytes(limit, "The limit of a cache"))
 
     @property
     def limit_in_effect(self) -> float:

@@ -43,6 +43,11 @@ class Room:
         self._has_warned = self._has_looked = False
         self._lock = Lock()
 
+    def set_limit(self, limit: float | None) -> None:
+        """Set another limit, which holds from the next rows on."""
+        with self._lock:
+            self.limit, self._left = limit, 0.0
+
     def make(self, n_bytes: int) -> None:
         """Remove rows that were not used for longest, until so many bytes can be added.
 

@@ -193,6 +193,15 @@ def test_the_limit_comes_from_the_environment(cache, fill, monkeypatch):
     assert len(cache.entries()) == 3
 
 
+def test_a_smaller_limit_holds_from_the_next_rows_on(cache, fill):
+    cache.limit = "1 GB"
+    for name in "abc":
+        fill(cache, name)
+    cache.limit = 250 * KB
+    fill(cache, "d")
+    assert size_of_all_files(cache.directory) <= 250 * KB
+
+
 def test_a_wrong_limit_is_told_at_once(cache, fill, monkeypatch):
     with pytest.raises(ValueError, match="The limit of a cache must be a size above 0"):
         FeatureCache(cache.directory, limit="much")
