@@ -8,7 +8,9 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["check_choice", "check_int", "check_real", "check_size", "closest"]
+import numpy as np
+
+__all__ = ["check_choice", "check_flag", "check_int", "check_real", "check_size", "closest"]
 
 
 def closest(name: Any, options: Iterable[str], n: int = 3) -> str:
@@ -30,10 +32,18 @@ def check_choice(name: str, value: Any, options: Iterable[Any]) -> None:
         raise ValueError(f"The {name!r} parameter must be one of {allowed}. Got {value!r} instead.")
 
 
-def check_int(name: str, value: Any, *, least: int = 1) -> None:
-    """Raise ValueError unless `value` is a whole number of at least `least`."""
+def check_flag(name: str, value: Any) -> bool:
+    """Return `value` as a bool; raise ValueError unless it is True or False, of Python or of NumPy."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"The {name!r} parameter must be True or False. Got {value!r} instead.")
+    return bool(value)
+
+
+def check_int(name: str, value: Any, *, least: int = 1) -> int:
+    """Return `value` as an int; raise ValueError unless it is a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"The {name!r} parameter must be an int of at least {least}. Got {value!r} instead.")
+    return int(value)
 
 
 def check_real(
@@ -44,14 +54,18 @@ def check_real(
     below: float = math.inf,
     most: float = math.inf,
     open_left: bool = False,
-) -> None:
-    """Raise ValueError unless `value` is a number of at least `least` (above it with `open_left`), within the rest."""
+) -> float:
+    """Return `value` as a float; raise ValueError unless it is a number of at least `least`, within the other bounds.
+
+    With `open_left` it has to be above `least`.
+    """
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not real or not least <= value < below or value > most or (open_left and value == least):
         low = f"above {least:g}" if open_left else f"of at least {least:g}"
         high = "" if below == math.inf else f" and below {below:g}"
         high += "" if most == math.inf else f" and at most {most:g}"
         raise ValueError(f"The {name!r} parameter must be a number {low}{high}. Got {value!r} instead.")
+    return float(value)
 
 
 def check_size(name: str, value: Any) -> tuple[int, int]:

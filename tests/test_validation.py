@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from skcnn._validation import check_choice, check_int, check_real, check_size, closest
+from skcnn._validation import check_choice, check_flag, check_int, check_real, check_size, closest
 
 BACKBONES = ["efficientnet_lite0", "efficientnet_lite1", "VGG16", "VGG19", "ResNet50", "MobileNetV2", "Xception"]
 
@@ -101,3 +101,19 @@ def test_no_size(value):
     match = r"^The 'size' parameter must be \(height, width\) in pixels, two ints of at least 1. Got .* instead.$"
     with pytest.raises(ValueError, match=match):
         check_size("size", value)
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, np.False_], ids=repr)
+def test_a_flag_of_python_or_numpy(value):
+    assert check_flag("warm_start", value) is bool(value)
+
+
+@pytest.mark.parametrize("value", [0, 1, None, "True", np.array([True]), np.int64(1)], ids=repr)
+def test_no_flag(value):
+    with pytest.raises(ValueError, match=r"^The 'warm_start' parameter must be True or False. Got .* instead.$"):
+        check_flag("warm_start", value)
+
+
+def test_checked_numbers_come_back_as_those_of_python():
+    assert type(check_int("epochs", np.int64(3))) is int
+    assert type(check_real("dropout", np.float32(0.5))) is float

@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
+from skcnn._plain import plain
 from skcnn.exceptions import StoreError, StoreWarning
 
 __all__ = ["cache_directory", "default_cache_dir", "warn_not_kept"]
@@ -25,6 +26,7 @@ def cache_directory(cache: Any) -> Path | None:
         When it is neither True, nor a directory, nor None. Where True finds no home directory, nothing is kept, and a
         warning says so.
     """
+    cache = plain(cache)
     if not isinstance(cache, (bool, str, os.PathLike, type(None))) or cache == "":
         raise ValueError(f"The 'cache' parameter must be True, a directory or None. Got {cache!r} instead.")
     if cache is None or cache is False:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skcnn._aside import aside, sync_to_disk
+from skcnn._plain import plain
 
 __all__ = ["Label", "fingerprint_of", "is_fingerprint", "read_identity", "read_label", "write_manifest"]
 
@@ -27,7 +28,7 @@ class Label(NamedTuple):
 
 def fingerprint_of(description: dict[str, Any]) -> str:
     """Return the hex digest of a description; the order of its keys does not matter."""
-    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(plain(description), sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=FINGERPRINT_BYTES).hexdigest()
 
 

@@ -14,12 +14,13 @@ from sklearn.utils.validation import _check_method_params, check_is_fitted, colu
 
 from skcnn._validation import check_choice, check_int, check_real
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
-from skcnn.classifiers._labels import encode_labels
+from skcnn.classifiers._labels import encode_labels, join_weights
 from skcnn.classifiers._members import Member, check_same_classes, fit_members, naming, seeded_clone, shortened
 from skcnn.classifiers._snapshots import check_snapshots, fit_snapshots
 from skcnn.classifiers._soup import check_soup, greedy_soup
 from skcnn.classifiers._weights import check_weights, fit_weights
 from skcnn.classifiers._wrapper import ClassifierWrapper, check_predicts_proba, describe_estimator
+from skcnn.images._copies import copy_groups
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._transformer import check_images
 from skcnn.metrics import ScoreTable
@@ -196,9 +197,13 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, _BaseComposit
         params = self._params_of_fit(sample_weight, fit_params)
         random = check_random_state(self.random_state)
         split_seed, *seeds = random.randint(np.iinfo(np.int32).max, size=self._n_members() + 1)
-        chosen, held_out = np.arange(len(images)), None
+        chosen, held_out, weights = np.arange(len(images)), None, None
         if self._holds_out():
-            chosen, held_out = hold_out(codes, self.validation_fraction, split_seed)
+            weights = join_weights(codes, classes, sample_weight, None)
+            groups = copy_groups(images, None)
+            chosen, held_out = hold_out(
+                codes, self.validation_fraction, split_seed, groups=groups, weights=weights, names=classes
+            )
         params = {key: _check_method_params(images, each, chosen) for key, each in params.items()}
         members = self._make_members(seeds, params)
         if self.method == "snapshot":
@@ -216,8 +221,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, _BaseComposit
             if self.method == "independent" and not self._is_named():
                 self._warn_of_copies(images[:COMPARED_IMAGES])
         else:
-            weights = None if sample_weight is None else np.asarray(sample_weight)[held_out]
-            self._combine(images[held_out], labels[held_out], weights)
+            self._combine(images[held_out], labels[held_out], None if weights is None else weights[held_out])
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -294,8 +298,6 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, _BaseComposit
 
     def _combine(self, images: ImageSequence, labels: np.ndarray, sample_weight: np.ndarray | None) -> None:
         """Learn from images that the members were not fitted on what each of them counts."""
-        if sample_weight is not None and not sample_weight.any():
-            raise ValueError("all images that were held out have the weight 0; set 'validation_fraction' higher")
         if self.method == "soup":
             self.soup_, kept, scores = greedy_soup(self.estimators_, images, labels, sample_weight)
             self.weights_, self.validation_scores_ = kept / kept.sum(), scores

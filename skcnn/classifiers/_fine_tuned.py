@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from skcnn._validation import check_choice, check_int, check_real
+from skcnn._validation import check_choice, check_flag, check_int, check_real
 from skcnn.backbones._tail import TunableNetwork
 from skcnn.classifiers._labels import encode_labels, join_weights
 from skcnn.classifiers._session import Session
@@ -20,9 +20,10 @@ from skcnn.exceptions import ImageReadError
 from skcnn.features import RawPixels, StoredFeatures, Trunk
 from skcnn.features._backbone_parameters import BackboneParameters
 from skcnn.images._sequence import ImageSequence
-from skcnn.training import Schedule, build_head, fit_probe, make_optimizer
+from skcnn.training import Schedule, build_head, fit_probe, make_optimizer, make_schedule
 from skcnn.training._head import copy_head
 from skcnn.training._lending import lend_model, share_model
+from skcnn.training._optimizers import check_sets_rate
 from skcnn.training._plan import Plan
 from skcnn.training._rows import EpochRows, SameRows
 from skcnn.training._split import Split
@@ -32,6 +33,8 @@ __all__ = ["FineTunedCNNClassifier"]
 
 POOLINGS = ("avg", "max", "flatten")
 HEAD_INITS = ("probe", "random")
+# Of a head that begins at random, whichever optimizer is named; those of the optimizers are for trained weights.
+HEAD_LEARNING_RATE = 1e-3
 # What the random numbers of one fit are for; each has a seed of its own.
 HEAD_WEIGHTS, HEAD_ORDER, TAIL_ORDER = range(3)
 
@@ -68,13 +71,15 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         Epochs of the first phase, where it is trained by gradient.
     head_optimizer : str or keras.optimizers.Optimizer, default="rmsprop"
         Of the first phase, as `optimizer`.
-    head_learning_rate : float, default=1e-3
-        Of the first phase. None takes that of `head_optimizer`.
+    head_learning_rate : float, default=None
+        Of the first phase. None takes that of a configured `head_optimizer`, and 1e-3 where it is given by name.
     unfreeze : int, str or "all", default=4
         What is trained in the second phase besides the head: so many convolution layers, counted from the top, with all
         layers after the first of them; all layers from the one of this name on; or all. 0 trains the head alone. Where
         the first layer is inside a residual or dense block, activations are stored before the block. Batch
-        normalisation keeps its statistics; its scale and offset are trained.
+        normalisation keeps its statistics; its scale and offset are trained. With 0 and no augmentation there is no
+        second phase: `schedule`, `early_stopping` and `average_weights` are for the first one then, where the head is
+        trained by gradient.
     epochs : int, default=20
         Of the second phase.
     optimizer : str or keras.optimizers.Optimizer, default="adamw"
@@ -89,7 +94,8 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
     label_smoothing : float, default=0.0
         Fraction in [0, 1) of each target that is shared out to all classes, in training by gradient.
     l2 : float, default=0.0
-        What the sum of the squared kernels of the head counts in the loss, in training by gradient.
+        What the sum of the squared kernels of the head counts in the loss, in training by gradient. It covers the head
+        alone; the weights of the layers that are unfrozen are kept near 0 by an optimizer with weight decay ("adamw").
     augmentation : skcnn.Augmentation, default=None
         Random changes of the images in the second phase, which then also runs with ``unfreeze=0``. None makes none.
         The first phase and `predict` see the images as they are. Give photographs that were not resized before: there
@@ -99,8 +105,9 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         is as fast as training without augmentation, and other fits find the views. None makes a fresh view of each
         image in each epoch, and stores nothing of it: the trunk runs all the time.
     validation_fraction : float, default=None
-        Share of the images that are held out, at random and with the classes in the same shares: they are not trained
-        on, and judged after each epoch. None holds out none, or 0.1 where `early_stopping` needs some.
+        Share of the images that are held out, at random and with the classes in the same shares, at least one of each
+        class: they are not trained on, and judged after each epoch. Copies of an image stay on the same side. None
+        holds out none, or 0.1 where `early_stopping` needs some.
     early_stopping : bool or skcnn.training.EarlyStopping, default=False
         Whether the second phase ends where it has not become better for some epochs, with the weights of the best one.
         True goes by the loss on the images that are held out, for 5 epochs.
@@ -188,7 +195,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         probe_C=1.0,
         head_epochs=25,
         head_optimizer="rmsprop",
-        head_learning_rate=1e-3,
+        head_learning_rate=None,
         unfreeze=4,
         epochs=20,
         optimizer="adamw",
@@ -295,19 +302,21 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
             plan = dataclasses.replace(plan, schedule=schedule)
         network = self._tunable_network()
         tunes = plan.epochs > 0 and (network.has_tail or self.augmentation is not None)
+        if not tunes and not self._probes():
+            head_plan = self._as_only_phase(head_plan)
         # All activations before any training: an unreadable image is named at once.
         features = self._extract(images, network.features)
-        settings = {
+        settings: dict[str, Any] = {
             "n_features": features.shape[1],
             "n_classes": len(classes),
-            "hidden_units": self.hidden_units,
-            "batch_norm": self.batch_norm,
+            "hidden_units": None if self.hidden_units is None else int(self.hidden_units),
+            "batch_norm": bool(self.batch_norm),
             "dropout": float(self.dropout),
             "l2": float(self.l2),
         }
         fixed = {"network": network.description, "head": settings, "classes": classes.tolist()}
         session = self._session(images, codes, weights, fixed)
-        split = self._split(codes, weights, len(classes), session.seed)
+        split = self._split(images, codes, weights, classes, session.seed)
         tail_rows = self._tail_rows(network, images, split, session) if tunes else None
 
         head, tail_weights = build_head(**settings, seed=(session.seed, HEAD_WEIGHTS)), []
@@ -447,16 +456,28 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         """Refuse parameters out of range; return the plans of both phases."""
         check_choice("pooling", self.pooling, POOLINGS)
         check_choice("head_init", self.head_init, HEAD_INITS)
-        check_choice("batch_norm", self.batch_norm, (True, False))
+        check_flag("batch_norm", self.batch_norm)
         if self.hidden_units is not None:
             check_int("hidden_units", self.hidden_units)
-        check_int("head_epochs", self.head_epochs, least=0)
+        head_epochs = check_int("head_epochs", self.head_epochs, least=0)
         check_real("dropout", self.dropout, below=1)
         check_real("l2", self.l2)
         check_real("probe_C", self.probe_C, open_left=True)
         plan = self._training_plan()
-        optimizer = make_optimizer(self.head_optimizer, self.head_learning_rate, parameter="head_optimizer")
-        return Plan(self.head_epochs, optimizer, plan.label_smoothing), plan
+        rate = self.head_learning_rate
+        if rate is None and isinstance(self.head_optimizer, str):
+            rate = HEAD_LEARNING_RATE
+        optimizer = make_optimizer(self.head_optimizer, rate, parameter="head_optimizer")
+        return Plan(head_epochs, optimizer, plan.label_smoothing), plan
+
+    def _as_only_phase(self, plan: Plan) -> Plan:
+        """Return the plan of the first phase where no second one follows: what else was asked for is for it then."""
+        schedule = make_schedule(self.schedule, plan.epochs)
+        check_sets_rate(plan.optimizer, schedule)
+        average_weights = bool(self.average_weights)
+        return dataclasses.replace(
+            plan, schedule=schedule, early_stopping=self._early_stopping(), average_weights=average_weights
+        )
 
 
 def lend(network: TunableNetwork | None, head: dict[str, Any]) -> AbstractContextManager[Any]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from skcnn._parallel import available_threads, bounded_map
+from skcnn._plain import plain
 from skcnn._source_code import UnknownCodeError
 from skcnn.exceptions import CheckpointError
+from skcnn.images._copies import source_digests
 from skcnn.images._sequence import ImageSequence
 from skcnn.inspection import TrainingMonitor
 from skcnn.training._checkpoints import Checkpoints
@@ -128,17 +128,7 @@ def check_differences(checkpoints: Checkpoints, differences: Sequence[str], refu
 
 def describe_images(images: ImageSequence, memo: Any) -> list[Any]:
     """Return what tells these images from others: a digest of all their bytes, and what happens to them."""
-    sources = images.sources
-    known = sources.recall(memo)
-    fresh = known.unchanged(np.arange(len(sources)))
-
-    def digest(index: int) -> bytes:
-        return known.digests[index].tobytes() if fresh[index] else sources.read(index, memo).digest
-
-    threads = available_threads()
-    hashed = hashlib.blake2b(digest_size=16)
-    for each in bounded_map(digest, range(len(sources)), n_threads=threads, window=4 * threads):
-        hashed.update(each)
+    hashed = hashlib.blake2b(b"".join(source_digests(images, memo)), digest_size=16)
     if images.picks is not None:
         hashed.update(digest_of(*images.picks).encode())
     try:
@@ -157,12 +147,15 @@ def digest_of(*arrays: np.ndarray | None) -> str:
 
 def describe_parameter(value: Any) -> Any:
     """Return a parameter as JSON types; equal ones have equal descriptions."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, str, numbers.Integral, numbers.Real)):
+    value = plain(value)
+    if value is None or isinstance(value, (bool, str, int, float)):
         return value
     if isinstance(value, dict):
         return {str(name): describe_parameter(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [describe_parameter(each) for each in value]
+    if dataclasses.is_dataclass(value):
+        return {type(value).__qualname__: describe_parameter(dataclasses.asdict(value))}  # type: ignore[arg-type]
     if hasattr(value, "get_config") and hasattr(value, "learning_rate"):  # an optimizer of Keras
         return repr(describe_optimizer(value))
     return repr(value)

@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import _safe_indexing, gen_batches
 from sklearn.utils.validation import _check_method_params, check_is_fitted, column_or_1d
 
-from skcnn._validation import check_choice, check_size
+from skcnn._validation import check_choice, check_flag, check_size
 from skcnn.classifiers._wrapper import ClassifierWrapper, check_plain_images, check_predicts_proba
 from skcnn.exceptions import ImageReadError
 from skcnn.images import ResizeCrop, TenCrop
@@ -236,8 +236,8 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
 
     def _check_parameters(self) -> None:
         check_choice("average", self.average, AVERAGES)
-        check_choice("horizontal_flips", self.horizontal_flips, (True, False))
-        check_choice("fit_crops", self.fit_crops, (True, False))
+        check_flag("horizontal_flips", self.horizontal_flips)
+        check_flag("fit_crops", self.fit_crops)
         resize, crop = check_size("resize", self.resize), check_size("crop_size", self.crop_size)
         if crop[0] > resize[0] or crop[1] > resize[1]:
             msg = f"crops of {crop[0]} x {crop[1]} pixels do not fit in images of {resize[0]} x {resize[1]}"

@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skcnn._validation import check_choice, check_int, check_real
+from skcnn._plain import plain
+from skcnn._validation import check_flag, check_int, check_real
 from skcnn.cache import FeatureCache
 from skcnn.classifiers._session import Session, describe_images, describe_parameter, digest_of
 from skcnn.features import StoredFeatures, Trunk, extract
 from skcnn.images import Augmentation
+from skcnn.images._copies import copy_groups
 from skcnn.images._sequence import ImageSequence
 from skcnn.training import EarlyStopping, make_optimizer, make_schedule
 from skcnn.training._holdout import hold_out
-from skcnn.training._optimizers import describe_optimizer
+from skcnn.training._optimizers import check_sets_rate
 from skcnn.training._plan import Plan
 from skcnn.training._rows import EpochRows, FreshViews, SameRows, StoredViews
 from skcnn.training._split import Split
@@ -66,11 +68,11 @@ class TrainingParameters:
         ValueError
             For parameters out of range, or that exclude each other.
         """
-        check_int("epochs", self.epochs, least=0)
+        epochs = check_int("epochs", self.epochs, least=0)
         check_int("batch_size", self.batch_size)
-        check_real("label_smoothing", self.label_smoothing, below=1)
-        check_choice("average_weights", self.average_weights, (True, False))
-        check_choice("warm_start", self.warm_start, (True, False))
+        smoothing = check_real("label_smoothing", self.label_smoothing, below=1)
+        average_weights = check_flag("average_weights", self.average_weights)
+        check_flag("warm_start", self.warm_start)
         check_int("checkpoint_every", self.checkpoint_every)
         if not isinstance(self.augmentation, Augmentation | None):
             msg = "The 'augmentation' parameter must be a skcnn.Augmentation or None."
@@ -80,25 +82,24 @@ class TrainingParameters:
         if self.validation_fraction is not None:
             check_real("validation_fraction", self.validation_fraction, below=1, open_left=True)
         early_stopping = self._early_stopping()
-        if early_stopping and self.average_weights:
+        if early_stopping and average_weights:
             msg = "early_stopping goes back to the weights of the best epoch, and average_weights takes the mean of the"
             raise ValueError(f"{msg} last ones; set one of them to False")
         optimizer = make_optimizer(self.optimizer, self.learning_rate)
-        schedule = make_schedule(self.schedule, self.epochs)
-        if schedule is not None and describe_optimizer(optimizer)[1] is None:
-            raise ValueError("the optimizer has a schedule of its own; give it a number, or schedule=None")
-        smoothing = float(self.label_smoothing)
-        return Plan(self.epochs, optimizer, smoothing, schedule, early_stopping, bool(self.average_weights))
+        schedule = make_schedule(self.schedule, epochs)
+        check_sets_rate(optimizer, schedule)
+        return Plan(epochs, optimizer, smoothing, schedule, early_stopping, average_weights)
 
     def _early_stopping(self) -> EarlyStopping | None:
-        if self.early_stopping is True:
+        asked = plain(self.early_stopping)
+        if asked is True:
             return EarlyStopping()
-        if self.early_stopping is False or self.early_stopping is None:
+        if asked is False or asked is None:
             return None
-        if not isinstance(self.early_stopping, EarlyStopping):
+        if not isinstance(asked, EarlyStopping):
             msg = "The 'early_stopping' parameter must be True, False or a skcnn.training.EarlyStopping."
             raise ValueError(f"{msg} Got {self.early_stopping!r} instead.")
-        return self.early_stopping
+        return asked
 
     def _session(
         self, images: ImageSequence, codes: np.ndarray, weights: np.ndarray | None, fixed: dict[str, Any]
@@ -144,10 +145,12 @@ class TrainingParameters:
         }
         if self.random_state is not None:
             run["seed"] = seed
-        settings = {"warm_start": self.warm_start, "every": self.checkpoint_every}
+        settings = {"warm_start": self.warm_start, "every": int(self.checkpoint_every)}
         return Session.open(self.checkpoint_dir, run, seed=seed, state=state, **settings)
 
-    def _split(self, codes: np.ndarray, weights: np.ndarray | None, n_classes: int, seed: int) -> Split:
+    def _split(
+        self, images: ImageSequence, codes: np.ndarray, weights: np.ndarray | None, classes: np.ndarray, seed: int
+    ) -> Split:
         """Return which images are trained on, and which are held out.
 
         Raises
@@ -160,8 +163,10 @@ class TrainingParameters:
             fraction = DEFAULT_VALIDATION
         trained, held_out = np.arange(len(codes)), np.zeros(0, int)
         if fraction is not None:
-            trained, held_out = hold_out(codes, fraction, seed)
-        return Split(codes, weights, n_classes, trained, held_out)
+            cache = FeatureCache.open(self.cache)
+            groups = copy_groups(images, None if cache is None else cache.digests)
+            trained, held_out = hold_out(codes, fraction, seed, groups=groups, weights=weights, names=classes)
+        return Split(codes, weights, len(classes), trained, held_out)
 
     def _extract(self, images: ImageSequence, trunk: Trunk) -> StoredFeatures:
         # A step before may have asked for rows of NaN; there is nothing to learn or to predict from them.
@@ -174,7 +179,7 @@ class TrainingParameters:
         first_view, fresh_views = np.random.SeedSequence(session.seed).generate_state(2).tolist()
         if self.augmented_views is None:
             images = images.with_decode(self.decode)
-            settings = {"epochs": session.begin + self.epochs, "seed": fresh_views, "engine": self.engine}
+            settings = {"epochs": session.begin + int(self.epochs), "seed": fresh_views, "engine": self.engine}
             return FreshViews(images, trunk, self.augmentation, **settings)
         views = self.augmentation.views(self.augmented_views, trunk.input_shape[:2])
         rows = self._extract(images.with_step(views), trunk)

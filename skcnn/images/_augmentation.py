@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skcnn._validation import check_choice, check_int, check_real, check_size
+from skcnn._validation import check_choice, check_flag, check_int, check_real, check_size
 from skcnn.images._steps import FAST_MARGIN, ViewStep
 from skcnn.images._warp import FILL_MODES, Placement, source_map, warp
 
@@ -105,8 +105,8 @@ class Augmentation:
         check_real("height_shift", self.height_shift, below=1)
         check_real("shear", self.shear, most=1)
         check_factors("zoom", self.zoom, open_left=True)
-        check_choice("horizontal_flip", self.horizontal_flip, (True, False))
-        check_choice("vertical_flip", self.vertical_flip, (True, False))
+        check_flag("horizontal_flip", self.horizontal_flip)
+        check_flag("vertical_flip", self.vertical_flip)
         check_levels("brightness", self.brightness)
         if self.contrast is not None:
             check_factors("contrast", self.contrast)
@@ -120,7 +120,7 @@ class Augmentation:
         check_int("seed", self.seed, least=0)
         # Equal augmentations have equal descriptions: 30 and 30.0 are equal, but not their JSON.
         for name, value in vars(self).items():
-            object.__setattr__(self, name, int(value) if name == "seed" else plain(value))
+            object.__setattr__(self, name, int(value) if name == "seed" else as_given(value))
 
     def views(self, n_views: int, size: tuple[int, int], *, seed: int | None = None) -> AugmentedViews:
         """Return the step that makes views of images.
@@ -263,9 +263,11 @@ def check_pair(name: str, value: Any, what: str, *, least: float, most: float, o
         raise ValueError(f"The {name!r} parameter must be a range (low, high) {what}, {bounds}. Got {value!r} instead.")
 
 
-def plain(value: Any) -> Any:
+def as_given(value: Any) -> Any:
     """Return a parameter with floats for numbers and tuples for pairs."""
-    if isinstance(value, (bool, str, type(None))):
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (str, type(None))):
         return value
     if isinstance(value, numbers.Real):
         return float(value)

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skcnn._plain import plain
 from skcnn.cache._feature_cache import FeatureCache
 from skcnn.images._channel_sums import channel_statistics
 from skcnn.images._inputs import as_image_sequence, is_pixel_array
@@ -83,11 +84,13 @@ class MeanSubtract(ImageTransformerMixin, TransformerMixin, BaseEstimator, auto_
             Naming every image that cannot be read.
         """
         images = check_images(X, y)
-        mean, std = given_mean(self.mean), given_std(self.std, self.mean)
-        if mean is None or (self.std is True and std is None):
+        asked = plain(self.std)
+        mean, std = given_mean(self.mean), given_std(asked, self.mean)
+        learns_std = asked is True and std is None
+        if mean is None or learns_std:
             learned_mean, learned_std = channel_statistics(images, FeatureCache.open(self.cache), self.verbose)
             mean = learned_mean if mean is None else mean
-            std = learned_std if self.std is True and std is None else std
+            std = learned_std if learns_std else std
         if std is not None and (len(std) != len(mean) or min(std) <= 0):
             raise ValueError(f"std needs {len(mean)} numbers above 0, one per channel of the mean; got {std}")
         self.mean_ = np.asarray(mean, np.float64)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from skcnn._plain import plain
 from skcnn._source_code import describe_code
 from skcnn.images._geometry import centre_box, corner_boxes, covering_size, limit_aspect_ratio
 
@@ -79,10 +80,7 @@ class Step:
         if "__dataclass_fields__" not in vars(kind):
             msg = f"{kind.__qualname__} must be a frozen dataclass: its fields are what tells two steps of it apart"
             raise TypeError(msg)
-        # NumPy's numbers are no JSON types.
-        fields = {
-            name: value.item() if isinstance(value, np.generic) else value for name, value in asdict(self).items()
-        }
+        fields = plain(asdict(self))
         own = {} if kind.__module__.startswith("skcnn.") else {"code": describe_code(kind)}
         return {"step": kind.__name__, "version": self.version, **fields, **own}
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from skcnn._aside import aside, sync_to_disk
+from skcnn._plain import plain
 from skcnn.exceptions import CheckpointError, StoreWarning
 from skcnn.training._state import TrainingState
 
@@ -42,7 +43,7 @@ class Checkpoints:
 
     def __init__(self, directory: str | os.PathLike, run: dict[str, Any]):
         self.directory = Path(directory).expanduser()
-        self.run = json.loads(json.dumps(run))
+        self.run = json.loads(json.dumps(plain(run)))
         self.path = self.directory / FILE
         self.before: dict[str, Any] = {}
         self._has_failed = False
@@ -92,18 +93,18 @@ class Checkpoints:
             "counts": {name: len(arrays) for name, arrays in groups.items()},
             **{name: value for name, value in vars(state).items() if name not in (*GROUPS, "callbacks")},
         }
-        text = np.frombuffer(json.dumps(known).encode(), np.uint8)
         named: dict[str, Any] = {
             f"{name}/{number}": array for name, arrays in groups.items() for number, array in enumerate(arrays)
         }
         try:
+            text = np.frombuffer(json.dumps(plain(known)).encode(), np.uint8)
             with aside(self.path) as partial:
                 with open(partial, "wb") as file:
                     np.savez(file, known=text, **named)
                 sync_to_disk(partial)
                 os.replace(partial, self.path)
             sync_to_disk(self.directory)
-        except OSError as error:
+        except (OSError, TypeError, ValueError) as error:  # the last two for what JSON has no form for
             if not self._has_failed:
                 msg = f"the checkpoint {self.path} cannot be written: {error}; training goes on without"
                 warnings.warn(msg, StoreWarning, stacklevel=2)

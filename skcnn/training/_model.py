@@ -143,8 +143,11 @@ def leave_out_sum_over_devices(optimizer: Any) -> None:
         return
     import tensorflow as tf
 
-    if not tf.distribute.has_strategy():
-        optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
+    if tf.distribute.has_strategy():
+        return
+    optimizers = [optimizer, *([optimizer.inner_optimizer] if hasattr(optimizer, "inner_optimizer") else [])]
+    for each in optimizers:
+        each._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
 
 
 def shrunk(values: np.ndarray) -> np.ndarray:

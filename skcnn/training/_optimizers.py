@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 from skcnn._validation import check_real
 
-__all__ = ["OPTIMIZERS", "describe_optimizer", "make_optimizer"]
+__all__ = ["OPTIMIZERS", "check_sets_rate", "describe_optimizer", "make_optimizer"]
 
 
 class Recipe(NamedTuple):
@@ -72,7 +73,7 @@ def make_optimizer(optimizer: Any, learning_rate: float | None = None, *, parame
         raise ValueError(f"{msg} Got {optimizer!r} instead.")
     config = optimizer.get_config()
     if learning_rate is not None:
-        config["learning_rate"] = float(learning_rate)
+        innermost(config)["learning_rate"] = float(learning_rate)
     return type(optimizer).from_config(config)
 
 
@@ -90,10 +91,30 @@ def describe_optimizer(optimizer: Any) -> tuple[Hashable, float | None]:
     learning_rate : float or None
         None for a schedule; it is one of the settings then.
     """
-    # Keras numbers the names.
-    config = {key: value for key, value in optimizer.get_config().items() if key != "name"}
-    rate = None if isinstance(config["learning_rate"], dict) else config.pop("learning_rate")
+    config = copy.deepcopy(optimizer.get_config())
+    inner = innermost(config)
+    for each in (config, inner):
+        each.pop("name", None)  # Keras numbers the names
+    rate = None if isinstance(inner.get("learning_rate"), dict) else inner.pop("learning_rate", None)
     try:
         return (type(optimizer), json.dumps(config, sort_keys=True)), rate
     except TypeError:
         return None, rate
+
+
+def check_sets_rate(optimizer: Any, schedule: Any) -> None:
+    """Refuse a schedule for an optimizer whose learning rate is one already.
+
+    Raises
+    ------
+    ValueError
+    """
+    if schedule is not None and describe_optimizer(optimizer)[1] is None:
+        raise ValueError("the optimizer has a schedule of its own; give it a number, or schedule=None")
+
+
+def innermost(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that has the learning rate: that of the optimizer inside a `LossScaleOptimizer`."""
+    while isinstance(config.get("inner_optimizer"), dict):
+        config = config["inner_optimizer"]["config"]
+    return config

@@ -33,8 +33,9 @@ class EarlyStopping:
 
     def __post_init__(self) -> None:
         check_choice("monitor", self.monitor, MONITORS)
-        check_real("min_delta", self.min_delta)
-        check_int("patience", self.patience)
+        # NumPy's numbers, as from a search, are no JSON types.
+        object.__setattr__(self, "min_delta", check_real("min_delta", self.min_delta))
+        object.__setattr__(self, "patience", check_int("patience", self.patience))
 
     @property
     def needs_validation(self) -> bool:

@@ -87,9 +87,11 @@ class StepTable(Schedule):
     def __post_init__(self) -> None:
         if not self.rates:
             raise ValueError("a table of learning rates must have at least one entry, such as {10: 1e-4}")
-        for epoch, rate in self.rates.items():
-            check_int("schedule", epoch, least=0)
-            check_real(f"schedule[{epoch}]", rate, open_left=True)
+        rates = {
+            check_int("schedule", epoch, least=0): check_real(f"schedule[{epoch}]", rate, open_left=True)
+            for epoch, rate in self.rates.items()
+        }
+        object.__setattr__(self, "rates", rates)
 
     def check(self, epochs: int) -> None:
         """Refuse a table whose last rate would never be used."""
@@ -108,7 +110,7 @@ class StepTable(Schedule):
             return lambda step: table[begins]
         # Keras changes the rate after a boundary, not at it.
         boundaries = [epoch * steps_per_epoch - 1 for epoch in later]
-        return as_float(PiecewiseConstantDecay(boundaries, [float(table[epoch]) for epoch in (begins, *later)]))
+        return as_float(PiecewiseConstantDecay(boundaries, [table[epoch] for epoch in (begins, *later)]))
 
 
 @dataclass(frozen=True)

@@ -328,7 +328,7 @@ def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_fit(tuned, files, 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"warm_start": "yes"}, "'warm_start' parameter must be one of True, False"),
+        ({"warm_start": "yes"}, "'warm_start' parameter must be True or False"),
         ({"checkpoint_every": 0}, "'checkpoint_every' parameter must be an int of at least 1"),
     ],
 )

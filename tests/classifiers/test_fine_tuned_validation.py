@@ -1,5 +1,8 @@
 """`FineTunedCNNClassifier` with schedules, images that are held out, early stopping and averages."""
 
+import shutil
+
+import keras
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -7,6 +10,7 @@ from sklearn.model_selection import GridSearchCV
 
 from skcnn import Augmentation, FineTunedCNNClassifier
 from skcnn.exceptions import ImageReadError
+from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
 from skcnn.training import CosineDecay, EarlyStopping, OneCycle
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
@@ -141,7 +145,7 @@ def test_every_unreadable_image_is_named_wherever_it_is(tuned, files, tmp_path):
         ({"validation_fraction": 5}, r"'validation_fraction'.*Got 5"),
         ({"early_stopping": 5}, r"'early_stopping' parameter must be True, False or a skcnn\.training\.EarlyStopping"),
         ({"early_stopping": True, "average_weights": True}, "goes back to the weights of the best epoch.*set one of"),
-        ({"average_weights": 0.25}, "'average_weights' parameter must be one of True, False"),
+        ({"average_weights": 0.25}, "'average_weights' parameter must be True or False"),
         ({"schedule": "cosin"}, "'schedule' parameter must be one of 'constant'"),
         ({"schedule": {10: 0.1}}, "after 10 epochs, and training ends after 4"),
     ],
@@ -162,8 +166,105 @@ def test_a_schedule_for_an_optimizer_that_has_one(tuned):
 def test_too_few_images_to_hold_out_some(tuned, files):
     with pytest.raises(ValueError, match="1 of 3 classes have one image; to hold out some, each class needs two"):
         tuned(validation_fraction=0.2).fit(files[:5], LABELS[:5])
-    with pytest.raises(ValueError, match=r"validation_fraction=0\.9 of 12 images leaves too few"):
-        tuned(validation_fraction=0.9).fit(files, LABELS)
+
+
+def test_of_a_large_share_an_image_of_each_class_is_trained_on(tuned, files):
+    clf = tuned(validation_fraction=0.9, epochs=1).fit(files, LABELS)
+    assert sorted(np.delete(LABELS, clf.validation_indices_)) == ["cat", "dog", "emu"]
+
+
+def test_images_of_weight_0_are_not_judged_by(tuned, files):
+    weights = np.ones(12)
+    weights[[0, 1, 2, 3, 4, 5]] = 0
+    clf = tuned(validation_fraction=0.5, epochs=2).fit(files, LABELS, sample_weight=weights)
+    assert weights[clf.validation_indices_].all()
+    assert all(np.isfinite(record["val_loss"]) for record in clf.history_)
+
+
+def test_copies_of_images_and_their_views_are_held_out_together(tuned, files, tmp_path):
+    # Of random labels nothing can be learned but by heart.
+    copies = []
+    for number, file in enumerate(files * 3):
+        copies.append(str(tmp_path / f"{number}.png"))
+        shutil.copyfile(file, copies[-1])
+    labels = np.tile(LABELS, 3)
+    clf = tuned(validation_fraction=0.3, epochs=1).fit(copies, labels)
+    held_out = clf.validation_indices_ % 12
+    assert len(held_out) == 3 * len(set(held_out))
+    crops = as_image_sequence(files).with_step(ResizeCrop(20, 20)).with_step(TenCrop(16, 16)).with_views_apart()
+    clf = tuned(validation_fraction=0.3, epochs=1).fit(crops, np.repeat(LABELS, 10))
+    held_out = clf.validation_indices_ // 10
+    assert len(held_out) == 10 * len(set(held_out))
+
+
+@pytest.mark.parametrize("hidden_units", [None, 6])
+def test_where_the_head_alone_is_trained_stopping_and_schedule_are_for_it(tuned, files, hidden_units):
+    settings = {"unfreeze": 0, "head_init": "random", "hidden_units": hidden_units, "validation_fraction": 0.3}
+    settings |= {"head_learning_rate": 0.05}
+    stopped = tuned(**settings, head_epochs=200, early_stopping=EarlyStopping(patience=3)).fit(files, LABELS)
+    figures = [record["val_loss"] for record in stopped.history_]
+    assert len(figures) == np.argmin(figures) + 1 + 3 < 200
+    falling = tuned(**settings, head_epochs=4, schedule="polynomial").fit(files, LABELS)
+    assert [record["learning_rate"] for record in falling.history_] == pytest.approx([0.05, 0.0375, 0.025, 0.0125])
+    averaged = tuned(**settings, head_epochs=8, average_weights=True).fit(files, LABELS)
+    ends = [tuned(**settings, head_epochs=epochs).fit(files, LABELS) for epochs in (7, 8)]
+    for mean, one, two in zip(averaged.head_weights_, *(end.head_weights_ for end in ends), strict=True):
+        np.testing.assert_allclose(mean, (one + two) / 2 if mean.dtype.kind == "f" else mean, atol=1e-6)
+
+
+def test_a_schedule_that_the_head_cannot_follow(tuned, files):
+    clf = tuned(unfreeze=0, head_init="random", head_epochs=3, epochs=20, schedule={10: 1e-4})
+    with pytest.raises(ValueError, match="after 10 epochs, and training ends after 3"):
+        clf.fit(files, LABELS)
+    own = keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 10))
+    with pytest.raises(ValueError, match="the optimizer has a schedule of its own"):
+        clf.set_params(schedule="cosine", head_optimizer=own).fit(files, LABELS)
+
+
+def test_the_rate_of_a_configured_optimizer_of_the_head(tuned, files):
+    def rate(**settings):
+        clf = tuned(unfreeze=0, head_init="random", head_epochs=1, **settings).fit(files, LABELS)
+        return clf.history_[0]["learning_rate"]
+
+    assert rate() == rate(head_optimizer="sgd") == pytest.approx(1e-3)
+    assert rate(head_optimizer=keras.optimizers.Adam(0.125)) == 0.125
+    assert rate(head_optimizer=keras.optimizers.Adam(0.125), head_learning_rate=0.25) == 0.25
+
+
+def test_settings_of_numpy_from_a_search(tuned, files, tmp_path):
+    settings = {
+        "unfreeze": np.int64(1),
+        "epochs": np.int64(2),
+        "hidden_units": np.int32(4),
+        "head_epochs": np.int64(1),
+        "batch_norm": np.True_,
+        "batch_size": np.int64(8),
+        "dropout": np.float32(0.1),
+        "l2": np.float32(1e-4),
+        "label_smoothing": np.float64(0.1),
+        "learning_rate": np.float64(1e-3),
+        "schedule": {np.int64(1): np.float32(1e-4)},
+        "early_stopping": EarlyStopping(min_delta=np.float32(0), patience=np.int64(3)),
+        "average_weights": np.False_,
+        "warm_start": np.False_,
+        "cache": np.True_,
+        "input_size": np.array([16, 16]),
+        "checkpoint_every": np.int64(1),
+        "random_state": np.int64(3),
+        "verbose": np.int64(0),
+    }
+    clf = tuned(**settings, checkpoint_dir=tmp_path / "run").fit(files, LABELS)
+    plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in settings.items()}
+    plain |= {"schedule": {1: float(np.float32(1e-4))}, "early_stopping": EarlyStopping(patience=3)}
+    same = tuned(**plain, checkpoint_dir=tmp_path / "run").fit(files, LABELS)  # read from the checkpoint
+    assert [record["seconds"] for record in same.history_] == [record["seconds"] for record in clf.history_]
+    assert_same_weights(clf, same)
+
+
+@pytest.mark.parametrize("switch", ["early_stopping", "average_weights"])
+def test_a_grid_of_booleans_of_numpy(tuned, files, switch):
+    search = GridSearchCV(tuned(epochs=1), {switch: np.array([True, False])}, cv=2, error_score="raise")
+    assert len(search.fit(files, LABELS).cv_results_["params"]) == 2
 
 
 @pytest.mark.parametrize(

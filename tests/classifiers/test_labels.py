@@ -1,4 +1,7 @@
+from datetime import date
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from skcnn.classifiers._labels import encode_labels, join_weights
@@ -30,6 +33,15 @@ def test_classes_are_sorted_and_numbered(y, classes):
         ([0.5, 1.5, 2.5], "Unknown label type"),
         ([0.0, float("inf")], "y contains infinity"),
         (None, "requires y to be passed"),
+        (pd.Series([pd.NA, "a", "b"], dtype="string"), "1 of 3 labels are missing, at positions 0"),
+        (pd.Series([pd.NA, 1, 2], dtype="Int64"), "1 of 3 labels are missing, at positions 0"),
+        (pd.Series([pd.NA, "a", "b"], dtype=object), "1 of 3 labels are missing, at positions 0"),
+        (pd.Series([pd.NaT, "a", "b"], dtype=object), "1 of 3 labels are missing, at positions 0"),
+        (pd.to_datetime(["2020-01-01", "2020-01-02"]), r"dates or times such as '2020-01-01.*astype\(str\) makes"),
+        ([date(2020, 1, 1), date(2020, 1, 2)], "dates or times such as '2020-01-01'"),
+        (np.array([1, 2], "timedelta64[s]"), "dates or times"),
+        (np.eye(2), r"got an array of shape \(2, 2\) instead.*one-hot.*y\.argmax\(axis=1\)"),
+        (np.array([1, 2], dtype=object), r"whole numbers as objects.*astype\(int\) makes"),
     ],
 )
 def test_labels_that_nothing_can_be_learned_from(y, message):
@@ -57,3 +69,24 @@ def test_weights_of_images_and_classes_are_multiplied():
 def test_weights_that_make_no_sense(sample_weight, message):
     with pytest.raises(ValueError, match=message):
         join_weights(np.array([0, 1, 1, 1]), np.array(["a", "b"]), sample_weight, None)
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "message"),
+    [
+        ("balance", r"must be 'balanced', None or a dict \{class: weight\}. Got 'balance' instead"),
+        ([1, 2], r"Got \[1, 2\] instead. dict\(zip\(np.unique\(y\).tolist\(\), weights\)\) makes one"),
+        ([1, 2, 3], r"Got \[1, 2, 3\] instead.$"),
+        ({"cat": 1, "dogs": 2}, "class_weight has 'dogs', which is no label in y; did you mean .*'dog'"),
+        ({"cat": -1}, r"class_weight\['cat'\]. parameter must be a number of at least 0"),
+        ({"cat": "2"}, r"must be a number of at least 0. Got '2' instead"),
+    ],
+)
+def test_weights_of_classes_that_make_no_sense(class_weight, message):
+    with pytest.raises(ValueError, match=message):
+        join_weights(np.array([0, 1, 1]), np.array(["cat", "dog"]), None, class_weight)
+
+
+def test_weights_of_classes_by_numbers_of_numpy():
+    weights = join_weights(np.array([0, 1, 1]), np.array([3, 7]), None, {np.int64(3): np.float32(2)})
+    np.testing.assert_allclose(weights, [2, 1, 1])

@@ -352,8 +352,8 @@ def test_crops_larger_than_the_images(regression, files, resize, crop):
         ({"resize": 0}, "The 'resize' parameter must be"),
         ({"crop_size": (1, 2, 3)}, "The 'crop_size' parameter must be"),
         ({"average": "median"}, "The 'average' parameter must be one of 'mean', 'geometric', 'max'"),
-        ({"horizontal_flips": 2}, "The 'horizontal_flips' parameter must be one of"),
-        ({"fit_crops": "yes"}, "The 'fit_crops' parameter must be one of"),
+        ({"horizontal_flips": 2}, "The 'horizontal_flips' parameter must be True or False"),
+        ({"fit_crops": "yes"}, "The 'fit_crops' parameter must be True or False"),
     ],
 )
 def test_parameters_out_of_range(regression, files, settings, message):

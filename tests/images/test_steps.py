@@ -333,3 +333,20 @@ def test_a_view_step_is_no_function_of_the_image_alone():
         TenCrop(2, 2)(np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(TypeError, match="ViewStep does not say how it makes a view"):
         ViewStep().make_view(np.zeros((4, 4, 3), np.uint8), 0, None)
+
+
+@dataclass(frozen=True)
+class Levels(Step):
+    """Other levels, by a table."""
+
+    table: dict
+    counts: tuple = ()
+
+    def __call__(self, image):
+        return image
+
+
+def test_numbers_of_numpy_describe_a_step_as_those_of_python_do():
+    one = Levels({np.int64(3): np.float64(0.5)}, (np.int32(1), np.bool_(True)))
+    assert json.dumps(one.describe()) == json.dumps(Levels({3: 0.5}, (1, True)).describe())
+    assert ResizeCrop(np.int64(8), np.int32(8)).describe() == ResizeCrop(8, 8).describe()

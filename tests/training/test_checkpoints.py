@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 
@@ -105,3 +106,20 @@ def test_a_write_that_fails_leaves_the_state_before(tmp_path, monkeypatch):
     assert len(warned) == 1
     assert checkpoints.load()[0].epochs == 3
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.npz"]
+
+
+def test_what_json_has_no_form_for_ends_no_training(tmp_path):
+    checkpoints, state = Checkpoints(tmp_path, RUN), make_state()
+    state.history.append({"phase": object()})
+    with pytest.warns(StoreWarning, match=r"cannot be written: .*not JSON serializable; training goes on without"):
+        checkpoints.save(state)
+    assert checkpoints.load() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_of_numpy_are_written(tmp_path):
+    state = dataclasses.replace(make_state(), begin=np.int64(2), is_finished=np.bool_(True))
+    run = {**RUN, "epochs": np.int64(3), "table": {np.int64(1): np.float32(0.5)}}
+    Checkpoints(tmp_path, run).save(state)
+    found, differences = Checkpoints(tmp_path, run).load()
+    assert (found.begin, found.is_finished, differences) == (2, True, [])

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from skcnn.training import make_optimizer
-from skcnn.training._optimizers import OPTIMIZERS
+from skcnn.training._optimizers import OPTIMIZERS, describe_optimizer
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -59,3 +59,15 @@ def test_what_is_no_learning_rate(rate):
         make_optimizer("adam", rate)
     with pytest.raises(ValueError, match="'head_learning_rate' parameter"):
         make_optimizer("adam", rate, parameter="head_optimizer")
+
+
+def test_one_inside_another_has_its_learning_rate():
+    inner = keras.optimizers.Adam(0.5)
+    scaled = keras.optimizers.LossScaleOptimizer(inner)
+    assert describe_optimizer(scaled)[1] == 0.5
+    made = make_optimizer(scaled, 0.25)
+    assert float(made.learning_rate) == 0.25
+    assert float(scaled.learning_rate) == 0.5
+    assert describe_optimizer(made)[0] == describe_optimizer(make_optimizer(scaled))[0]
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    assert describe_optimizer(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(schedule)))[1] is None
