@@ -74,12 +74,12 @@ def writer_lock(directory: Path) -> Iterator[Heartbeat | None]:
 
 
 @contextlib.contextmanager
-def lock_if_free(directory: Path) -> Iterator[bool]:
-    """Hold the writer lock of a directory, unless another process holds it; yield whether that is so.
+def lock_if_free(directory: Path, name: str = "lock") -> Iterator[bool]:
+    """Hold the lock of a directory, unless another one holds it; yield whether that is so.
 
     Where the file system has no locks, nobody holds one.
     """
-    lock = FileLock(directory / "lock")
+    lock = FileLock(directory / name)
     try:
         lock.acquire(timeout=0)
     except Timeout:

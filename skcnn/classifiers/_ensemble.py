@@ -15,7 +15,15 @@ from sklearn.utils.validation import _check_method_params, check_is_fitted, colu
 from skcnn._validation import check_choice, check_int, check_real
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
 from skcnn.classifiers._labels import encode_labels, join_weights
-from skcnn.classifiers._members import Member, check_same_classes, fit_members, naming, seeded_clone, shortened
+from skcnn.classifiers._members import (
+    Member,
+    check_same_classes,
+    fit_members,
+    naming,
+    seeded_clone,
+    shortened,
+    with_own_directories,
+)
 from skcnn.classifiers._snapshots import check_snapshots, fit_snapshots
 from skcnn.classifiers._soup import check_soup, greedy_soup
 from skcnn.classifiers._weights import check_weights, fit_weights
@@ -209,7 +217,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, _BaseComposit
         if self.method == "snapshot":
             fitted = fit_snapshots(members[0], images[chosen], labels[chosen], len(members))
         else:
-            fitted = fit_members(members, images[chosen], labels[chosen], n_jobs=self.n_jobs)
+            fitted = fit_members(with_own_directories(members), images[chosen], labels[chosen], n_jobs=self.n_jobs)
 
         self.estimators_ = fitted
         self._names, self._titles = [each.name for each in members], [each.title for each in members]

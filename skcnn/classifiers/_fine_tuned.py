@@ -59,7 +59,8 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
     dropout : float, default=0.2
         Fraction in [0, 1) of the values before the logits that is left out at each training step.
     batch_norm : bool, default=False
-        Whether the hidden layer is normalised by batch before its ReLU.
+        Whether the hidden layer is normalised by batch before its ReLU. `predict` normalises by the statistics of all
+        images that were trained on, which are taken when a phase ends.
     pooling : {"avg", "max", "flatten"}, default="avg"
         How the positions of the last image become the features of the head.
     head_init : {"probe", "random"}, default="probe"
@@ -120,10 +121,12 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
     checkpoint_dir : path, default=None
         Where the state of the training is written while it runs (``checkpoint.npz``), and curves to look at
         (``history.png`` and ``history.json``). A fit that was ended goes on from there, and ends where it would have
-        ended without; with ``warm_start=True`` also where parameters of training were changed since. One directory is
-        for one training.
-    checkpoint_every : int, default=1
-        After how many epochs each the state is written.
+        ended without; with ``warm_start=True`` also where parameters of training were changed since, on the same images
+        and labels. One directory is for one training: searches and folds need None, and each member of an ensemble
+        gets a directory of its own inside.
+    checkpoint_every : int, default=None
+        After how many epochs each the state is written. None writes it so often that it takes a twentieth of the time:
+        after each epoch, unless they are very short.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class.
     input_size : int or (int, int), default=None
@@ -210,7 +213,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         average_weights=False,
         warm_start=False,
         checkpoint_dir=None,
-        checkpoint_every=1,
+        checkpoint_every=None,
         class_weight=None,
         input_size=None,
         preprocess="auto",
@@ -315,23 +318,23 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
             "l2": float(self.l2),
         }
         fixed = {"network": network.description, "head": settings, "classes": classes.tolist()}
-        session = self._session(images, codes, weights, fixed)
-        split = self._split(images, codes, weights, classes, session.seed)
-        tail_rows = self._tail_rows(network, images, split, session) if tunes else None
+        with self._session(images, codes, weights, fixed) as session:
+            split = self._split(images, codes, weights, classes, session.seed)
+            tail_rows = self._tail_rows(network, images, split, session) if tunes else None
 
-        head, tail_weights = build_head(**settings, seed=(session.seed, HEAD_WEIGHTS)), []
-        history, state = [], session.of_phase("fine-tune")
-        if state is not None and tail_rows is None:
-            msg = "warm_start=True trains what was fitted before for 'epochs' more, and nothing is left to train"
-            raise ValueError(f"{msg}; set 'epochs' above 0, and 'augmentation' where unfreeze=0")
-        if state is None:
-            history = self._fit_head(head, settings, features, split, head_plan, session)
-        if tail_rows is not None:
-            with lend(network if network.has_tail else None, settings) as model:
-                parts = {"history": history, "callbacks": callbacks, "order": TAIL_ORDER}
-                state = self._train("fine-tune", model, head, tail_rows, split, plan, session, **parts)
-                tail_weights = model.tail_weights()
-                history = state.history
+            head, tail_weights = build_head(**settings, seed=(session.seed, HEAD_WEIGHTS)), []
+            history, state = [], session.of_phase("fine-tune")
+            if state is not None and tail_rows is None:
+                msg = "warm_start=True trains what was fitted before for 'epochs' more, and nothing is left to train"
+                raise ValueError(f"{msg}; set 'epochs' above 0, and 'augmentation' where unfreeze=0")
+            if state is None:
+                history = self._fit_head(head, settings, features, split, head_plan, session)
+            if tail_rows is not None:
+                with lend(network if network.has_tail else None, settings) as model:
+                    parts = {"history": history, "callbacks": callbacks, "order": TAIL_ORDER}
+                    state = self._train("fine-tune", model, head, tail_rows, split, plan, session, **parts)
+                    tail_weights = model.tail_weights()
+                    history = state.history
 
         self.classes_ = classes
         self.history_ = history
@@ -456,7 +459,9 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         """Refuse parameters out of range; return the plans of both phases."""
         check_choice("pooling", self.pooling, POOLINGS)
         check_choice("head_init", self.head_init, HEAD_INITS)
-        check_flag("batch_norm", self.batch_norm)
+        if check_flag("batch_norm", self.batch_norm) and self.batch_size == 1:
+            msg = "batch_norm=True normalises the images of a batch by each other, and batch_size=1 leaves one"
+            raise ValueError(f"{msg}; set 'batch_size' to 2 at least, or batch_norm=False")
         if self.hidden_units is not None:
             check_int("hidden_units", self.hidden_units)
         head_epochs = check_int("head_epochs", self.head_epochs, least=0)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +20,16 @@ from skcnn.classifiers._wrapper import describe_estimator
 from skcnn.exceptions import ImageReadError
 from skcnn.images._sequence import ImageSequence
 
-__all__ = ["Member", "check_same_classes", "check_trains_tail", "fit_members", "naming", "seeded_clone", "shortened"]
+__all__ = [
+    "Member",
+    "check_same_classes",
+    "check_trains_tail",
+    "fit_members",
+    "naming",
+    "seeded_clone",
+    "shortened",
+    "with_own_directories",
+]
 
 
 class Member(NamedTuple):
@@ -61,6 +73,24 @@ def seeded_clone(estimator: Any, seed: int, *, only_unset: bool = False) -> Any:
     if states:
         cloned.set_params(**states)
     return cloned
+
+
+def with_own_directories(members: Sequence[Member]) -> Sequence[Member]:
+    """Give members that were told to keep their checkpoints in one directory each a directory of its own inside.
+
+    The estimators of the members are changed.
+    """
+    given = [
+        (member, name, value)
+        for member in members
+        for name, value in member.estimator.get_params(deep=True).items()
+        if value is not None and (name == "checkpoint_dir" or name.endswith("__checkpoint_dir"))
+    ]
+    counts = Counter(os.fspath(value) for _, _, value in given)
+    for member, name, value in given:
+        if counts[os.fspath(value)] > 1:
+            member.estimator.set_params(**{name: Path(value) / member.name.replace(" ", "-")})
+    return members
 
 
 def check_trains_tail(estimator: Any, method: str) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from skcnn._pace import Pace
 from skcnn._plain import plain
 from skcnn._source_code import UnknownCodeError
+from skcnn.cache._lock import lock_if_free
 from skcnn.exceptions import CheckpointError
 from skcnn.images._copies import source_digests
 from skcnn.images._sequence import ImageSequence
@@ -25,6 +28,9 @@ __all__ = ["Session", "describe_images", "describe_parameter", "digest_of"]
 FIXED = ("network", "head", "classes")
 DATA = ("images", "labels and weights")
 
+# Held by the fit that writes to a directory.
+LOCK = "checkpoint.lock"
+
 
 @dataclasses.dataclass
 class Session:
@@ -37,17 +43,19 @@ class Session:
         None for a beginning.
     checkpoints : Checkpoints or None, default=None
     monitor : TrainingMonitor or None, default=None
-    every : int, default=1
-        After how many epochs each a state is written.
+    every : int or None, default=None
+        After how many epochs each a state is written. None for as often as takes a twentieth of the time.
     """
 
     seed: int
     state: TrainingState | None
     checkpoints: Checkpoints | None = None
     monitor: TrainingMonitor | None = None
-    every: int = 1
+    every: int | None = None
+    _pace: Pace = dataclasses.field(default_factory=Pace)
 
     @classmethod
+    @contextlib.contextmanager
     def open(
         cls,
         directory: Any,
@@ -56,9 +64,9 @@ class Session:
         seed: int,
         state: TrainingState | None,
         warm_start: bool,
-        every: int,
-    ) -> Session:
-        """Return the session of a fit that leaves checkpoints in a directory, and goes on from those that are there.
+        every: int | None,
+    ) -> Iterator[Session]:
+        """Yield the session of a fit that leaves checkpoints in a directory, and goes on from those that are there.
 
         Parameters
         ----------
@@ -70,27 +78,33 @@ class Session:
         state : TrainingState or None
             Of an earlier fit in this process, which goes before what is on disk.
         warm_start : bool
-            Whether a checkpoint of other settings is gone on from.
-        every : int
+            Whether a checkpoint of other settings is gone on from. The images and labels have to be the same: those of
+            another fold would be judged by a model that was trained on them.
+        every : int or None
 
         Raises
         ------
         CheckpointError
-            When the checkpoint is of another training.
+            When the checkpoint is of another training, or another fit is writing to the directory.
         """
         checkpoints = Checkpoints(directory, run)
-        loaded = checkpoints.load()
-        if loaded is not None:
-            on_disk, differences = loaded
-            differences = [name for name in differences if name != "seed" or "seed" in run]
-            if state is not None:
-                check_differences(checkpoints, differences, (*FIXED, *DATA))
-            else:
-                check_differences(checkpoints, differences, FIXED if warm_start else differences)
-                state = on_disk.as_beginning() if differences else on_disk
-                seed = int(checkpoints.before["seed"])
-        checkpoints.run["seed"] = seed
-        return cls(seed, state, checkpoints, TrainingMonitor(directory), every)
+        with lock_if_free(checkpoints.directory, LOCK) as is_alone:
+            if not is_alone:
+                msg = f"another fit is training into {checkpoints.directory} at this moment"
+                raise CheckpointError(f"{msg}; name another directory by checkpoint_dir, or wait for its end")
+            loaded = checkpoints.load()
+            if loaded is not None:
+                on_disk, differences = loaded
+                differences = [name for name in differences if name != "seed" or "seed" in run]
+                if state is not None or warm_start:
+                    check_differences(checkpoints, differences, (*FIXED, *DATA))
+                else:
+                    check_differences(checkpoints, differences, differences)
+                if state is None:
+                    state = on_disk.as_beginning() if differences else on_disk
+                    seed = int(checkpoints.before["seed"])
+            checkpoints.run["seed"] = seed
+            yield cls(seed, state, checkpoints, TrainingMonitor(directory), every)
 
     @property
     def begin(self) -> int:
@@ -104,9 +118,11 @@ class Session:
     def after_epoch(self, records: list[dict[str, Any]], is_last: bool, state: Callable[[], TrainingState]) -> None:
         """Write what is due."""
         if self.monitor is not None:
-            self.monitor.update(records)
-        if self.checkpoints is not None and (is_last or records[-1]["epoch"] % self.every == 0):
-            self.checkpoints.save(state())
+            self.monitor.update(records, is_last=is_last)
+        is_due = self._pace.is_due() if self.every is None else records[-1]["epoch"] % self.every == 0
+        if self.checkpoints is not None and (is_last or is_due):
+            with self._pace.timed():
+                self.checkpoints.save(state())
 
 
 def check_differences(checkpoints: Checkpoints, differences: Sequence[str], refused: Sequence[str]) -> None:
@@ -121,7 +137,7 @@ def check_differences(checkpoints: Checkpoints, differences: Sequence[str], refu
     if not found:
         return
     msg = f"{checkpoints.directory} has a checkpoint of another training: {checkpoints.describe(found)}"
-    hint = "" if any(name in FIXED for name in found) else ", or go on from there by warm_start=True"
+    hint = "" if any(name in (*FIXED, *DATA) for name in found) else ", or go on from there by warm_start=True"
     hint = f"Name another directory, or remove {checkpoints.path}{hint}. Searches and folds need checkpoint_dir=None."
     raise CheckpointError(f"{msg}. {hint}")
 

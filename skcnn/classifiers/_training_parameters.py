@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -73,7 +75,8 @@ class TrainingParameters:
         smoothing = check_real("label_smoothing", self.label_smoothing, below=1)
         average_weights = check_flag("average_weights", self.average_weights)
         check_flag("warm_start", self.warm_start)
-        check_int("checkpoint_every", self.checkpoint_every)
+        if self.checkpoint_every is not None:
+            check_int("checkpoint_every", self.checkpoint_every)
         if not isinstance(self.augmentation, Augmentation | None):
             msg = "The 'augmentation' parameter must be a skcnn.Augmentation or None."
             raise ValueError(f"{msg} Got {self.augmentation!r} instead.")
@@ -101,10 +104,11 @@ class TrainingParameters:
             raise ValueError(f"{msg} Got {self.early_stopping!r} instead.")
         return asked
 
+    @contextlib.contextmanager
     def _session(
         self, images: ImageSequence, codes: np.ndarray, weights: np.ndarray | None, fixed: dict[str, Any]
-    ) -> Session:
-        """Return the seed of a fit, what it goes on from, and what it leaves on disk.
+    ) -> Iterator[Session]:
+        """Yield the seed of a fit, what it goes on from, and what it leaves on disk.
 
         Parameters
         ----------
@@ -131,7 +135,8 @@ class TrainingParameters:
                 raise ValueError(f"{msg}; set that back, or warm_start=False to begin anew")
             state = None if state is None else state.as_beginning()
         if self.checkpoint_dir is None:
-            return Session(seed, state)
+            yield Session(seed, state)
+            return
         cache = FeatureCache.open(self.cache)
         run = {
             **fixed,
@@ -145,8 +150,9 @@ class TrainingParameters:
         }
         if self.random_state is not None:
             run["seed"] = seed
-        settings = {"warm_start": self.warm_start, "every": int(self.checkpoint_every)}
-        return Session.open(self.checkpoint_dir, run, seed=seed, state=state, **settings)
+        settings = {"warm_start": bool(self.warm_start), "every": plain(self.checkpoint_every)}
+        with Session.open(self.checkpoint_dir, run, seed=seed, state=state, **settings) as session:
+            yield session
 
     def _split(
         self, images: ImageSequence, codes: np.ndarray, weights: np.ndarray | None, classes: np.ndarray, seed: int

@@ -11,10 +11,13 @@ from typing import Any
 
 from skcnn._aside import aside
 from skcnn._optional import is_installed
+from skcnn._pace import Pace
 from skcnn.exceptions import StoreWarning
 from skcnn.inspection._history_display import HistoryDisplay
 
 __all__ = ["TrainingMonitor"]
+
+SECONDS_BETWEEN_PICTURES = 3.0
 
 
 class TrainingMonitor:
@@ -50,23 +53,28 @@ class TrainingMonitor:
         self.directory = Path(directory).expanduser()
         self.directory.mkdir(parents=True, exist_ok=True)
         self._draws = is_installed("matplotlib")
+        self._pace = Pace(least=SECONDS_BETWEEN_PICTURES)
         self._has_failed = False
 
-    def update(self, history: list[dict[str, Any]]) -> None:
+    def update(self, history: list[dict[str, Any]], *, is_last: bool = True) -> None:
         """Write the files anew.
 
         Parameters
         ----------
         history : list of dict
             All records so far, as in `FineTunedCNNClassifier.history_`. What is not finite is null in JSON.
+        is_last : bool, default=True
+            Whether the picture is drawn in any case. False draws it every few seconds at most: it takes longer than
+            many an epoch.
         """
         plain = [{name: finite(value) for name, value in record.items()} for record in history]
         try:
             with aside(self.directory / "history.json") as partial:
                 partial.write_text(json.dumps(plain, indent=2))
                 os.replace(partial, self.directory / "history.json")
-            if self._draws:
-                self._draw(history)
+            if self._draws and (is_last or self._pace.is_due()):
+                with self._pace.timed():
+                    self._draw(history)
         except OSError as error:
             if not self._has_failed:
                 msg = f"{self.directory} cannot be written to: {error}; training goes on without pictures of it"

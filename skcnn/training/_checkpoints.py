@@ -80,7 +80,7 @@ class Checkpoints:
         shown = []
         for name in differences:
             before, now = self.before.get(name), self.run.get(name)
-            short = len(repr(before)) + len(repr(now)) < 100
+            short = len(repr(before)) + len(repr(now)) < 64  # not the digests of data
             shown.append(f"{name} was {before!r} and is {now!r}" if short else f"{name} is another")
         return ", ".join(shown)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import keras
@@ -12,7 +12,10 @@ from skcnn.training._head import copy_head
 from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._state import TrainingState
 
-__all__ = ["TailAndHead"]
+__all__ = ["MAX_MOMENTUM", "TailAndHead"]
+
+# Of batch normalisation, as Keras has it.
+MAX_MOMENTUM = 0.99
 
 
 class TailAndHead(keras.Model):
@@ -36,6 +39,7 @@ class TailAndHead(keras.Model):
         super().__init__(name="tail_and_head", dtype="float32")
         self.tail = tail
         self.head = head
+        self._norm = next((layer for layer in head.layers if isinstance(layer, keras.layers.BatchNormalization)), None)
         self._tail_at_first = self.tail_weights()
         self._compiled_for: Hashable = None
         self._optimizer_at_first: list[np.ndarray] = []
@@ -61,7 +65,14 @@ class TailAndHead(keras.Model):
             self.tail.set_weights(tail_weights)
         self.head.set_weights(head_weights)
 
-    def compile_for(self, optimizer: Any, *, label_smoothing: float = 0.0, steps_per_execution: int = 1) -> None:
+    def compile_for(
+        self,
+        optimizer: Any,
+        *,
+        label_smoothing: float = 0.0,
+        steps_per_execution: int = 1,
+        norm_momentum: float = MAX_MOMENTUM,
+    ) -> None:
         """Compile for training by cross-entropy; what was traced for the same settings is used again.
 
         Parameters
@@ -72,10 +83,14 @@ class TailAndHead(keras.Model):
             Fraction in [0, 1) of each target that is shared out to all classes.
         steps_per_execution : int, default=1
             Steps that TensorFlow takes without coming back to Python. It has to divide the steps of an epoch.
+        norm_momentum : float, default=0.99
+            What the statistics of the batch normalisation of the head keep of themselves at each step.
         """
         settings, rate = describe_optimizer(optimizer)
-        key = None if settings is None else (settings, label_smoothing, steps_per_execution)
+        key = None if settings is None else (settings, label_smoothing, steps_per_execution, norm_momentum)
         if key is None or key != self._compiled_for:
+            if self._norm is not None:
+                self._norm.momentum = norm_momentum
             self.compile(
                 optimizer=optimizer,
                 loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing),
@@ -119,6 +134,37 @@ class TailAndHead(keras.Model):
                 variable.assign(value)
         if learning_rate is not None:
             self.optimizer.learning_rate = learning_rate
+
+    @property
+    def has_norm(self) -> bool:
+        """Whether the head has batch normalisation."""
+        return self._norm is not None
+
+    def set_norm_statistics(self, rows: Iterable[np.ndarray]) -> None:
+        """Give the batch normalisation of the head the statistics of these rows, batch by batch, exactly.
+
+        Those that it kept while it was trained are of weights that have changed since, and where there were few steps,
+        still near the 0 and 1 that they begin with.
+        """
+        assert self._norm is not None
+        sums, squares, count = 0.0, 0.0, 0
+        for batch in rows:
+            features = batch if self.tail is None else self.tail(batch, training=False)
+            values = np.asarray(self._before_norm(features), np.float64)
+            sums, squares, count = (
+                sums + values.sum(axis=0),
+                squares + np.square(values).sum(axis=0),
+                count + len(values),
+            )
+        mean = sums / count
+        self._norm.moving_mean.assign(mean)
+        self._norm.moving_variance.assign(np.maximum(squares / count - np.square(mean), 0))
+
+    def _before_norm(self, features: Any) -> Any:
+        """Return what the batch normalisation of the head is given."""
+        for layer in self.head.layers[1 : self.head.layers.index(self._norm)]:
+            features = layer(features)
+        return features
 
     def _parts(self) -> list[Any]:
         return [*([] if self.tail is None else self.tail.variables), *self.head.variables]

@@ -11,6 +11,7 @@ import numpy as np
 from skcnn._progress import progress_bar
 from skcnn.training._batches import Batches
 from skcnn.training._callbacks import BestWeights, Recorder, ScheduledRate, StateKeeper, WeightAverage
+from skcnn.training._model import MAX_MOMENTUM
 from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._plan import Plan
 from skcnn.training._state import TrainingState
@@ -82,7 +83,10 @@ def train(
     is_small = model.tail is None and model.head.count_params() <= MAX_WEIGHTS_AT_ONCE
     is_light = is_small and not callbacks and plan.schedule is None
     steps = largest_divisor(per_epoch, MAX_STEPS_AT_ONCE) if is_light else 1
-    model.compile_for(plan.optimizer, label_smoothing=plan.label_smoothing, steps_per_execution=steps)
+    # Within an epoch, statistics of batch normalisation are those of the training images, also where it has few steps.
+    momentum = min(MAX_MOMENTUM, max(0.0, 1 - 5 / per_epoch)) if model.has_norm else MAX_MOMENTUM
+    settings = {"label_smoothing": plan.label_smoothing, "steps_per_execution": steps, "norm_momentum": momentum}
+    model.compile_for(plan.optimizer, **settings)
     if state is not None:
         model.go_on_from(state, learning_rate)
 
@@ -123,6 +127,8 @@ def train(
             if errors:  # TensorFlow raises one of its own in its place
                 raise errors[0] from None
             raise
+    if model.has_norm:
+        model.set_norm_statistics(batch[0] for batch in batches.epochs(1, last - 1))
     ended = current(sum(record["phase"] == phase for record in records), is_finished=True, keeps_callbacks=False)
     if on_epoch is not None:  # with the best weights, or their mean
         on_epoch(records, True, lambda: ended)

@@ -102,6 +102,11 @@ def test_the_weights_are_those_of_plain_keras(request, network, unfreeze, first,
     for layer in base.layers:
         layer.trainable = names.index(layer.name) >= names.index(first)
     plain.train(keras.optimizers.Adam(1e-3), pixels, targets, (seed, TAIL_ORDER), 4, 5)
+    # Batch normalisation has the statistics of all images, where Keras keeps a mean that moves by 1 % a step.
+    features = keras.ops.mean(base(pixels.astype(np.float32), training=False), axis=(1, 2))
+    values = np.asarray(features) @ head.get_layer("hidden").get_weights()[0]
+    head.get_layer("hidden_norm").moving_mean.assign(values.mean(axis=0))
+    head.get_layer("hidden_norm").moving_variance.assign(values.var(axis=0))
 
     for ours, theirs in zip(clf.head_weights_, head.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
@@ -416,6 +421,28 @@ def test_one_view_of_several_is_trained_on(tuned, files):
         assert clf.predict(crops.with_view(4)).shape == (12,)
 
 
+@pytest.mark.parametrize("settings", [{"unfreeze": 0}, {}, {"average_weights": True}], ids=["head", "tail", "averaged"])
+def test_batch_normalisation_of_the_head_has_the_statistics_of_the_training_images(tuned, pixels, settings):
+    clf = tuned(hidden_units=6, batch_norm=True, head_epochs=2, **settings).fit(pixels, LABELS)
+    features = pixels.astype(np.float32)
+    for part in clf._build_parts()[:-1]:
+        features = np.asarray(part(features))
+    kernel, _, _, mean, variance, *_ = clf.head_weights_
+    values = features @ kernel
+    np.testing.assert_allclose(mean, values.mean(axis=0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(variance, values.var(axis=0), rtol=1e-3, atol=1e-4)
+
+
+def test_batch_normalisation_judges_images_held_out_by_the_statistics_of_the_epoch(tuned, pixels):
+    # One step an epoch, of all images: the statistics are those of the weights before it.
+    clf = tuned(hidden_units=6, batch_norm=True, unfreeze=0, head_epochs=30, head_learning_rate=1e-9)
+    records = clf.set_params(validation_fraction=0.3).fit(pixels, LABELS).history_
+    held_out = clf.validation_indices_
+    probabilities = clf.predict_proba(pixels[held_out])
+    losses = -np.log(probabilities[np.arange(len(held_out)), np.searchsorted(clf.classes_, LABELS[held_out])])
+    assert records[0]["val_loss"] == pytest.approx(losses.mean(), rel=1e-3)
+
+
 # What cannot be ---------------------------------------------------------------------------------------------------------
 
 
@@ -440,6 +467,10 @@ def test_one_view_of_several_is_trained_on(tuned, files):
         ({"head_init": "zeros"}, "The 'head_init' parameter must be one of 'probe', 'random'"),
         ({"epochs": -1}, "The 'epochs' parameter must be an int of at least 0"),
         ({"head_epochs": 2.5}, "The 'head_epochs' parameter must be an int of at least 0"),
+        (
+            {"batch_size": 1, "batch_norm": True, "hidden_units": 4},
+            "set 'batch_size' to 2 at least, or batch_norm=False",
+        ),
         ({"batch_size": 0}, "The 'batch_size' parameter must be an int of at least 1"),
         ({"preprocess": "no"}, "The 'preprocess' parameter must be one of 'auto', None"),
         ({"decode": "slow"}, "The 'decode' parameter must be one of"),

@@ -5,7 +5,9 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -13,10 +15,11 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
-from skcnn import Augmentation, FineTunedCNNClassifier
+from skcnn import Augmentation, CNNEnsembleClassifier, FineTunedCNNClassifier
 from skcnn.exceptions import CheckpointError, StoreWarning
 from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
-from skcnn.training import EarlyStopping
+from skcnn.training import CosineDecay, EarlyStopping
+from skcnn.training._checkpoints import Checkpoints
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
 
@@ -27,6 +30,7 @@ def tuned(residual):
 
     def make(backbone=residual, **settings):
         defaults = {"epochs": 6, "random_state": 0, "unfreeze": "two_a", "learning_rate": 1e-3, "batch_size": 5}
+        defaults["checkpoint_every"] = 1
         return FineTunedCNNClassifier(backbone, **{**defaults, **settings})
 
     return make
@@ -108,10 +112,10 @@ from skcnn import FineTunedCNNClassifier
 from skcnn.inspection import TrainingMonitor
 
 update = TrainingMonitor.update
-TrainingMonitor.update = lambda self, history: (update(self, history), time.sleep(0.3))
+TrainingMonitor.update = lambda self, history, **kind: (update(self, history, **kind), time.sleep(0.3))
 images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
 settings = {"weights": None, "input_size": 32, "unfreeze": 1, "epochs": 6, "engine": "keras", "random_state": 1}
-FineTunedCNNClassifier(**settings, checkpoint_dir=sys.argv[1]).fit(images, ["cat", "dog", "emu"] * 4)
+FineTunedCNNClassifier(**settings, checkpoint_dir=sys.argv[1], checkpoint_every=1).fit(images, ["cat", "dog", "emu"] * 4)
 """
 
 
@@ -253,7 +257,7 @@ def test_a_seed_that_is_drawn_is_that_of_the_checkpoint(tuned, files, tmp_path, 
     ("change", "message"),
     [
         ({"images": slice(None, None, -1)}, "images is another"),
-        ({"labels": ["a", "b", "c", "c"] * 3}, "classes was .*labels and weights was"),
+        ({"labels": ["a", "b", "c", "c"] * 3}, "classes was .*labels and weights is another"),
         ({"settings": {"random_state": 5}}, "seed was"),
         (
             {"settings": {"batch_size": 4, "augmented_views": np.int64(2)}},
@@ -270,7 +274,9 @@ def test_a_directory_of_another_training(tuned, files, tmp_path, change, message
             files[change.get("images", slice(None))], change.get("labels", LABELS)
         )
     assert "Name another directory, or remove" in str(caught.value)
-    assert ("warm_start" in str(caught.value)) is ("classes" not in message and "network" not in message)
+    assert ("warm_start" in str(caught.value)) is (
+        not any(each in message for each in ("classes", "images", "network"))
+    )
 
 
 def test_folds_need_directories_of_their_own(tuned, files, tmp_path):
@@ -295,7 +301,12 @@ def test_what_is_in_the_directory(tuned, files, tmp_path):
     clf = tuned(epochs=3, checkpoint_dir=tmp_path / "a" / "b", checkpoint_every=2, validation_fraction=0.3)
     clf.fit(files, LABELS)
     folder = tmp_path / "a" / "b"
-    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.npz", "history.json", "history.png"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint.lock",
+        "checkpoint.npz",
+        "history.json",
+        "history.png",
+    ]
     records = json.loads((folder / "history.json").read_text())
     assert records[0]["learning_rate"] is None
     assert records[1:] == clf.history_[1:]
@@ -322,7 +333,7 @@ def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_fit(tuned, files, 
         clf = tuned(epochs=3, checkpoint_dir=tmp_path).fit(files, LABELS)
     assert len(warned) == 1
     assert_same(clf, tuned(epochs=3).fit(files, LABELS))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.json", "images"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.lock", "history.json", "images"]
 
 
 @pytest.mark.parametrize(
@@ -335,3 +346,71 @@ def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_fit(tuned, files, 
 def test_bad_parameters_are_refused_before_any_image_is_read(tuned, settings, message):
     with pytest.raises(ValueError, match=message):
         tuned(**settings).fit(["no/such/file.jpg"] * 2, ["a", "b"])
+
+
+# One directory is for one training ---------------------------------------------------------------------------------------
+
+
+def test_a_warm_start_is_from_a_checkpoint_of_the_same_images(tuned, files, tmp_path):
+    clf = tuned(checkpoint_dir=tmp_path, warm_start=True, epochs=1, random_state=None)
+    clf.fit(files[:9], LABELS[:9])
+    again = clone(clf).set_params(learning_rate=1e-4).fit(files[:9], LABELS[:9])
+    assert len(again.history_) == 3
+    for images, labels in ((files[3:], LABELS[3:]), (files[:9], LABELS[2:11])):
+        with pytest.raises(
+            CheckpointError, match=r"another training: .* is another.*Searches and folds need"
+        ) as caught:
+            clone(clf).fit(images, labels)
+        assert "warm_start=True" not in str(caught.value)
+
+
+def test_folds_do_not_go_on_from_each_other(tuned, files, tmp_path):
+    clf = tuned(checkpoint_dir=tmp_path, warm_start=True, epochs=1)
+    with pytest.raises(CheckpointError, match="Searches and folds need checkpoint_dir=None"):
+        cross_val_score(clf, files, LABELS, cv=3, error_score="raise")
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_members_have_directories_of_their_own(tuned, files, tmp_path, warm_start):
+    member = tuned(checkpoint_dir=tmp_path, warm_start=warm_start, epochs=2)
+    ensemble = CNNEnsembleClassifier(member, 2, random_state=0).fit(files, LABELS)
+    assert [len(each.history_) for each in ensemble.estimators_] == [3, 3]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "member-1", "member-2"]
+    named = [("a", tuned(checkpoint_dir=tmp_path)), ("b", tuned(checkpoint_dir=tmp_path / "own", unfreeze=0))]
+    CNNEnsembleClassifier(named, random_state=0).fit(files, LABELS)
+    assert {"own", "checkpoint.npz"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_two_fits_into_one_directory(tuned, files, tmp_path):
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(CosineDecay):
+        def rate(self, *args):
+            begun.set()
+            assert go_on.wait(60)
+            return super().rate(*args)
+
+    first = tuned(checkpoint_dir=tmp_path, epochs=2, schedule=Slow())
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(first.fit, files, LABELS)
+        try:
+            assert begun.wait(60)
+            with pytest.raises(CheckpointError, match="another fit is training into .* name another directory"):
+                tuned(checkpoint_dir=tmp_path, epochs=2).fit(files, LABELS)
+        finally:
+            go_on.set()
+        assert len(running.result().history_) == 3
+    # Its lock is free again.
+    assert len(clone(first).set_params(epochs=2).fit(files, LABELS).history_) == 3
+
+
+def test_checkpoints_take_little_of_the_time_where_epochs_are_short(tuned, files, tmp_path, monkeypatch):
+    saved = []
+    save = Checkpoints.save
+    monkeypatch.setattr(
+        Checkpoints, "save", lambda self, state: (saved.append(state.epochs), time.sleep(0.2), save(self, state))
+    )
+    tuned(checkpoint_dir=tmp_path, epochs=30, checkpoint_every=None).fit(files, LABELS)
+    assert saved[0] == 1
+    assert saved[-1] == 30
+    assert len(saved) < 15

@@ -52,7 +52,10 @@ def test_digests_of_numbers():
 
 def test_what_is_due_after_an_epoch():
     class Kept(list):
-        update = save = list.append
+        save = list.append
+
+        def update(self, records, *, is_last):
+            self.append(records)
 
     drawn, saved = Kept(), Kept()
     session = Session(0, None, saved, drawn, every=3)

@@ -40,3 +40,12 @@ def test_a_directory_that_cannot_be_written_to_any_more(tmp_path):
         monitor.update([RECORD])
         monitor.update([RECORD])
     assert len(warned) == 1
+
+
+def test_the_picture_is_drawn_every_few_seconds_and_at_the_end(tmp_path, monkeypatch):
+    monitor, drawn = TrainingMonitor(tmp_path), []
+    monkeypatch.setattr(monitor, "_draw", lambda history: drawn.append(len(history)))
+    for count in range(1, 6):
+        monitor.update([RECORD] * count, is_last=count == 5)
+        assert len(json.loads((tmp_path / "history.json").read_text())) == count
+    assert drawn == [1, 5]
