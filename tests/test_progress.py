@@ -1,11 +1,20 @@
-from skcnn._progress import progress_bar
+import io
+import sys
+
+from tqdm.std import tqdm
+
+from skcnn import _progress
+from skcnn._progress import log_lines, progress_bar
 
 
-def test_a_bar_on_request(capsys):
+def test_a_bar_on_a_terminal(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
     with progress_bar(3, description="counting", unit="sheep", verbose=1) as bar:
         bar.update(3)
-    printed = capsys.readouterr().err
-    assert "counting: 100%" in printed
+    printed = terminal.getvalue()
+    assert "\rcounting: 100%" in printed
     assert "3/3" in printed
     assert "sheep/s" in printed
 
@@ -14,3 +23,38 @@ def test_silence_otherwise(capsys):
     with progress_bar(3, description="counting") as bar:
         bar.update(3)
     assert capsys.readouterr() == ("", "")
+
+
+def test_whole_lines_where_there_is_no_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(_progress, "SECONDS_BETWEEN_LINES", 0.0)
+    with progress_bar(3, description="counting", unit="sheep", verbose=1) as bar:
+        for count in range(3):
+            bar.set_postfix({"loss": f"{count:.2f}"}, refresh=False)
+            bar.update()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "counting: 1 of 3 (33 %)",
+        "counting: 2 of 3 (67 %)",
+        "counting: 3 of 3 (100 %)",
+    ]
+    assert all(line.endswith(f"loss={count:.2f}") for count, line in enumerate(lines))
+    assert not any("\r" in line for line in lines)
+
+
+def test_a_log_of_many_steps_is_short(capsys):
+    with progress_bar(10_000, description="counting", verbose=1) as bar:
+        for _ in range(10_000):
+            bar.update()
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_nothing_is_said_of_work_that_there_is_not(capsys):
+    with progress_bar(0, description="counting", verbose=1):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_the_lines_leave_nothing_behind():
+    with log_lines()(total=1, desc="counting", file=io.StringIO()) as bar:
+        bar.update()
+    assert bar not in tqdm._instances

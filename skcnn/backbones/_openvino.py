@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -38,12 +41,15 @@ class OpenVINORunner(Runner):
     Exception
         Whatever TensorFlow or OpenVINO raises for a graph that cannot be converted, and BackboneError for one that
         gives other activations once it is.
+    KeyboardInterrupt, SystemExit, MemoryError
+        When one of them ended the conversion.
     """
 
     def __init__(self, model: Any, precision: str = "float32"):
         self._shape = tuple(model.output_shape[1:])
         function = trace(model)
-        self._network = convert(function)
+        with raising_what_python_raised():
+            self._network = convert(function)
         self._hints = {
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
             "NUM_STREAMS": str(available_threads()),
@@ -127,6 +133,22 @@ class OpenVINORunner(Runner):
             compiled = openvino.Core().compile_model(network, "CPU", self._hints)
             self._queues[dtype.name] = openvino.AsyncInferQueue(compiled, available_threads())
         return self._queues[dtype.name]
+
+
+@contextlib.contextmanager
+def raising_what_python_raised() -> Iterator[None]:
+    """Raise what ended a call of Python that OpenVINO makes, such as Ctrl-C, and not the error it makes of it.
+
+    OpenVINO calls Python for each node of a network. What is raised there comes back as an error of its own, with the
+    name of the class at the beginning of a line.
+    """
+    try:
+        yield
+    except Exception as error:
+        for kind in (KeyboardInterrupt, SystemExit, MemoryError):
+            if re.search(rf"^{kind.__name__}\b", str(error), re.MULTILINE):
+                raise kind from error
+        raise
 
 
 def trace(model: Any) -> Any:

@@ -94,6 +94,8 @@ def make_runner(model: Any, engine: str, precision: str = "float32") -> Runner:
         When OpenVINO is asked for and not installed.
     BackboneError
         When bfloat16 is asked for and OpenVINO cannot run the network.
+    MemoryError, OSError
+        When memory or files ran out meanwhile. That may pass, and says nothing of the network.
     """
     if engine == "openvino" or (precision != "float32" and engine == "auto"):
         import_optional("openvino", purpose=f"engine={engine!r} with precision={precision!r}", install="skcnn[fast]")
@@ -104,6 +106,8 @@ def make_runner(model: Any, engine: str, precision: str = "float32") -> Runner:
     try:
         with float32_default():
             return OpenVINORunner(model, precision)
+    except (MemoryError, OSError):
+        raise
     except Exception as error:  # conversion fails in as many ways as there are layers
         if precision != "float32":
             raise BackboneError(f"OpenVINO cannot run {model.name!r} in {precision}: {error}") from error

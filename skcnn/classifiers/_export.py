@@ -107,6 +107,8 @@ def write_openvino(model: Any, path: Path) -> None:
 
     try:
         runner = OpenVINORunner(model)
+    except (MemoryError, OSError):
+        raise
     except Exception as error:  # conversion fails in as many ways as there are layers
         msg = f"OpenVINO cannot run this network: {error}. Export it as 'name.keras', or as a SavedModel"
         raise BackboneError(msg) from error

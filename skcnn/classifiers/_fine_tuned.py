@@ -12,6 +12,7 @@ import numpy as np
 
 from skcnn._validation import check_choice, check_flag, check_int, check_real
 from skcnn.backbones._tail import TunableNetwork
+from skcnn.classifiers._keras_arguments import refuse_keras_arguments
 from skcnn.classifiers._labels import encode_labels, join_weights
 from skcnn.classifiers._session import Session
 from skcnn.classifiers._trained import TrainedClassifier, check_one_view
@@ -261,7 +262,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> FineTunedCNNClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, **of_keras: Any) -> FineTunedCNNClassifier:
         """Train the head, then the head with the layers that are unfrozen, from the weights of the backbone.
 
         Parameters
@@ -272,6 +273,9 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
             Labels: strings or whole numbers, of at least two classes.
         sample_weight : array-like of shape (n_images,), default=None
             Weight of each image, at least 0.
+        **of_keras
+            None is taken. What `keras.Model.fit` takes here, such as ``validation_data``, is refused with the parameter
+            that does the same.
 
         Returns
         -------
@@ -279,6 +283,8 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
 
         Raises
         ------
+        TypeError
+            For other arguments.
         ValueError
             For parameters out of range, labels that are missing or all the same, an unknown backbone or layer.
         ImageReadError
@@ -290,6 +296,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         CheckpointError
             When `checkpoint_dir` has a checkpoint of another training. It is a ValueError.
         """
+        refuse_keras_arguments(of_keras)
         return self._fit(X, y, sample_weight)
 
     def _fit(

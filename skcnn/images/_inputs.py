@@ -18,6 +18,9 @@ ACCEPTED = (
     "(n, height, width, 3) array; an ImageSequence; a Series or a single column of paths"
 )
 NAMED_ITEMS = 20
+# What an iterator of unknown length may yield: one that does not end would fill the memory.
+MOST_BYTES = 4 * 2**30
+MOST_ITEMS = 10_000_000
 
 
 def is_pixel_array(X: Any) -> bool:
@@ -25,7 +28,7 @@ def is_pixel_array(X: Any) -> bool:
     return isinstance(X, np.ndarray) and X.dtype.kind in "buif"
 
 
-def as_image_sequence(X: Any) -> ImageSequence:
+def as_image_sequence(X: Any, n_images: int | None = None) -> ImageSequence:
     """Return `X` as an `ImageSequence`; nothing is read or decoded.
 
     Parameters
@@ -33,7 +36,9 @@ def as_image_sequence(X: Any) -> ImageSequence:
     X : images
         A list or 1-d array of str or Path, of bytes, of Pillow images, or of arrays; an ndarray of shape (n_images,
         height, width) or (n_images, height, width, channels); an ImageSequence; a pandas or polars Series; an
-        (n_images, 1) column.
+        (n_images, 1) column; anything else that ends when it is iterated over.
+    n_images : int, default=None
+        How many there are to be, where that is known; an iterator that yields more is refused.
 
     Returns
     -------
@@ -43,19 +48,21 @@ def as_image_sequence(X: Any) -> ImageSequence:
     Raises
     ------
     ValueError
-        When `X` is empty, a single image or path, or holds things of several kinds; every offending item is named.
+        When `X` is empty, a single image or path, yields batches, does not end, or holds things of several kinds; every
+        offending item is named.
     """
     if isinstance(X, ImageSequence):
         if not len(X):
             raise no_images_error(X)
         return X
     refuse_single(X)
+    refuse_batches(X)
     index = X.index if hasattr(X, "iloc") else None  # of pandas
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()
     if isinstance(X, np.ndarray) and X.dtype.kind not in "OUT":
         return ImageSequence(array_sources(X), source_index=index)
-    items = as_list(X)
+    items = as_list(X, n_images)
     if not items:
         raise no_images_error(X)
     return ImageSequence(item_sources(items), source_index=index)
@@ -78,26 +85,75 @@ def refuse_single(X: Any) -> None:
         raise ValueError(f"got {type(X).__name__} instead of images; expected {ACCEPTED}")
 
 
+def refuse_batches(X: Any) -> None:
+    """Refuse what Keras and PyTorch train on: batches of images and labels, often without an end."""
+    folder = getattr(X, "directory", None)
+    if isinstance(folder, (str, os.PathLike)):
+        remedy = f"Both are found by skcnn.datasets.load_image_folder({os.fspath(folder)!r})"
+    else:
+        remedy = "Those of a folder are found by skcnn.datasets.load_image_folder(folder)"
+    is_data_set = hasattr(X, "element_spec")
+    is_loader = hasattr(X, "batch_size") and (hasattr(X, "dataset") or hasattr(X, "on_epoch_end"))
+    if is_data_set or is_loader:
+        kind = f"{type(X).__module__.split('.')[0]}'s {type(X).__name__}"
+        msg = f"got {kind}, which yields batches; images and labels are passed apart and are batched here: "
+        raise ValueError(f"{msg}fit(paths, labels). {remedy}.")
+
+
 def no_images_error(X: Any) -> ValueError:
     """Return the error for an input without images."""
     shape = f" of shape {X.shape}" if hasattr(X, "shape") else ""
     return ValueError(f"found 0 images: the {type(X).__name__}{shape} is empty, and at least one image is required")
 
 
-def as_list(X: Any) -> list[Any]:
-    """Return the items of a sequence; a single column is taken apart."""
+def as_list(X: Any, n_images: int | None = None) -> list[Any]:
+    """Return the items of a sequence; a single column is taken apart.
+
+    Raises
+    ------
+    ValueError
+        When it yields batches, or does not end.
+    """
     if isinstance(X, np.ndarray):
         if X.ndim == 0 or (X.ndim > 1 and X.shape[1:] != (1,)):
             raise ValueError(
                 f"got a {X.dtype} array of shape {X.shape}; paths come as (n,) or as one column (n, 1); choose one"
             )
         return X.ravel().tolist() if X.dtype.kind != "O" else list(X.ravel())
-    items = list(X)
+    items = take_all(X, n_images)
     if items and all(
         isinstance(item, (list, tuple)) and len(item) == 1 and not isinstance(item[0], (list, tuple)) for item in items
     ):
         return [item[0] for item in items]
     return items
+
+
+def take_all(X: Any, n_images: int | None) -> list[Any]:
+    """Return all items of something that can be iterated over and has to end."""
+    if isinstance(X, (list, tuple)):
+        return list(X)
+    items: list[Any] = []
+    size = 0
+    length = len(X) if hasattr(X, "__len__") else n_images
+    for item in X:
+        if not items and is_batch(item):
+            msg = f"got a {type(X).__name__} of batches; images and labels are passed apart and are batched here"
+            raise ValueError(f"{msg}: fit(paths, labels), or fit(images, labels) with one image for each label")
+        items.append(item)
+        size += getattr(item, "nbytes", 0)
+        if length is not None and len(items) > length:
+            what = f"its length of {length}" if hasattr(X, "__len__") else f"the {length} labels in y"
+            raise ValueError(f"a {type(X).__name__} yields more images than {what}; give a list of images, or paths")
+        if size > MOST_BYTES or len(items) > MOST_ITEMS:
+            msg = f"a {type(X).__name__} has yielded {len(items)} images ({size / 1e9:.1f} GB) and goes on"
+            raise ValueError(f"{msg}; give paths, which are read when they are needed, or something that ends")
+    return items
+
+
+def is_batch(item: Any) -> bool:
+    """Whether an item is (images, labels) or (images, labels, weights), or an array of several images."""
+    first = item[0] if isinstance(item, (tuple, list)) and len(item) in (2, 3) else item
+    return getattr(first, "ndim", 0) == 4
 
 
 def array_sources(X: np.ndarray) -> ArraySources:

@@ -26,7 +26,7 @@ def check_images(X: Any, y: Any = None, *, on_error: str = "raise") -> ImageSequ
         When `X` holds no images, or `y` is of another length.
     """
     check_choice("on_error", on_error, ON_ERROR)
-    images = as_image_sequence(X)
+    images = as_image_sequence(X, len(y) if hasattr(y, "__len__") else None)
     if y is not None:
         check_consistent_length(images, y)
     # A step before may have asked for NaN already; that is never taken back.

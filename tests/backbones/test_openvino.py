@@ -1,7 +1,10 @@
 """The converted network against the Keras model it was made from; what every runner promises is in test_runners.py."""
 
+import errno
 import logging
+import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -168,3 +171,65 @@ def test_an_error_in_the_callback_is_an_error_of_run(small):
         runner.run(batch)
     runner._shape = (1280,)
     np.testing.assert_array_equal(runner.run(batch), right)
+
+
+# Interrupts and what may pass -------------------------------------------------------------------------------------------
+
+# As OpenVINO reports what was raised while it called Python.
+REPORT = (
+    "Check 'false' failed at src/frontend.cpp:53:\nConverting input model\n{}: <EMPTY MESSAGE>\n\nAt:\n  decoder.py(3)"
+)
+
+
+@pytest.mark.engine_auto
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, MemoryError])
+@pytest.mark.parametrize("engine", ["auto", "openvino"])
+def test_what_ends_a_conversion_is_raised_and_nothing_is_remembered(small, monkeypatch, kind, engine):
+    def interrupted(function):
+        raise RuntimeError(REPORT.format(kind.__name__))
+
+    unload_networks()
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_runner, "convert", interrupted)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(kind):
+                small.load(engine)
+    assert isinstance(small.load(engine), OpenVINORunner)
+
+
+@pytest.mark.engine_auto
+def test_running_out_of_files_is_not_remembered_either(small, monkeypatch):
+    def full(function):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(openvino_runner, "convert", full)
+    with pytest.raises(OSError, match="Too many open files"):
+        make_runner(small.build(), "auto")
+
+
+def test_ctrl_c_while_a_network_is_converted(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "interrupted", done.stderr[-2000:]
+
+
+INTERRUPTED = """
+import os, signal
+import keras, numpy as np
+from openvino.frontend.tensorflow import node_decoder
+from skcnn.backbones._runners import make_runner
+
+get_op_type = node_decoder.TFGraphNodeDecoder.get_op_type
+def stop(self):
+    signal.raise_signal(signal.SIGINT)
+    return get_op_type(self)
+node_decoder.TFGraphNodeDecoder.get_op_type = stop
+inputs = keras.Input((16, 16, 3))
+model = keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs))
+try:
+    make_runner(model, "auto")
+except KeyboardInterrupt:
+    print("interrupted")
+"""

@@ -388,8 +388,8 @@ def test_a_pickle_predicts_in_another_process(files, tmp_path):
 def test_a_progress_bar_for_each_part_on_request(tuned, files, capsys):
     tuned(verbose=1, head_init="random", head_epochs=1).fit(files, LABELS)
     shown = capsys.readouterr().err
-    assert "head: 100%" in shown
-    assert "fine-tune: 100%" in shown
+    assert "head: 1 of 1 (100 %)" in shown
+    assert "fine-tune: 2 of 2 (100 %)" in shown
 
 
 def test_float_images_train_all_of_a_network(tuned, pixels):
@@ -444,6 +444,19 @@ def test_batch_normalisation_judges_images_held_out_by_the_statistics_of_the_epo
 
 
 # What cannot be ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("validation_data", "'validation_data'; hold images out by validation_fraction=0.2"),
+        ("epochs", r"'epochs'; it is a parameter of the classifier: FineTunedCNNClassifier\(epochs=20\)"),
+        ("wieghts", "'wieghts'; it takes X, y and sample_weight"),
+    ],
+)
+def test_what_keras_takes_is_refused_with_what_does_the_same(tuned, pixels, argument, message):
+    with pytest.raises(TypeError, match=rf"fit\(\) got an unexpected keyword argument {message}"):
+        tuned().fit(pixels, LABELS, **{argument: 1})
 
 
 @pytest.mark.parametrize(

@@ -620,7 +620,7 @@ def test_verify_without_labels(table):
 def test_verify_of_pixels_and_progress(table, capsys):
     data = table("1 2 3 4,a", pixel_shape=(2, 2), verify=True, verbose=1)
     assert data.rejected == []
-    assert "verifying: 100%" in capsys.readouterr().err
+    assert "verifying: 1 of 1 (100 %)" in capsys.readouterr().err
 
 
 def test_verify_that_leaves_nothing_raises(table):

@@ -1,4 +1,5 @@
 import io
+import itertools
 import pickle
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from skcnn import ImageSequence
 from skcnn.exceptions import ImageReadError
-from skcnn.images import ResizeCrop, as_image_sequence
+from skcnn.images import ResizeCrop, _inputs, as_image_sequence
 from skcnn.images._inputs import is_pixel_array
 from skcnn.images._sources import ArraySources, BytesSources, PathSources
 
@@ -374,3 +375,65 @@ def test_twenty_are_named_and_the_rest_counted():
 def test_long_items_are_shortened():
     with pytest.raises(ValueError, match=r"\[1\] bytes b'x+\.\.\.$"):
         as_image_sequence(["a.jpg", b"x" * 10_000, "b.jpg"])
+
+
+# What does not end, and what yields batches -----------------------------------------------------------------------------
+
+
+def endless(item):
+    return (item for _ in itertools.count())
+
+
+def test_a_generator_of_images_is_taken():
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    assert len(as_image_sequence(image for image in images)) == 3
+
+
+def test_iterators_that_do_not_end(monkeypatch):
+    image = np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(ValueError, match="a generator yields more images than the 5 labels in y; give a list"):
+        as_image_sequence(endless(image), 5)
+    monkeypatch.setattr(_inputs, "MOST_BYTES", 10 * image.nbytes)
+    with pytest.raises(ValueError, match=r"a generator has yielded 11 images .* and goes on; give paths"):
+        as_image_sequence(endless(image))
+    monkeypatch.setattr(_inputs, "MOST_ITEMS", 7)
+    with pytest.raises(ValueError, match="a generator has yielded 8 images"):
+        as_image_sequence(endless("a.png"))
+
+    class Endless:
+        def __len__(self):
+            return 3
+
+        def __iter__(self):
+            return endless(image)
+
+    with pytest.raises(ValueError, match="an? Endless yields more images than its length of 3"):
+        as_image_sequence(Endless())
+
+
+BATCH = np.zeros((2, 8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "item", [(BATCH, np.zeros(2)), (BATCH, np.zeros(2), np.ones(2)), BATCH], ids=["xy", "xyw", "x"]
+)
+def test_generators_of_batches(item):
+    with pytest.raises(
+        ValueError, match=r"got a generator of batches; .* fit\(images, labels\) with one image for each"
+    ):
+        as_image_sequence(endless(item))
+
+
+def test_data_sets_of_keras_and_tensorflow(tmp_path):
+    import tensorflow as tf
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "1.png")
+    match = r"which yields batches; images and labels are passed apart .* fit\(paths, labels\). .*load_image_folder"
+    with pytest.raises(ValueError, match=f"got tensorflow's .*Dataset, {match}"):
+        as_image_sequence(tf.data.Dataset.from_tensor_slices(BATCH))
+    with pytest.raises(ValueError, match=rf"got keras's DirectoryIterator, {match}\('{tmp_path}'\)"):
+        as_image_sequence(ImageDataGenerator().flow_from_directory(tmp_path, target_size=(8, 8)))
+    np.testing.assert_array_equal(as_image_sequence(tf.constant(BATCH)), BATCH)

@@ -66,8 +66,7 @@ def test_a_progress_bar_on_request(task, capsys):
     assert capsys.readouterr() == ("", "")
     train("fine-tune", make_model(), batches, Plan(2, keras.optimizers.SGD(0.1)), verbose=1)
     shown = capsys.readouterr().err
-    assert "fine-tune: 100%" in shown
-    assert "2/2" in shown
+    assert "fine-tune: 2 of 2 (100 %)" in shown
     assert "loss=" in shown
 
 
