@@ -31,6 +31,12 @@ def test_lazy_images_need_no_decoder():
     assert modules_after(code) <= {"sklearn", "numpy", "joblib"}
 
 
+@pytest.mark.parametrize("estimator", ["CNNFeatureExtractor()", "FineTunedCNNClassifier()"])
+def test_pickling_an_estimator_of_a_named_network_loads_no_keras(estimator):
+    code = f"import pickle, skcnn; pickle.loads(pickle.dumps(skcnn.{estimator}))"
+    assert not modules_after(code) & {"keras", "tensorflow", "openvino"}
+
+
 @pytest.mark.parametrize("name", sorted(skcnn.PUBLIC))
 def test_public_names_resolve(name):
     home = skcnn.PUBLIC[name] or name

@@ -26,8 +26,9 @@ _digests: weakref.WeakKeyDictionary[Any, tuple[Hashable, dict[str | None, str]]]
 
 def is_keras_model(thing: Any) -> bool:
     """Whether `thing` is a Keras model; Keras is not imported to find out."""
-    keras = sys.modules.get("keras")
-    return keras is not None and isinstance(thing, keras.Model)
+    # While another thread imports Keras, its module is there and empty.
+    model = getattr(sys.modules.get("keras"), "Model", None)
+    return model is not None and isinstance(thing, model)
 
 
 class OwnBackbone(Backbone):

@@ -174,10 +174,10 @@ def code_of_file(path: Any) -> list[Any]:
 
 def pack(codes: Iterable[Any]) -> list[Code]:
     """Return what makes classes and functions known again."""
-    import keras
-
     packed = {}
     for code in codes:
+        import keras  # of a network by name there is nothing to pack, and Keras takes seconds
+
         module, name = code.__module__ or "", code.__qualname__
         if is_trusted(module) or is_nameless(code):  # which travels with the model
             continue

@@ -59,9 +59,9 @@ class TrunkRows(RowMaker):
             pixels = pixels.astype(np.float32, copy=False)
             low, high = float(pixels.min()), float(pixels.max())
             # Steps that interpolate may exceed 255 by a rounding error.
-            if self.trunk.normalises and (low < 0 or high > 256):
+            if self._normalises and (low < 0 or high > 256):
                 raise already_normalised_error(self.trunk, f"pixel values from {low:.4g} to {high:.4g} in {name}")
-        channels = self.trunk.input_shape[2]
+        channels = self._channels
         if channels == 1:
             return ToGrey()(pixels)  # a step of the user's own may have given it colours again
         return np.repeat(pixels, channels, axis=2) if pixels.shape[2] == 1 else pixels
@@ -76,7 +76,7 @@ class TrunkRows(RowMaker):
             image may be as dark as that. Pass images that are all so dark as uint8.
         """
         pixels = np.stack(prepared)
-        if self._is_first_batch and pixels.dtype == np.float32 and self.trunk.normalises and 0 < pixels.max() <= 1:
+        if self._is_first_batch and pixels.dtype == np.float32 and self._normalises and 0 < pixels.max() <= 1:
             raise already_normalised_error(self.trunk, f"no pixel value above {pixels.max():.3g}")
         self._is_first_batch = False
         return self._runner.run(pixels)
@@ -84,6 +84,15 @@ class TrunkRows(RowMaker):
     def row_shape(self) -> tuple[int, ...]:
         """Return the shape of one row; the trunk is loaded for that."""
         return self._runner.output_shape
+
+    # Of a network in a file, each question reads the file: once for all images.
+    @functools.cached_property
+    def _channels(self) -> int:
+        return self.trunk.input_shape[2]
+
+    @functools.cached_property
+    def _normalises(self) -> bool:
+        return self.trunk.normalises
 
     @functools.cached_property
     def _runner(self) -> Runner:

@@ -40,6 +40,7 @@ __all__ = [
 
 CHANNELS = (1, 3, 4)
 MAX_FILE_BYTES = 2 << 30
+PIECE_BYTES = 2**20
 NO_DIGEST = bytes(DIGEST_BYTES)
 
 # Two threads must not load one image at a time, and a list may hold an image twice.
@@ -183,10 +184,10 @@ class PathSources(_ItemSources):
             data = read_url(path)
             return Content(data, digest_bytes(data))
         read_ns = time.time_ns()
-        data, state = read_file(path)
+        data, state, found = read_file(path)
         digest = digest_bytes(data)
         if memo is not None:
-            memo.record(absolute([path])[0], state, digest, read_ns=read_ns)
+            memo.record(absolute([found])[0], state, digest, read_ns=read_ns)
         return Content(data, digest)
 
     def recall(self, memo: DigestMemo | None) -> KnownDigests:
@@ -194,6 +195,13 @@ class PathSources(_ItemSources):
             return super().recall(memo)
         paths = absolute(self.items)
         entries = memo.recall(paths)
+        # Those that nothing is known of may be spelt otherwise on the disk.
+        unknown = [index for index, (state, _) in enumerate(entries) if state is None and not is_url(self.items[index])]
+        found = {index: find_file(paths[index]) for index in unknown}
+        respelt = {index: path for index, path in found.items() if path not in (None, paths[index])}
+        if respelt:
+            for (index, path), entry in zip(respelt.items(), memo.recall([*respelt.values()]), strict=True):
+                paths[index], entries[index] = path, entry
         states, digests = zip(*entries, strict=True) if entries else ((), ())
         return KnownDigests(digests, states, paths)
 
@@ -266,14 +274,14 @@ def absolute(paths: Iterable[str]) -> list[str]:
     return [path if path[:1] == "/" or os.path.isabs(path) else os.path.join(os.getcwd(), path) for path in paths]
 
 
-def read_file(path: str) -> tuple[bytes, FileState]:
-    """Read a file and the state that belongs to what was read."""
+def read_file(path: str) -> tuple[bytes, FileState, str]:
+    """Return what is in a file, the state that belongs to what was read, and its path as it is spelt on the disk."""
     try:
         with open(path, "rb", opener=open_at_once) as file:
             stat = os.fstat(file.fileno())
             if not S_ISREG(stat.st_mode):
                 raise ImageReadError("it is no regular file, but a device, a pipe or a socket")
-            return read_bounded(file, stat.st_size), FileState.of(stat)
+            return read_bounded(file, stat.st_size), FileState.of(stat), path
     except ImageReadError:
         raise
     except FileNotFoundError as error:
@@ -296,9 +304,14 @@ def open_at_once(path: str, flags: int) -> int:
 def read_bounded(file: IO[bytes], expected: int = 0) -> bytes:
     """Read a whole file, unless it is larger than any image; some files of the system have no end."""
     if expected <= MAX_FILE_BYTES:
-        data = file.read(MAX_FILE_BYTES + 1)
-        if len(data) <= MAX_FILE_BYTES:
-            return data
+        # Memory for all that is asked for is taken before anything is read.
+        pieces = [file.read(expected + 1)]
+        size = len(pieces[0])
+        while expected < size <= MAX_FILE_BYTES and (piece := file.read(PIECE_BYTES)):
+            pieces.append(piece)
+            size += len(piece)
+        if size <= MAX_FILE_BYTES:
+            return b"".join(pieces)
     raise ImageReadError(f"it is larger than {MAX_FILE_BYTES:,} bytes, which is no image")
 
 

@@ -1,4 +1,6 @@
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -19,6 +21,11 @@ def nothing_left():
 def test_what_is_a_model(model):
     assert is_keras_model(model)
     assert not any(map(is_keras_model, ("VGG16", None, model.layers[0], type(model))))
+
+
+def test_while_keras_is_being_imported_nothing_is_a_model(monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras", types.ModuleType("keras"))
+    assert not is_keras_model("VGG16")
 
 
 def test_a_model_is_digested_once_for_each_state(model, monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 
 from skcnn.backbones import FrozenNetwork, resolve_backbone
 from skcnn.exceptions import PreprocessingError
+from skcnn.features import RawPixels
 from skcnn.features._trunk_rows import TrunkRows
 
 
@@ -39,3 +40,31 @@ def test_only_a_first_batch_that_is_scaled_altogether_is_refused(rows):
         rows.run([dark, dark])
     assert rows.run([dark, light]).shape == (2, 1280)
     assert rows.run([dark]).shape == (1, 1280)
+
+
+def test_a_trunk_is_asked_once_for_what_it_takes():
+    asked = []
+
+    class Asked(RawPixels):
+        @property
+        def input_shape(self):
+            asked.append("input_shape")
+            return (4, 4, 3)
+
+        @input_shape.setter
+        def input_shape(self, value):
+            pass
+
+        @property
+        def normalises(self):
+            asked.append("normalises")
+            return True
+
+        @normalises.setter
+        def normalises(self, value):
+            pass
+
+    rows = TrunkRows(Asked(), "keras")
+    for _ in range(5):
+        rows.prepare(np.zeros((4, 4, 3), np.float32), "an image")
+    assert sorted(asked) == ["input_shape", "normalises"]

@@ -413,7 +413,7 @@ def test_progress_counts_only_what_is_not_known(files, store, settled, capsys):
     memo = DigestMemo(None)
     features_of(files[:5], store, memo=memo)
     features_of(files, store, memo=memo, verbose=1)
-    assert "7/7" in capsys.readouterr().err
+    assert "7 of 7" in capsys.readouterr().err
     features_of(files, store, memo=memo, verbose=1)
     assert capsys.readouterr().err == ""
 
@@ -425,7 +425,7 @@ def test_silence(pixels, store, capsys):
 
 def test_progress_goes_on_over_unreadable_images(files, tmp_path, capsys):
     features_of([*files, str(tmp_path / "gone.png")], verbose=1)
-    assert "13/13" in capsys.readouterr().err
+    assert "13 of 13" in capsys.readouterr().err
 
 
 # Activations that are not finite --------------------------------------------------------------------------------------

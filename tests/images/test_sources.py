@@ -1,3 +1,4 @@
+import io
 import os
 import pickle
 import sys
@@ -15,6 +16,7 @@ from skcnn.images._sources import (
     absolute,
     check_pixels,
     is_url,
+    read_bounded,
     read_file,
 )
 
@@ -266,3 +268,45 @@ def test_an_address_without_end_is_given_up(monkeypatch):
     fsspec.filesystem("memory").pipe("/endless.jpg", bytes(5000))
     with pytest.raises(ImageReadError, match="larger than 1,000 bytes"):
         PathSources(["memory://endless.jpg"]).read(0)
+
+
+# Reading ----------------------------------------------------------------------------------------------------------------
+
+
+class Asked(io.BytesIO):
+    """A file that notes how much is asked for."""
+
+    def read(self, size=-1):
+        self.sizes = [*getattr(self, "sizes", []), size]
+        return super().read(size)
+
+
+@pytest.mark.parametrize(("length", "expected"), [(0, 0), (10, 10), (10, 0), (3_000_000, 3_000_000), (3_000_000, 5)])
+def test_no_more_memory_is_asked_for_than_a_file_has(length, expected):
+    file = Asked(bytes(length))
+    assert len(read_bounded(file, expected)) == length
+    assert max(file.sizes) <= max(expected + 1, 2**20)
+
+
+def test_what_has_no_end_is_refused(monkeypatch):
+    monkeypatch.setattr(_sources, "MAX_FILE_BYTES", 5_000_000)
+    for expected in (0, 100):
+        with pytest.raises(ImageReadError, match="larger than 5,000,000 bytes"):
+            read_bounded(io.BytesIO(bytes(9_000_000)), expected)
+    with pytest.raises(ImageReadError, match="larger than 5,000,000 bytes"):
+        read_bounded(io.BytesIO(b""), 5_000_001)
+
+
+@pytest.mark.parametrize("spelling", ["CAT.PNG", "Cat.png ", "../{folder}/cat.PNG"])
+def test_a_file_that_was_found_in_another_spelling_is_read_once(tmp_path, spelling, later):
+    (tmp_path / "cat.png").write_bytes(b"pixels")
+    memo = DigestMemo(tmp_path / "digests.sqlite")
+    path = str(tmp_path / spelling.format(folder=tmp_path.name))
+    if os.path.exists(path):
+        pytest.skip("this file system takes no notice of case")
+    digest = PathSources([path]).read(0, memo).digest
+    memo.save()
+    for known in (memo, DigestMemo(tmp_path / "digests.sqlite")):
+        recalled = PathSources([path, str(tmp_path / "dog.png")]).recall(known)
+        assert recalled.digests[0].tobytes() == digest
+        assert recalled.unchanged(np.arange(2)).tolist() == [True, False]
