@@ -141,6 +141,9 @@ def quiet_build() -> Iterator[None]:
     import keras
     from keras.src.backend.common import global_state
 
+    if keras.config.backend() != "tensorflow":
+        msg = f"skcnn runs Keras on TensorFlow, and this process has Keras on {keras.config.backend()!r}, which gives"
+        raise BackboneError(f"{msg} other activations; set KERAS_BACKEND=tensorflow, or leave it unset")
     if keras.config.image_data_format() != "channels_last":
         msg = "skcnn feeds images as (height, width, channels); set keras.config.set_image_data_format('channels_last')"
         raise BackboneError(msg)

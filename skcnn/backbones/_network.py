@@ -316,10 +316,9 @@ def check_finite_weights(model: Any, name: str) -> None:
 def limit_tensorflow_threads() -> None:
     """Hold TensorFlow to the threads that are left to this process, where joblib or the user left it fewer than all."""
     import joblib
-    import keras
 
     threads = available_threads()
-    if threads >= joblib.cpu_count() or keras.backend.backend() != "tensorflow":
+    if threads >= joblib.cpu_count():
         return
     import tensorflow as tf
 

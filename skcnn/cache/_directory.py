@@ -55,10 +55,14 @@ def default_cache_dir() -> Path:
         return expanded(chosen)
     import platformdirs
 
+    msg = "this process has no home directory to keep anything in"
     try:
-        return Path(platformdirs.user_cache_dir("skcnn", appauthor=False))
+        directory = Path(platformdirs.user_cache_dir("skcnn", appauthor=False))
     except (RuntimeError, KeyError) as error:
-        raise StoreError(f"this process has no home directory to keep anything in ({error})") from error
+        raise StoreError(f"{msg} ({error}); SKCNN_CACHE_DIR names another directory") from error
+    if not directory.is_absolute():  # "~" that nobody could replace would become a folder of that name
+        raise StoreError(f"{msg} ({str(directory)!r}); SKCNN_CACHE_DIR names another directory")
+    return directory
 
 
 def expanded(directory: str | os.PathLike) -> Path:

@@ -15,6 +15,7 @@ from skcnn.cache import FeatureCache
 from skcnn.classifiers._session import Session, describe_images, describe_parameter, digest_of
 from skcnn.features import StoredFeatures, Trunk, extract
 from skcnn.images import Augmentation
+from skcnn.images._augmentation import check_levels_of
 from skcnn.images._copies import copy_groups
 from skcnn.images._sequence import ImageSequence
 from skcnn.training import EarlyStopping, make_optimizer, make_schedule
@@ -182,6 +183,7 @@ class TrainingParameters:
 
     def _augmented_rows(self, images: ImageSequence, trunk: Trunk, session: Session) -> EpochRows:
         """Return the views of images that the epochs are trained on."""
+        check_levels_of(images, self.augmentation)
         first_view, fresh_views = np.random.SeedSequence(session.seed).generate_state(2).tolist()
         if self.augmented_views is None:
             images = images.with_decode(self.decode)

@@ -24,6 +24,9 @@ __all__ = ["label_text", "listing", "make_bunch", "object_array", "tidy"]
 
 NAMED_ITEMS = 20
 
+# Share that is cut off of an image twice as long as wide, and the share of such images that is worth a warning.
+ELONGATED, MANY = 0.5, 0.05
+
 # Byte order mark, zero-width blank, marks of the direction of writing; and what str.split takes for blanks.
 INVISIBLE = "\ufeff\u200b\u200e\u200f" + string.whitespace + "\xa0"
 
@@ -56,7 +59,7 @@ def make_bunch(
     Returns
     -------
     Bunch
-        With ``paths``, ``labels``, ``target_names`` and ``rejected``.
+        With ``paths``, ``labels``, ``target_names``, ``rejected`` and ``cut_off``.
 
     Raises
     ------
@@ -67,29 +70,56 @@ def make_bunch(
 
     targets = None if labels is None else np.array(labels, dtype=str)
     rejected: list[tuple[str, str]] = []
-    if verify and (failures := find_failures(images, verbose)):
+    failures, cut_off = look_at(images, verbose) if verify else ({}, None)
+    if failures:
         rejected = [(names[index], reason) for index, reason in failures.items()]
         keep = np.ones(len(images), bool)
         keep[list(failures)] = False
         lost = [] if targets is None else sorted(set(targets[~keep].tolist()) - set(targets[keep].tolist()))
         warn_rejected(rejected, len(images), lost)
         images, targets = images[keep], None if targets is None else targets[keep]
+        cut_off = None if cut_off is None else cut_off[keep]
+    if cut_off is not None:
+        warn_elongated(cut_off)
     target_names = None if targets is None else np.unique(targets)
-    return Bunch(paths=images, labels=targets, target_names=target_names, rejected=rejected)
+    return Bunch(paths=images, labels=targets, target_names=target_names, rejected=rejected, cut_off=cut_off)
 
 
-def find_failures(images: np.ndarray | ImageSequence, verbose: int | bool) -> dict[int, str]:
-    """Decode every image, in threads; return position and reason of each that cannot be read."""
+def look_at(images: np.ndarray | ImageSequence, verbose: int | bool) -> tuple[dict[int, str], np.ndarray]:
+    """Decode every image, in threads.
+
+    Returns
+    -------
+    failures : dict of int to str
+        Position and reason of each that cannot be read.
+    cut_off : ndarray of shape (n_images,), float64
+        The share of each image that is outside the largest square in its middle.
+    """
     sequence = as_image_sequence(images)
-    failures = {}
+    failures, cut_off = {}, np.zeros(len(sequence))
     with progress_bar(len(sequence), description="verifying", verbose=verbose) as bar:
         for index, image in enumerate(sequence.stream()):
             if isinstance(image, ImageReadError):
                 failures[index] = str(image)
+            else:
+                cut_off[index] = 1 - min(image.shape[:2]) / max(image.shape[:2])
             bar.update()
     if len(failures) == len(sequence):
         raise unreadable_error(sequence, failures)
-    return failures
+    return failures, cut_off
+
+
+def warn_elongated(cut_off: np.ndarray) -> None:
+    """Warn where many images lose half of themselves when a square is cut out of their middle."""
+    elongated = cut_off >= ELONGATED
+    if elongated.mean() >= MANY:
+        msg = (
+            f"{elongated.sum()} of {len(cut_off)} images are at least twice as long as wide. Networks are given the "
+            f"largest square in the middle, which leaves out {np.median(cut_off[elongated]):.0%} of such an image (the "
+            "result's `cut_off` has the share of each). Where what matters is at the ends, give the network their "
+            "shape: input_size=(height, width), such as (160, 320)"
+        )
+        warnings.warn(msg, UserWarning, stacklevel=4)
 
 
 def warn_rejected(rejected: list[tuple[str, str]], n_images: int, lost: list[str]) -> None:

@@ -94,7 +94,9 @@ def load_image_folder(
         - ``labels`` : ndarray of shape (n_images,) of str;
         - ``target_names`` : ndarray of shape (n_classes,) of str, the sorted distinct labels;
         - ``rejected`` : list of (path, reason): files of image formats that are not read, what there is instead of
-          images in folders that give no class, and what `verify` left out.
+          images in folders that give no class, and what `verify` left out;
+        - ``cut_off`` : ndarray of shape (n_images,) of float, or None unless `verify`: the share of each image that is
+          outside the largest square in its middle, which is what networks are given.
 
         Labels are in Unicode's composed form (NFC), however the file system stores accents.
 
@@ -112,7 +114,8 @@ def load_image_folder(
     -----
     UserWarning
         Naming up to 20 of what was ``rejected``: folders that give no class as no image is in them, files of formats
-        that are not read, images that `verify` left out and the classes that have none left.
+        that are not read, images that `verify` left out and the classes that have none left. When `verify` finds many
+        images that are at least twice as long as wide.
 
     Examples
     --------

@@ -75,7 +75,8 @@ def load_image_csv(
         - ``labels`` : ndarray of shape (n_images,) of str, in Unicode's composed form (NFC) and with single blanks, or
           None without `label_column`;
         - ``target_names`` : ndarray of shape (n_classes,) of str, the sorted distinct labels, or None;
-        - ``rejected`` : list of (path, reason), or of ("row 5", reason) for embedded images: what `verify` left out.
+        - ``rejected`` : list of (path, reason), or of ("row 5", reason) for embedded images: what `verify` left out;
+        - ``cut_off`` : as `load_image_folder` has it.
 
     Raises
     ------
@@ -90,7 +91,8 @@ def load_image_csv(
     Warns
     -----
     UserWarning
-        Naming up to 20 images that `verify` left out, and the classes that have none left.
+        Naming up to 20 images that `verify` left out, and the classes that have none left. When `verify` finds many
+        images that are at least twice as long as wide.
 
     Examples
     --------
@@ -154,7 +156,8 @@ def load_image_json(
     Warns
     -----
     UserWarning
-        Naming up to 20 images that `verify` left out, and the classes that have none left.
+        Naming up to 20 images that `verify` left out, and the classes that have none left. When `verify` finds many
+        images that are at least twice as long as wide.
 
     Examples
     --------

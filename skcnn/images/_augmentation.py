@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skcnn._validation import check_choice, check_flag, check_int, check_real, check_size
+from skcnn.exceptions import ImageReadError, PreprocessingError
 from skcnn.images._steps import FAST_MARGIN, ViewStep
 from skcnn.images._warp import FILL_MODES, Placement, source_map, warp
 
 __all__ = ["AugmentedViews", "Augmentation"]
 
+# Images whose range tells that of all.
+LOOKED_AT = 8
 # Changes of fewer levels than this cannot be seen, and were meant as a factor or a share.
 LEAST_LEVELS = 2
 
@@ -219,6 +222,34 @@ def change_colours(image: np.ndarray, colours: Colours) -> np.ndarray:
         table = np.clip(np.rint(changed), 0, 255).astype(np.uint8)
         return cv2.LUT(image, table[np.newaxis]).reshape(image.shape)
     return np.clip(changed, min(0, image.min()), max(255, image.max())).astype(image.dtype)
+
+
+def check_levels_of(images: Any, augmentation: Augmentation) -> None:
+    """Refuse pixels in [0, 1] where an augmentation changes levels of 0 to 255.
+
+    Parameters
+    ----------
+    images : ImageSequence
+        The first few that can be read are looked at; all of them being so dark as levels of 0 to 255 is no picture.
+    augmentation : Augmentation
+
+    Raises
+    ------
+    PreprocessingError
+    """
+    changes = [name for name in ("brightness", "channel_shift", "invert") if getattr(augmentation, name)]
+    if not changes:
+        return
+    most = 0.0
+    for image in images[:LOOKED_AT].stream():
+        if isinstance(image, ImageReadError):
+            continue
+        if image.dtype == np.uint8 or image.max() > 1 or image.min() < 0:
+            return
+        most = max(most, float(image.max()))
+    if most > 0:
+        msg = f"no pixel value is above {most:.3g}, and {' and '.join(changes)} of the augmentation are of levels of 0"
+        raise PreprocessingError(f"{msg} to 255; multiply the pixels by 255, or leave these changes out")
 
 
 def limits(middle: float, value: float | tuple[float, float] | None) -> tuple[float, float]:

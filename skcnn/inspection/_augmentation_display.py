@@ -9,6 +9,7 @@ import numpy as np
 from skcnn._optional import check_matplotlib
 from skcnn._validation import check_int, check_size
 from skcnn.images import Augmentation, ResizeCrop, as_image_sequence
+from skcnn.images._augmentation import check_levels_of
 
 __all__ = ["AugmentationDisplay"]
 
@@ -75,6 +76,7 @@ class AugmentationDisplay:
         check_int("n_views", n_views)
         height, width = check_size("size", size)
         images = as_image_sequence([image])
+        check_levels_of(images, augmentation)
         views = images.with_step(augmentation.views(n_views, (height, width))).with_views_apart()
         return cls(images.with_step(ResizeCrop(height, width))[0], np.asarray(views)).plot()
 

@@ -185,8 +185,6 @@ def leave_out_sum_over_devices(optimizer: Any) -> None:
     TensorFlow registers a gradient function of that sum, which refers to the graph of the training step. The graph of
     every model that was ever trained would stay in memory until the process ends.
     """
-    if keras.backend.backend() != "tensorflow":
-        return
     import tensorflow as tf
 
     if tf.distribute.has_strategy():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from skcnn._progress import progress_bar
@@ -140,8 +139,6 @@ def feed(batches: Batches, first: int, last: int, errors: list[Exception]) -> An
 
     An error in making one is also added to `errors`.
     """
-    if keras.backend.backend() != "tensorflow":
-        return batches.epochs(last - first, first)
     import tensorflow as tf
 
     def generate() -> Iterator[tuple[np.ndarray, ...]]:

@@ -275,3 +275,10 @@ def test_an_unchanged_file_is_read_once(tmp_path, monkeypatch):
     before = file_digest(path)
     monkeypatch.setattr("builtins.open", lambda *args: pytest.fail("read again"))
     assert file_digest(path) == before
+
+
+@pytest.mark.parametrize("backend", ["openvino", "jax", "torch"])
+def test_other_backends_of_keras_are_refused(monkeypatch, backend):
+    monkeypatch.setattr("keras.config.backend", lambda: backend)
+    with pytest.raises(BackboneError, match=rf"Keras on '{backend}', .* set KERAS_BACKEND=tensorflow"), quiet_build():
+        pass

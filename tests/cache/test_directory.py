@@ -78,3 +78,10 @@ def test_a_directory_of_ones_own_needs_a_home_where_it_says_so(monkeypatch):
         cache_directory("~/mine")
     with pytest.warns(StoreWarning, match="there is no home directory for '~/features'"):
         assert cache_directory(True) is None
+
+
+def test_a_home_that_is_not_known_is_no_folder_named_tilde(monkeypatch):
+    monkeypatch.delenv("SKCNN_CACHE_DIR")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda *args, **settings: "~/.cache/skcnn")
+    with pytest.raises(StoreError, match="no home directory to keep anything in .*; SKCNN_CACHE_DIR names another"):
+        default_cache_dir()

@@ -7,7 +7,7 @@ from sklearn.model_selection import GridSearchCV
 
 from skcnn import Augmentation, FineTunedCNNClassifier
 from skcnn.classifiers._fine_tuned import TAIL_ORDER
-from skcnn.exceptions import ImageReadError
+from skcnn.exceptions import ImageReadError, PreprocessingError
 from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
 from skcnn.training import build_head, epoch_order
 from skcnn.training._model import TailAndHead
@@ -150,3 +150,10 @@ def test_views_are_not_augmented(tuned, files):
     crops = as_image_sequence(files).with_step(ResizeCrop(20, 20)).with_step(TenCrop(16, 16)).with_view(0)
     with pytest.raises(ValueError, match="views already, of 10 that a step makes .* or augmentation=None"):
         tuned().fit(crops, LABELS)
+
+
+@pytest.mark.parametrize("augmented_views", [None, 2])
+def test_levels_are_not_added_to_pixels_in_0_to_1(tuned, pixels, augmented_views):
+    clf = tuned(preprocess=None, augmentation=Augmentation(brightness=20), augmented_views=augmented_views)
+    with pytest.raises(PreprocessingError, match="brightness of the augmentation are of levels of 0 to 255; multiply"):
+        clf.fit(pixels.astype(np.float32) / 255, LABELS)

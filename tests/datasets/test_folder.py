@@ -453,3 +453,29 @@ def test_importing_stays_light():
         "assert not {'tensorflow', 'keras', 'cv2', 'h5py', 'fsspec', 'sklearn.datasets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Elongated images -------------------------------------------------------------------------------------------------------
+
+
+def test_verify_says_how_much_of_elongated_images_is_cut_off(tmp_path):
+    for number in range(10):
+        write_image(tmp_path / f"cat/{number}.png", (10, 12 if number else 40))
+    write_image(tmp_path / "cat/a.png", (30, 10))
+    with pytest.warns(
+        UserWarning, match=r"2 of 11 images are at least twice as long as wide.* leaves out 71% .*input_size="
+    ) as caught:
+        data = load_image_folder(tmp_path, verify=True)
+    assert caught[0].filename == __file__
+    np.testing.assert_allclose(sorted(data.cut_off), sorted([1 / 6] * 9 + [2 / 3, 3 / 4]))
+    assert data.cut_off[data.paths.tolist().index(str(tmp_path / "cat/a.png"))] == pytest.approx(2 / 3)
+    assert load_image_folder(tmp_path).cut_off is None
+
+
+def test_the_share_that_is_cut_off_goes_with_the_images_that_are_left(tmp_path):
+    write_image(tmp_path / "cat/1.png", (10, 10))
+    (tmp_path / "cat/2.png").write_bytes(b"no image")
+    write_image(tmp_path / "cat/3.png", (10, 15))
+    with pytest.warns(UserWarning, match="cannot be read"):
+        data = load_image_folder(tmp_path, verify=True)
+    np.testing.assert_allclose(data.cut_off, [0, 1 / 3])

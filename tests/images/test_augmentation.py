@@ -9,8 +9,9 @@ import pytest
 from sklearn.base import clone
 
 from skcnn import Augmentation, CNNFeatureExtractor
+from skcnn.exceptions import PreprocessingError
 from skcnn.images import ResizeCrop, as_image_sequence
-from skcnn.images._augmentation import Colours, change_colours
+from skcnn.images._augmentation import Colours, change_colours, check_levels_of
 
 NOTHING = {"rotation": 0, "width_shift": 0, "height_shift": 0, "shear": 0, "zoom": 0, "horizontal_flip": False}
 
@@ -196,3 +197,23 @@ def test_features_of_views_are_stored(photograph, tmp_path):
     assert extractor.cache_info().misses == 2
     np.testing.assert_array_equal(extractor.transform(images[::-1].with_view(1)), rows[[4, 1]])
     assert extractor.cache_info().misses == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [({"brightness": 20}, "brightness"), ({"channel_shift": 9, "invert": 0.5}, "channel_shift and invert")],
+)
+def test_changes_of_levels_are_not_for_pixels_in_0_to_1(settings, named):
+    scaled = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)
+    augmentation = Augmentation(**settings)
+    with pytest.raises(PreprocessingError, match=rf"no pixel value is above [01]\.?\d*, and {named} of .* multiply"):
+        check_levels_of(as_image_sequence(scaled), augmentation)
+    check_levels_of(as_image_sequence(scaled), Augmentation(contrast=0.5))
+    for right in (
+        scaled * 255,
+        (scaled * 255).astype(np.uint8),
+        scaled - 0.5,
+        np.concatenate([scaled, [255 * scaled[0]]]),
+    ):
+        check_levels_of(as_image_sequence(right), augmentation)
+    check_levels_of(as_image_sequence(np.zeros((2, 8, 8, 3), np.float32)), augmentation)
