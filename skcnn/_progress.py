@@ -70,7 +70,7 @@ def log_lines() -> type:
             """Write the last line."""
             if not self.disable:
                 self.display()
-                self.disable = True
-                self._decr_instances(self)
+                self.sp = None  # nothing more is drawn
+            super().close()
 
     return LogLines

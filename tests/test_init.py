@@ -62,7 +62,7 @@ def test_dir_and_all_list_every_public_name():
 def test_unknown_attribute():
     with pytest.raises(AttributeError, match=r"^module 'skcnn' has no attribute 'AspectRatioResize'$"):
         skcnn.AspectRatioResize  # noqa: B018
-    assert not hasattr(skcnn, "_private")
+    assert not hasattr(skcnn, "_nothing")
 
 
 def test_unknown_import():

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skcnn._locks import Lock
+from skcnn._private import layer_numbers, set_layer_numbers
 from skcnn.backbones._fork import check_not_forked
 from skcnn.exceptions import BackboneError
 
@@ -139,7 +140,6 @@ def quiet_build() -> Iterator[None]:
     """
     check_not_forked()
     import keras
-    from keras.src.backend.common import global_state
 
     if keras.config.backend() != "tensorflow":
         msg = f"skcnn runs Keras on TensorFlow, and this process has Keras on {keras.config.backend()!r}, which gives"
@@ -149,13 +149,13 @@ def quiet_build() -> Iterator[None]:
         raise BackboneError(msg)
     with _build_lock, float32_default():
         state, policy = random.getstate(), keras.config.dtype_policy()
-        numbers = global_state.get_global_attribute("object_name_uids")
+        numbers = layer_numbers()
         try:
             keras.config.set_dtype_policy("float32")
-            global_state.set_global_attribute("object_name_uids", None)
+            set_layer_numbers(None)
             yield
         finally:
-            global_state.set_global_attribute("object_name_uids", numbers)
+            set_layer_numbers(numbers)
             keras.config.set_dtype_policy(policy)
             random.setstate(state)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 from typing import Any, NamedTuple
 
+from skcnn._private import flat_layers, name_of_origin
 from skcnn.backbones._backbone import quiet_build
 from skcnn.backbones._graph import graph_nodes, output_of, separating_layers
 from skcnn.backbones._head import is_learned
@@ -72,7 +73,7 @@ def cut_for(model: Any, unfreeze: int | str) -> TrainingCut:
     model = inline_nested(model)
     first = first_trained(model, unfreeze)
     if first is None:
-        return TrainingCut(model.outputs[0]._keras_history.operation.name, (), at_input=False)
+        return TrainingCut(name_of_origin(model.outputs[0]), (), at_input=False)
     names = [layer.name for layer in model.layers]
     trained = tuple(names[names.index(first) :])
     if not any(is_learned(model.get_layer(name)) for name in trained):
@@ -141,7 +142,7 @@ def convolution_layers(model: Any) -> list[str]:
     kinds = tuple(
         getattr(keras.layers, name) for name in ("Conv2D", "Conv2DTranspose", "DepthwiseConv2D", "SeparableConv2D")
     )
-    return [layer.name for layer in model.layers if any(isinstance(part, kinds) for part in layer._flatten_layers())]
+    return [layer.name for layer in model.layers if any(isinstance(part, kinds) for part in flat_layers(layer))]
 
 
 def first_trained(model: Any, unfreeze: int | str) -> str | None:

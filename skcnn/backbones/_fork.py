@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 
+from skcnn._private import tensorflow_has_started
 from skcnn.exceptions import BackboneError
 
 __all__ = ["check_not_forked", "is_forked"]
@@ -32,12 +32,6 @@ def check_not_forked() -> None:
             "processes another way: joblib's default backend 'loky', or multiprocessing.get_context('spawn')"
         )
         raise BackboneError(msg)
-
-
-def tensorflow_has_started() -> bool:
-    """Whether TensorFlow, in this process, has begun to compute; it is not imported to find out."""
-    context = getattr(sys.modules.get("tensorflow.python.eager.context"), "_context", None)
-    return bool(getattr(context, "_initialized", False))
 
 
 def note_fork() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from skcnn._private import inner_functional, nodes_by_depth
 from skcnn.backbones._backbone import quiet_build
 from skcnn.exceptions import BackboneError
 
@@ -24,13 +25,13 @@ LISTS_ALL = "skcnn.backbones.layers(backbone) lists all."
 
 def graph_nodes(model: Any) -> list[Any]:
     """Return the nodes of a model's own graph, in topological order; its layers may have others, in other graphs."""
-    by_depth = functional(model)._nodes_by_depth
+    by_depth = nodes_by_depth(functional(model))
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
 def functional(model: Any) -> Any:
     """Return the functional model that holds the graph: a Sequential model keeps one inside."""
-    return getattr(model, "_functional", None) or model
+    return inner_functional(model) or model
 
 
 def layer_outputs(model: Any) -> dict[str, list[Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from skcnn._private import flat_layers
 from skcnn._source_code import UnknownCodeError, describe_code, is_trusted
 from skcnn.backbones._backbone import DIGEST_BYTES
 from skcnn.backbones._lambdas import is_nameless, named_config
@@ -41,7 +42,7 @@ def model_digest(model: Any) -> str:
         msg = f"the model {model.name!r} cannot be told from another: {str(error).strip()}"
         raise UnknownCodeError(msg) from error
     digest.update(canonical_json(config, names=False))
-    layers = model._flatten_layers()
+    layers = flat_layers(model)
     codes = [code for layer in layers for code in own_code(layer)]
     # Also those that no configuration tells of.
     nameless = [value for layer in layers for value in vars(layer).values() if is_nameless(value)]
@@ -136,7 +137,7 @@ def graph_of_saved_model(layer: Any) -> bytes:
 def model_checksum(model: Any) -> str:
     """Return a checksum, within this process, of everything `model_digest` looks at; as fast as memory is read."""
     checksum = xxhash.xxh3_128()
-    for layer in model._flatten_layers():
+    for layer in flat_layers(model):
         functions = {name: id(value) for name, value in vars(layer).items() if isinstance(value, types.FunctionType)}
         checksum.update(repr((id(layer), id(type(layer)), plain_attributes(layer), functions)).encode())
     for weight in model.weights:

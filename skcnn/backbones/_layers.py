@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from skcnn._private import name_of_origin
 from skcnn._validation import closest
 from skcnn.backbones._backbone import Backbone
 from skcnn.backbones._graph import LISTS_ALL, functional, inputs_of, layer_outputs, output_of, separating_layers
@@ -110,13 +111,13 @@ def names_of_outputs(model: Any) -> dict[str, str]:
     outputs = functional(model).output
     if not isinstance(outputs, dict):
         return {}
-    return {name: each._keras_history.operation.name for name, each in outputs.items() if hasattr(each, "shape")}
+    return {name: name_of_origin(each) for name, each in outputs.items() if hasattr(each, "shape")}
 
 
 def default_layer(model: Any, backbone: Backbone) -> str:
     """Return the layer before the classification head, or refuse."""
     if len(model.outputs) > 1:
-        own = (output._keras_history.operation.name for output in model.outputs)
+        own = (name_of_origin(output) for output in model.outputs)
         outputs = ", ".join(map(repr, names_of_outputs(model) or own))
         msg = f"backbone {backbone.name!r} has several outputs: {outputs}; name the layer to take features from"
         raise BackboneError(f"{msg}: layer='...'. {LISTS_ALL}")
@@ -135,7 +136,7 @@ def check_needs_images_alone(model: Any, backbone: Backbone, name: str) -> None:
     layers = {each.name for each in model.layers}
     outputs = {each: found[0] for each, found in layer_outputs(model).items() if each in layers and len(found) == 1}
     suited = [each for each, output in outputs.items() if is_image(inputs_of(model, output))]
-    names = ", ".join(repr(given._keras_history.operation.name) for given in needed)
+    names = ", ".join(repr(name_of_origin(given)) for given in needed)
     msg = f"layer {name!r} of backbone {backbone.name!r} needs the inputs {names}, and only images are given; the last "
     raise BackboneError(f"{msg}layer that needs one input of images alone is {suited[-1]!r}. {LISTS_ALL}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from skcnn._private import functional_class, name_of_origin, without_nodes
 from skcnn.backbones._backbone import quiet_build
 from skcnn.backbones._graph import functional, graph_nodes
 
@@ -33,7 +34,7 @@ def inline_nested(model: Any) -> Any:
         return model
     with quiet_build():
         inputs = [
-            keras.Input(batch_shape=given.shape, dtype=given.dtype, name=given._keras_history.operation.name)
+            keras.Input(batch_shape=given.shape, dtype=given.dtype, name=name_of_origin(given))
             for given in model.inputs
         ]
         tensors = dict(zip(map(id, model.inputs), inputs, strict=True))
@@ -96,9 +97,8 @@ def is_graph(operation: Any) -> bool:
 def follows_graph(model: Any) -> bool:
     """Whether calling a model does what its graph says: it has no `call` of its own."""
     import keras
-    from keras.src.models.functional import Functional  # it has no public name
 
-    return type(model).call in (keras.Sequential.call, Functional.call)
+    return type(model).call in (keras.Sequential.call, functional_class().call)
 
 
 def takes(model: Any, tensor: Any) -> bool:
@@ -113,5 +113,5 @@ def twin_of(operation: Any, name: str) -> Any:
     `copy.copy` would save and load it.
     """
     twin = object.__new__(type(operation))
-    twin.__dict__.update(operation.__dict__, name=name, _inbound_nodes=[], _outbound_nodes=[])
+    twin.__dict__.update(operation.__dict__, name=name, **without_nodes())
     return twin

@@ -12,6 +12,7 @@ import numpy as np
 
 from skcnn._locks import Lock
 from skcnn._parallel import available_threads
+from skcnn._private import openvino_graph
 from skcnn.backbones._runner import Runner
 from skcnn.exceptions import BackboneError
 
@@ -166,10 +167,9 @@ def convert(function: Any) -> Any:
     OpenVINO's own `convert_model` is one call, but it sets the level of the root logger and reports usage.
     """
     from openvino.frontend import FrontEndManager
-    from openvino.frontend.tensorflow.graph_iterator import GraphIteratorTFGraph
 
     # Weights are copied: a model in memory may be trained on.
-    graph = GraphIteratorTFGraph(function.graph, share_weights=False)
+    graph = openvino_graph(function.graph)
     frontend = FrontEndManager().load_by_framework("tf")
     traced = frontend.load(graph)
     # Tracing leaves operations whose results nothing reads; OpenVINO would give each as an output.

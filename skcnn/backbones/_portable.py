@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import xxhash
 
+from skcnn._private import flat_layers
 from skcnn._source_code import MAIN_MODULES, is_trusted
 from skcnn.backbones._fork import check_not_forked, is_forked
 from skcnn.backbones._helper_process import helper
@@ -157,7 +158,7 @@ def code_of_model(model: Any) -> list[Any]:
     registered = registered_code(named_config(model)[0])
     return [
         *(code for code in registered.values() if code is not None),
-        *(code for layer in model._flatten_layers() for code in own_code(layer)),
+        *(code for layer in flat_layers(model) for code in own_code(layer)),
     ]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from skcnn._locks import Lock
 from skcnn._optional import import_optional, is_installed
+from skcnn._private import flat_layers
 from skcnn.backbones._backbone import float32_default
 from skcnn.backbones._openvino import OpenVINORunner
 from skcnn.backbones._runner import Runner
@@ -115,7 +116,7 @@ def suits_openvino(model: Any) -> bool:
     """Whether OpenVINO is the faster way here: installed, a float32 graph, and no GPU that Keras would use."""
     if not is_installed("openvino"):
         return False
-    if any(layer.compute_dtype != "float32" for layer in model._flatten_layers()):
+    if any(layer.compute_dtype != "float32" for layer in flat_layers(model)):
         return False
     import tensorflow as tf
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import MetaEstimatorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.metaestimators import _BaseComposition
-from sklearn.utils.validation import _check_method_params, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from skcnn._private import BaseComposition, check_method_params
 from skcnn._validation import check_choice, check_int, check_real
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
 from skcnn.classifiers._labels import encode_labels, join_weights
@@ -41,7 +41,7 @@ METHODS = ("independent", "snapshot", "soup")
 COMPARED_IMAGES = 8
 
 
-class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, _BaseComposition):
+class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseComposition):
     """Average the probabilities of several classifiers of images.
 
     The members are clones of one classifier that begin from different random numbers, or different classifiers that are
@@ -212,7 +212,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, _BaseComposit
             chosen, held_out = hold_out(
                 codes, self.validation_fraction, split_seed, groups=groups, weights=weights, names=classes
             )
-        params = {key: _check_method_params(images, each, chosen) for key, each in params.items()}
+        params = {key: check_method_params(images, each, chosen) for key, each in params.items()}
         members = self._make_members(seeds, params)
         if self.method == "snapshot":
             fitted = fit_snapshots(members[0], images[chosen], labels[chosen], len(members))

@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight
 
+from skcnn._private import check_sample_weight
 from skcnn._validation import check_real, closest
 
 __all__ = ["encode_labels", "join_weights"]
@@ -72,7 +72,7 @@ def join_weights(codes: np.ndarray, classes: np.ndarray, sample_weight: Any, cla
     """
     if sample_weight is None and class_weight is None:
         return None
-    weights = _check_sample_weight(sample_weight, codes[:, None], dtype=np.float64)
+    weights = check_sample_weight(sample_weight, codes[:, None], dtype=np.float64)
     if (weights < 0).any():
         raise ValueError("Negative values in data passed to sample_weight; weights must be at least 0")
     if class_weight is not None:

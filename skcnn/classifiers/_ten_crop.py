@@ -9,9 +9,10 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import _safe_indexing, gen_batches
-from sklearn.utils.validation import _check_method_params, check_is_fitted, column_or_1d
+from sklearn.utils import gen_batches
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from skcnn._private import check_method_params, safe_indexing
 from skcnn._validation import check_choice, check_flag, check_size
 from skcnn.classifiers._wrapper import ClassifierWrapper, check_plain_images, check_predicts_proba
 from skcnn.exceptions import ImageReadError
@@ -128,8 +129,8 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
         if self.fit_crops:
             crops = self._crops(images)
             owners = np.repeat(np.arange(len(images)), crops.n_views)
-            params = _check_method_params(images, params, owners)
-            images, y = crops, _safe_indexing(column_or_1d(y, warn=True), owners)
+            params = check_method_params(images, params, owners)
+            images, y = crops, safe_indexing(column_or_1d(y, warn=True), owners)
         self.estimator_ = clone(self.estimator).fit(images, y, **params)
         return self
 

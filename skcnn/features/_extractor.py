@@ -9,6 +9,7 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skcnn._private import output_config
 from skcnn._validation import check_choice
 from skcnn.backbones import FrozenNetwork
 from skcnn.backbones._network import POOLINGS
@@ -230,7 +231,7 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
 
         scikit-learn makes the frame, but takes the index from X, and not from what a step before made of a table.
         """
-        config = getattr(self, "_sklearn_output_config", {})
+        config = output_config(self)
         if images.index is None or config.get("transform", get_config()["transform_output"]) != "pandas":
             return features
         import pandas as pd

@@ -6,10 +6,10 @@ import contextlib
 import ctypes
 from typing import Any
 
-import PIL._imaging
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from skcnn._locks import Lock
+from skcnn._private import path_of_pillow_library
 from skcnn.exceptions import ImageReadError
 from skcnn.images._formats import CAMERA_RAW, CONVERT
 
@@ -106,7 +106,7 @@ class _QuietLibtiff:
         before: list[int | None] = [None, None]
         # Where Pillow was built with libtiff inside of it, its functions are not found.
         with contextlib.suppress(OSError, AttributeError):
-            library = ctypes.CDLL(PIL._imaging.__file__)
+            library = ctypes.CDLL(path_of_pillow_library())
             for kind, setter in enumerate((library.TIFFSetErrorHandler, library.TIFFSetWarningHandler)):
                 setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
                 before[kind] = setter(handlers[kind])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.metrics._scorer import _BaseScorer
 
+from skcnn._private import BaseScorer
 from skcnn.metrics._rank import check_k, one_dimensional, rank_k_accuracy_score
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def make_rank_k_scorer(k: int) -> Callable[..., float]:
 
 
 # The private base costs a look at each scikit-learn release. It buys what no public class offers: in a dictionary of
-# scorers scikit-learn hands its cached predictions only to a _BaseScorer, and a network is too slow to run once per
+# scorers scikit-learn hands its cached predictions only to a BaseScorer, and a network is too slow to run once per
 # scorer; set_score_request comes with it. make_scorer, the public way to one, never shows the score function the
 # estimator's classes_. We rely on little: the constructor, and _score(method_caller, estimator, X, y, **metadata).
-class _RankKScorer(_BaseScorer):
+class _RankKScorer(BaseScorer):
     """Score an estimator by rank-k accuracy; made by :func:`make_rank_k_scorer`."""
 
     def __init__(self, k: int):

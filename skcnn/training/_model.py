@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from skcnn._private import keep_from_summing_over_devices
 from skcnn.training._head import copy_head
 from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._state import TrainingState
@@ -191,7 +192,7 @@ def leave_out_sum_over_devices(optimizer: Any) -> None:
         return
     optimizers = [optimizer, *([optimizer.inner_optimizer] if hasattr(optimizer, "inner_optimizer") else [])]
     for each in optimizers:
-        each._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
+        keep_from_summing_over_devices(each)
 
 
 def shrunk(values: np.ndarray) -> np.ndarray:
