@@ -2,10 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+OLDEST := .venv-oldest
+CORE := tests/images tests/cache tests/features tests/training tests/classifiers tests/golden tests/test_private.py
 # TensorFlow announces itself on stderr at every start; these lines say nothing about skcnn.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: install demo test test-all check format bench clean
+.PHONY: install demo test test-all test-oldest check format bench clean
 
 install: $(VENV)/.installed
 
@@ -24,6 +26,14 @@ test: install
 test-all: install
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
+# The core of the suite with the lowest versions that pyproject.toml allows.
+test-oldest:
+	$(PYTHON) -m venv $(OLDEST)
+	.ci/oldest_versions > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --editable ".[dev]" --constraint $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m "not slow" \
+		--override-ini filterwarnings=default $(CORE)
+
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,4 +48,4 @@ bench: install
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

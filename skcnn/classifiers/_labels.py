@@ -29,7 +29,7 @@ def encode_labels(y: Any, estimator: str) -> tuple[np.ndarray, np.ndarray]:
     if y is None:
         msg = f"{estimator} requires y to be passed, but the target y is None; pass the label of each image"
         raise ValueError(msg)
-    shape = np.shape(y)
+    shape = np.asarray(y).shape
     if len(shape) == 2 and shape[1] > 1:
         msg = f"y should be a 1d array, got an array of shape {shape} instead: one label for each image"
         raise ValueError(f"{msg}. Of one column for each class (one-hot), y.argmax(axis=1) makes labels.")

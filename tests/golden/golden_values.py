@@ -1,7 +1,9 @@
 """Write what tomorrow's code is compared with: fingerprints, and fitted estimators.
 
-Run ``python tests/golden/golden_values.py fingerprints`` or ``... pickles`` where a change was meant,
-and say in CHANGELOG.md what becomes of the features that users have stored and of the estimators they have pickled.
+Run ``python tests/golden/golden_values.py fingerprints`` or ``... pickles`` where a change was meant, and say in
+CHANGELOG.md what becomes of the features that users have stored and of the estimators they have pickled. Pickles are
+written with the oldest versions (``.venv-oldest/bin/python``, once ``make test-oldest`` has made it), which newer ones
+have to read.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ PREDICTIONS = GOLDEN / "predictions.npz"
 LABELS = np.array(["cat", "dog", "emu"] * 4)
 
 
-def network() -> Any:
-    """Return a small network whose weights are the same everywhere."""
+def network(*, with_all: bool = False) -> Any:
+    """Return a small network whose weights are the same everywhere, with one layer of each usual kind if asked."""
     import keras
 
     from skcnn.backbones._backbone import quiet_build
@@ -31,9 +33,19 @@ def network() -> Any:
         x = keras.layers.Rescaling(1 / 255, name="scale")(pixels)
         x = keras.layers.Conv2D(4, 3, strides=2, activation="relu", name="conv1")(x)
         x = keras.layers.Conv2D(6, 3, activation="relu", name="conv2")(x)
+        if with_all:
+            x = keras.layers.BatchNormalization(name="norm")(x)
+            x = keras.layers.Conv2DTranspose(4, 2, name="transposed")(x)
+            x = keras.layers.DepthwiseConv2D(2, name="depthwise")(x)
+            x = keras.layers.SeparableConv2D(4, 2, name="separable")(x)
+            x = keras.layers.Reshape((-1, 4), name="positions")(x)
+            x = keras.layers.LayerNormalization(name="layer_norm")(x)
+            x = keras.layers.MultiHeadAttention(1, 2, name="attention")(x, x)
+            x = keras.layers.Dense(3, name="dense")(x)
         model = keras.Model(pixels, x, name="golden")
     random = np.random.default_rng(0)
-    model.set_weights([random.normal(0, 0.3, weight.shape).astype(np.float32) for weight in model.get_weights()])
+    weights = [random.normal(0, 0.3, weight.shape).astype(np.float32) for weight in model.get_weights()]
+    model.set_weights(weights)
     return model
 
 
@@ -68,6 +80,7 @@ def descriptions() -> dict[str, Any]:
         "lite, max pooling": FrozenNetwork(lite, pooling="max", preprocess=None),
         "lite, random weights": FrozenNetwork(random, pooling=None, precision="bfloat16"),
         "a model of one's own": FrozenNetwork(resolve_backbone(network()), pooling="flatten"),
+        "layers of all kinds": FrozenNetwork(resolve_backbone(network(with_all=True)), layer="dense", pooling=None),
     }
     steps = {
         "resize": ResizeCrop(224, 192, "cubic"),
