@@ -74,8 +74,8 @@ def writer_lock(directory: Path) -> Iterator[Heartbeat | None]:
 
 
 @contextlib.contextmanager
-def lock_if_free(directory: Path, name: str = "lock") -> Iterator[bool]:
-    """Hold the lock of a directory, unless another one holds it; yield whether that is so.
+def lock_if_free(directory: Path, name: str = "lock") -> Iterator[bool | None]:
+    """Hold the lock of a directory, unless another one holds it; yield whether that is so, None where it failed.
 
     Where the file system has no locks, nobody holds one.
     """
@@ -86,7 +86,7 @@ def lock_if_free(directory: Path, name: str = "lock") -> Iterator[bool]:
         yield False
         return
     except (NotImplementedError, OSError) as error:
-        yield isinstance(error, NotImplementedError) or error.errno in LOCKS_UNSUPPORTED
+        yield True if isinstance(error, NotImplementedError) or error.errno in LOCKS_UNSUPPORTED else None
         return
     try:
         yield True

@@ -89,7 +89,7 @@ class Session:
         """
         checkpoints = Checkpoints(directory, run)
         with lock_if_free(checkpoints.directory, LOCK) as is_alone:
-            if not is_alone:
+            if is_alone is False:
                 msg = f"another fit is training into {checkpoints.directory} at this moment"
                 raise CheckpointError(f"{msg}; name another directory by checkpoint_dir, or wait for its end")
             loaded = checkpoints.load()

@@ -414,3 +414,12 @@ def test_checkpoints_take_little_of_the_time_where_epochs_are_short(tuned, files
     assert saved[0] == 1
     assert saved[-1] == 30
     assert len(saved) < 15
+
+
+def test_a_directory_that_cannot_be_locked_costs_the_checkpoint_and_not_the_fit(tuned, files, tmp_path, monkeypatch):
+    def read_only(self, timeout=None):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", read_only)
+    clf = tuned(checkpoint_dir=tmp_path, epochs=1, cache=None).fit(files, LABELS)
+    assert len(clf.history_) == 2
