@@ -276,6 +276,7 @@ def test_weights_are_routed(residual, tuned, files):
         asks = make_pipeline(CNNFeatureExtractor(residual), step)
         ignores = clone(tuned).set_fit_request(sample_weight=False)
         ensemble = CNNEnsembleClassifier([("asks", asks), ("ignores", ignores)], random_state=0)
+        ensemble.set_score_request(sample_weight=False)
         weighted = clone(ensemble).fit(files, LABELS, sample_weight=WEIGHTS)
         plain = clone(ensemble).fit(files, LABELS)
         gaps = [

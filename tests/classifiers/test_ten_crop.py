@@ -318,7 +318,7 @@ def test_weights_are_routed(residual, tuned, files, inner, fit_crops):
             "features": make_pipeline(CNNFeatureExtractor(residual), step),
             "fine-tuned": tuned.set_fit_request(sample_weight=True),
         }[inner]
-        ten = TenCropClassifier(inner, fit_crops=fit_crops, **SIZES)
+        ten = TenCropClassifier(inner, fit_crops=fit_crops, **SIZES).set_score_request(sample_weight=False)
         weighted = clone(ten).fit(files, LABELS, sample_weight=WEIGHTS).predict_proba(files)
         assert np.abs(weighted - clone(ten).fit(files, LABELS).predict_proba(files)).max() > 1e-3
         result = cross_validate(ten, files, LABELS, params={"sample_weight": WEIGHTS}, cv=2, return_estimator=True)
