@@ -148,6 +148,7 @@ def test_the_helper_ends_with_its_process_and_starts_anew_when_it_was_killed(tmp
     run(code, tmp_path)
 
 
+@pytest.mark.slow
 def test_joblib_with_processes_that_are_forked(tmp_path):
     code = """
     from sklearn.linear_model import LogisticRegression
