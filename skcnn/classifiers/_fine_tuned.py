@@ -126,8 +126,8 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         and labels. One directory is for one training: searches and folds need None, and each member of an ensemble
         gets a directory of its own inside.
     checkpoint_every : int, default=None
-        After how many epochs each the state is written. None writes it so often that it takes a twentieth of the time:
-        after each epoch, unless they are very short.
+        After how many epochs each the state is written. None writes it after the first and the last epoch, and between
+        them after each one, or less often where that would take more than a twentieth of the time.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class.
     input_size : int or (int, int), default=None
@@ -274,8 +274,8 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         sample_weight : array-like of shape (n_images,), default=None
             Weight of each image, at least 0.
         **of_keras
-            None is taken. What `keras.Model.fit` takes here, such as ``validation_data``, is refused with the parameter
-            that does the same.
+            Refused: arguments of `keras.Model.fit`, such as ``validation_data``. The error names the parameter of the
+            classifier that does the same.
 
         Returns
         -------

@@ -70,7 +70,7 @@ def make_bunch(
 
     targets = None if labels is None else np.array(labels, dtype=str)
     rejected: list[tuple[str, str]] = []
-    failures, cut_off = look_at(images, verbose) if verify else ({}, None)
+    failures, cut_off = decode_all(images, verbose) if verify else ({}, None)
     if failures:
         rejected = [(names[index], reason) for index, reason in failures.items()]
         keep = np.ones(len(images), bool)
@@ -85,7 +85,7 @@ def make_bunch(
     return Bunch(paths=images, labels=targets, target_names=target_names, rejected=rejected, cut_off=cut_off)
 
 
-def look_at(images: np.ndarray | ImageSequence, verbose: int | bool) -> tuple[dict[int, str], np.ndarray]:
+def decode_all(images: np.ndarray | ImageSequence, verbose: int | bool) -> tuple[dict[int, str], np.ndarray]:
     """Decode every image, in threads.
 
     Returns

@@ -17,7 +17,7 @@ from skcnn.images._warp import FILL_MODES, Placement, source_map, warp
 
 __all__ = ["AugmentedViews", "Augmentation"]
 
-# Images whose range tells that of all.
+# How many images are looked at to tell the range of the pixels of all.
 LOOKED_AT = 8
 # Changes of fewer levels than this cannot be seen, and were meant as a factor or a share.
 LEAST_LEVELS = 2
@@ -230,7 +230,8 @@ def check_levels_of(images: Any, augmentation: Augmentation) -> None:
     Parameters
     ----------
     images : ImageSequence
-        The first few that can be read are looked at; all of them being so dark as levels of 0 to 255 is no picture.
+        The first eight are looked at, those that can be read. If no pixel of theirs is above 1, they are taken to be in
+        [0, 1]: as levels of 0 to 255 they would all be black.
     augmentation : Augmentation
 
     Raises
