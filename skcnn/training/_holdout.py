@@ -64,7 +64,7 @@ def hold_out(
     # Copies that have labels of different classes: what is held out for one class may be all of another one.
     untrained = np.setdiff1d(np.arange(len(counts)), codes[usable & ~is_held_out])
     is_held_out &= ~np.isin(groups, groups[np.isin(codes, untrained)])
-    without = np.setdiff1d(np.arange(len(counts)), codes[is_held_out])
+    without = np.setdiff1d(np.arange(len(counts)), codes[is_held_out & usable])
     if len(without) == len(counts):
         msg = "no image can be held out: those of each class are all copies of one"
         raise ValueError(f"{msg}. Add images, or set validation_fraction=None and early_stopping=False.")
