@@ -55,6 +55,7 @@ def test_quickstart(photos, backbone, tmp_path, private_cache):
     assert sorted(os.listdir(output)) == ["features.joblib", "fine-tuned.joblib", "predictions.png"]
 
 
+@pytest.mark.slow
 def test_fine_tune(photos, backbone, tmp_path, private_cache):
     output = tmp_path / "output"
     options = ["--backbone", backbone, "--unfreeze", "two_a", "--epochs", 3, "--output", output]
@@ -84,6 +85,7 @@ def test_fine_tune_best(photos, backbone, tmp_path, private_cache):
     assert rates[0] > rates[1] > 0
 
 
+@pytest.mark.slow
 def test_grid_search_unfreeze_depth(photos, backbone, tmp_path, private_cache):
     picture = tmp_path / "depths.png"
     options = ["--backbone", backbone, "--depths", 0, 1, 2, "--epochs", 2, "--folds", 2, "--output", picture]
@@ -94,6 +96,7 @@ def test_grid_search_unfreeze_depth(photos, backbone, tmp_path, private_cache):
     assert picture.stat().st_size > 5_000
 
 
+@pytest.mark.slow
 def test_ensemble(photos, backbone, tmp_path, private_cache):
     picture = tmp_path / "output" / "ranks.png"
     options = ["--backbone", backbone, "--members", 2, "--epochs", 2, "--output", picture]
@@ -109,6 +112,7 @@ def test_ensemble(photos, backbone, tmp_path, private_cache):
     assert picture.stat().st_size > 5_000
 
 
+@pytest.mark.slow
 def test_ten_crop(photos, backbone, tmp_path, private_cache):
     said = run("ten_crop.py", photos, "--backbone", backbone, "--average", "max", cache=private_cache)
     assert [line.split(":")[0] for line in said.splitlines() if "held-out accuracy" in line] == [

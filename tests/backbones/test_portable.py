@@ -100,6 +100,7 @@ def test_a_new_process_imports_what_it_needs(in_file, own_layers, tmp_path):
     assert f"uses layers of '{own_layers.__name__}', which this process cannot import" in done.stdout
 
 
+@pytest.mark.slow
 def test_layers_of_a_script_reach_the_workers_of_joblib(tmp_path):
     code = textwrap.dedent(LAYERS) + textwrap.dedent(f"""
         if __name__ == "__main__":
