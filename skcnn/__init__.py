@@ -13,12 +13,15 @@ __version__ = "0.1.0"
 PUBLIC = {
     "AspectAwareResize": "images",
     "Augmentation": "images",
+    "AugmentationDisplay": "inspection",
     "CNNEnsembleClassifier": "classifiers",
     "CNNFeatureExtractor": "features",
     "FeatureStore": "cache",
     "FineTunedCNNClassifier": "classifiers",
+    "HistoryDisplay": "inspection",
     "ImageSequence": "images",
     "MeanSubtract": "images",
+    "RankCurveDisplay": "metrics",
     "TenCropClassifier": "classifiers",
     "backbones": "",
     "cache": "",
@@ -26,13 +29,17 @@ PUBLIC = {
     "datasets": "",
     "exceptions": "",
     "features": "",
+    "find_images": "datasets",
     "images": "",
     "inspection": "",
+    "load_image_folder": "datasets",
     "make_rank_k_scorer": "metrics",
     "metrics": "",
+    "prediction_table": "inspection",
     "rank1": "metrics",
     "rank5": "metrics",
     "rank_k_accuracy_score": "metrics",
+    "rank_report": "metrics",
     "training": "",
 }
 
@@ -53,15 +60,22 @@ if TYPE_CHECKING:
     from skcnn.classifiers import CNNEnsembleClassifier as CNNEnsembleClassifier
     from skcnn.classifiers import FineTunedCNNClassifier as FineTunedCNNClassifier
     from skcnn.classifiers import TenCropClassifier as TenCropClassifier
+    from skcnn.datasets import find_images as find_images
+    from skcnn.datasets import load_image_folder as load_image_folder
     from skcnn.features import CNNFeatureExtractor as CNNFeatureExtractor
     from skcnn.images import AspectAwareResize as AspectAwareResize
     from skcnn.images import Augmentation as Augmentation
     from skcnn.images import ImageSequence as ImageSequence
     from skcnn.images import MeanSubtract as MeanSubtract
+    from skcnn.inspection import AugmentationDisplay as AugmentationDisplay
+    from skcnn.inspection import HistoryDisplay as HistoryDisplay
+    from skcnn.inspection import prediction_table as prediction_table
+    from skcnn.metrics import RankCurveDisplay as RankCurveDisplay
     from skcnn.metrics import make_rank_k_scorer as make_rank_k_scorer
     from skcnn.metrics import rank1 as rank1
     from skcnn.metrics import rank5 as rank5
     from skcnn.metrics import rank_k_accuracy_score as rank_k_accuracy_score
+    from skcnn.metrics import rank_report as rank_report
 
 
 def __getattr__(name: str) -> Any:
@@ -76,4 +90,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *PUBLIC})
+    return sorted(__all__)

@@ -29,6 +29,7 @@ from skcnn.classifiers._soup import check_soup, greedy_soup
 from skcnn.classifiers._weights import check_weights, fit_weights
 from skcnn.classifiers._wrapper import ClassifierWrapper, check_predicts_proba, describe_estimator
 from skcnn.images._copies import copy_groups
+from skcnn.images._failures import refuse_rows_of_nan
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._transformer import check_images
 from skcnn.metrics import ScoreTable
@@ -243,7 +244,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
         Returns
         -------
         ndarray of shape (n_images, n_classes), float64
-            Columns in the order of `classes_`. Rows sum to 1.
+            Columns in the order of `classes_`. Rows sum to 1, or are NaN where those of a member are.
 
         Raises
         ------
@@ -283,6 +284,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
         scores = []
         for index, weight in enumerate(self.weights_):
             probabilities = self._member_probabilities(index, images)
+            refuse_rows_of_nan(probabilities, images)
             scores.append(self._accuracy(probabilities, labels))
             total += weight * probabilities
         if self.soup_ is not None:
@@ -318,6 +320,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
         scores = np.empty(len(self.estimators_))
         for index in range(len(self.estimators_)):
             probabilities = self._member_probabilities(index, images)
+            refuse_rows_of_nan(probabilities, images)
             scores[index] = self._accuracy(probabilities, labels, sample_weight)
             likelihoods[:, index] = probabilities[right]
         self.weights_, self.validation_scores_ = fit_weights(likelihoods, sample_weight), scores

@@ -303,7 +303,8 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         self, X: Any, y: Any, sample_weight: Any = None, *, schedule: Schedule | None = None, callbacks: Any = ()
     ) -> FineTunedCNNClassifier:
         """Fit as `fit` does, with another schedule and with Keras callbacks in the second phase."""
-        images = check_one_view(X, y)
+        # A step before may have asked for rows of NaN; there is nothing to learn from them.
+        images = check_one_view(X, y).with_on_error("raise")
         classes, codes = encode_labels(y, type(self).__name__)
         weights = join_weights(codes, classes, sample_weight, self.class_weight)
         head_plan, plan = self._check_parameters()
@@ -364,7 +365,9 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
             set_weights=lambda model: model.set_trained(head, tail),
         )
         with loan as model:
-            return model.logits(rows, self.batch_size)
+            logits = model.logits(rows, self.batch_size)
+        logits[[*rows.failures]] = np.nan
+        return logits
 
     def _build_parts(self) -> list[Any]:
         network, tuned = self._fitted_network()

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from skcnn.images._failures import refuse_rows_of_nan
+from skcnn.images._inputs import as_image_sequence
 from skcnn.images._transformer import image_tags
 
 __all__ = ["ImageClassifier"]
@@ -32,8 +34,16 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_images,), of the dtype of `classes_`
+
+        Raises
+        ------
+        ImageReadError
+            Naming every unreadable image, also where a step of a pipeline before asks for rows of NaN: there is no
+            label that means "unreadable".
         """
-        probabilities = self.predict_proba(X)
+        images = as_image_sequence(X)
+        probabilities = self.predict_proba(images)
+        refuse_rows_of_nan(probabilities, images)
         return self.classes_[probabilities.argmax(axis=1)]
 
     def __sklearn_tags__(self):

@@ -145,7 +145,7 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
         Returns
         -------
         ndarray of shape (n_images, n_classes), float64
-            Columns in the order of `classes_`. Rows sum to 1.
+            Columns in the order of `classes_`. Rows sum to 1, or are NaN where those of the estimator are.
 
         Raises
         ------

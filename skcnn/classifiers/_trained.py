@@ -35,7 +35,8 @@ class TrainedClassifier(ImageClassifier):
         Returns
         -------
         ndarray of shape (n_images, n_classes), float64
-            Columns in the order of `classes_`. Rows sum to 1.
+            Columns in the order of `classes_`. Rows sum to 1. Those of unreadable images are NaN where a step of a
+            pipeline before asks for it, such as ``AspectAwareResize(on_error="nan")``.
 
         Raises
         ------

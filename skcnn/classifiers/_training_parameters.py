@@ -176,8 +176,7 @@ class TrainingParameters:
         return Split(codes, weights, len(classes), trained, held_out)
 
     def _extract(self, images: ImageSequence, trunk: Trunk) -> StoredFeatures:
-        # A step before may have asked for rows of NaN; there is nothing to learn or to predict from them.
-        images = images.with_decode(self.decode).with_on_error("raise")
+        images = images.with_decode(self.decode)
         settings = {"batch_size": self.batch_size, "engine": self.engine, "verbose": self.verbose}
         return extract(images, trunk, self.cache, **settings)
 

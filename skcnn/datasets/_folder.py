@@ -1,4 +1,4 @@
-"""`load_image_folder`: the labels are in the names of folders or files."""
+"""`load_image_folder`: the labels are in the names of folders or files; `find_images`: there are none."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from skcnn.images._paths import find_file, missing_file
 from skcnn.images._sources import open_at_once
 
 if TYPE_CHECKING:
+    import numpy as np
     from sklearn.utils import Bunch
 
-__all__ = ["list_files", "load_image_folder"]
+__all__ = ["find_images", "list_files", "load_image_folder"]
 
 # Of every format that skcnn.images decodes. Files of other extensions are known by how they start.
 EXTENSIONS = (
@@ -135,22 +136,69 @@ def load_image_folder(
     (array(['pets', 'wild'], dtype='<U4'), array(['cat', 'dog', 'fox'], dtype='<U3'))
     """
     check_label_from(label_from)
-    wanted = check_extensions(extensions)
-    folder = check_root(root)
-    files = sorted(list_files(folder), key=lambda name: (compose_unicode(name), name))
-    others = {name: reason for name in files if (reason := why_no_image(folder, name, wanted)) is not None}
-    names = [name for name in files if name not in others]
-    if not names:
-        raise no_images_error(folder, wanted, others)
+    folder = check_root(root, "load_image_folder", "the folder that holds the folders of the classes")
+    names, others = images_and_others(folder, check_extensions(extensions))
     labels = read_labels(folder, names, label_from)
     rejected = missed_images(names, others, LEVELS.get(label_from) if isinstance(label_from, str) else None)
-    if rejected:
-        text = f"these files and folders in {folder!r} give no image (the result's `rejected` lists them):"
-        warnings.warn(text + listing(describe_missed(rejected)), UserWarning, stacklevel=2)
+    warn_missed(folder, rejected, " (the result's `rejected` lists them)")
     paths = [below(folder, name) for name in names]
     data = make_bunch(object_array(paths), labels, paths, verify=verify, verbose=verbose)
     data.rejected[:0] = [(below(folder, name), reason) for name, reason in rejected]
     return data
+
+
+def find_images(root: str | os.PathLike, *, extensions: Iterable[str] | None = None) -> np.ndarray:
+    """Find the images in a folder and all folders below it, such as new ones that a classifier is to label.
+
+    As in `load_image_folder`, nothing is decoded, a file whose extension says nothing is an image if it starts like
+    one, and hidden files and folders are skipped.
+
+    Parameters
+    ----------
+    root : str or Path
+        The folder.
+    extensions : iterable of str, default=None
+        Extensions that count as images, in any case. None takes all formats that skcnn decodes, by extension or, where
+        it is missing or unknown, by content.
+
+    Returns
+    -------
+    object ndarray of shape (n_images,) of str
+        Their paths, `root` included; ordered by the path below `root`, in the same way on every machine.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError
+        When `root` does not exist or is a file.
+    ValueError
+        When there are no images.
+
+    Warns
+    -----
+    UserWarning
+        Naming up to 20 files of image formats that are not read.
+
+    See Also
+    --------
+    load_image_folder : With a label for each image.
+    skcnn.prediction_table : What a classifier makes of each image.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skcnn.datasets import find_images
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     for name in ("b.jpg", "a/c.png", "notes.txt"):
+    ...         Path(root, name).parent.mkdir(exist_ok=True)
+    ...         Path(root, name).touch()
+    ...     [Path(path).relative_to(root).as_posix() for path in find_images(root)]
+    ['a/c.png', 'b.jpg']
+    """
+    folder = check_root(root, "find_images", "the folder that holds the images (one image is given as a list: [path])")
+    names, others = images_and_others(folder, check_extensions(extensions))
+    warn_missed(folder, missed_images(names, others, None), "")
+    return object_array([below(folder, name) for name in names])
 
 
 def check_label_from(label_from: Any) -> None:
@@ -186,24 +234,40 @@ def check_extensions(extensions: Any) -> tuple[str, ...] | None:
     return tuple("." + item.lower().lstrip(".") for item in given)
 
 
-def check_root(root: Any) -> str:
-    """Return `root` as str after checking that it is a folder."""
+def check_root(root: Any, loader: str, expected: str) -> str:
+    """Return `root` as str after checking that it is a folder; `loader` is what was called, and expects what."""
     if not isinstance(root, (str, os.PathLike)):
         raise TypeError(f"root is the path of a folder, str or Path. Got {type(root).__name__} instead.")
     folder = os.path.expanduser(os.fsdecode(root))
     if "://" in folder:
         msg = (
-            f"{folder!r} is an address, and load_image_folder lists local folders only; list the images in a CSV file "
+            f"{folder!r} is an address, and {loader} lists local folders only; list the images in a CSV file "
             "and read it with skcnn.datasets.load_image_csv, which takes addresses"
         )
         raise ValueError(msg)
     if os.path.isfile(folder):
-        msg = f"{folder!r} is a file, not a folder of images; pass the folder that holds the folders of the classes"
+        msg = f"{folder!r} is a file, not a folder of images; pass {expected}"
         raise NotADirectoryError(msg)
     found = find_file(folder)
     if found is None or not os.path.isdir(found):
         raise FileNotFoundError(f"{folder!r}: {missing_file(folder)}")
     return found
+
+
+def images_and_others(folder: str, wanted: tuple[str, ...] | None) -> tuple[list[str], dict[str, str]]:
+    """Return the "/"-joined paths below a folder of its images, and why the others are none.
+
+    Raises
+    ------
+    ValueError
+        When there is no image.
+    """
+    files = sorted(list_files(folder), key=lambda name: (compose_unicode(name), name))
+    others = {name: reason for name in files if (reason := why_no_image(folder, name, wanted)) is not None}
+    names = [name for name in files if name not in others]
+    if not names:
+        raise no_images_error(folder, wanted, others)
+    return names, others
 
 
 def list_files(root: str) -> Iterator[str]:
@@ -292,6 +356,13 @@ def missed_images(
     return missed
 
 
+def warn_missed(folder: str, missed: list[tuple[str, str]], where: str) -> None:
+    """Warn of what a user would expect among the images of a folder; to be called by the loader itself."""
+    if missed:
+        text = f"these files and folders in {folder!r} give no image{where}:"
+        warnings.warn(text + listing(describe_missed(missed)), UserWarning, stacklevel=3)
+
+
 def describe_missed(missed: list[tuple[str, str]]) -> list[str]:
     """Return a line for each folder and reason in what `missed_images` found."""
     groups: dict[tuple[str, str], list[str]] = {}
@@ -325,6 +396,8 @@ def read_labels(root: str, names: list[str], label_from: Any) -> list[str]:
     if problems:
         lines = [line for line, _ in problems]
         msg = f"label_from gives no label for {len(problems)} of {len(names)} images in {root!r}:{listing(lines)}"
+        if len(problems) == len(names):
+            msg += f"\nimages without labels are found by skcnn.find_images({root!r})"
         raise ValueError(msg) from problems[0][1]
     return labels
 

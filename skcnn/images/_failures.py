@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from skcnn.exceptions import ImageReadError
 
 if TYPE_CHECKING:
     from skcnn.images._sequence import ImageSequence
 
-__all__ = ["describe_failures", "memory_errors_explained", "unreadable_error"]
+__all__ = [
+    "describe_failures",
+    "memory_errors_explained",
+    "reasons_of_no_row",
+    "refuse_rows_of_nan",
+    "unreadable_error",
+]
 
 # Beyond this many the message would bury what it says; `failures` of the error always holds all.
 NAMED_FAILURES = 100
@@ -37,6 +45,26 @@ def unreadable_error(images: ImageSequence, failures: dict[int, str]) -> ImageRe
         Position and reason of each unreadable one.
     """
     return ImageReadError(describe_failures(images, failures, "cannot be read"), failures)
+
+
+def reasons_of_no_row(images: ImageSequence, indices: Iterable[int]) -> dict[int, str]:
+    """Return why images have rows of NaN, by their position; each is read again for it."""
+    chosen = [*map(int, indices)]
+    reasons = (
+        str(image) if isinstance(image, ImageReadError) else "it can be read, but what is computed of it is NaN"
+        for image in images[chosen].stream()
+    )
+    return dict(zip(chosen, reasons, strict=True))
+
+
+def refuse_rows_of_nan(probabilities: np.ndarray, images: ImageSequence) -> None:
+    """Raise ImageReadError, naming the images that have no probabilities, and so no label."""
+    without = np.flatnonzero(np.isnan(probabilities).any(axis=1))
+    if len(without):
+        failures = reasons_of_no_row(images, without)
+        msg = describe_failures(images, failures, "cannot be classified")
+        remedy = "predict_proba gives rows of NaN for them, and skcnn.prediction_table a row with the reason"
+        raise ImageReadError(f"{msg}\n{remedy}", failures)
 
 
 def describe_failures(images: ImageSequence, failures: dict[int, str], what: str) -> str:

@@ -73,7 +73,10 @@ def refuse_single(X: Any) -> None:
     if isinstance(X, (str, os.PathLike)):
         path = str(os.fsdecode(X))
         if os.path.isdir(path):
-            msg = f"got the folder {path!r} instead of images; read it with skcnn.datasets.load_image_folder({path!r})"
+            msg = (
+                f"got the folder {path!r} instead of images; skcnn.find_images({path!r}) finds those in it, and "
+                f"skcnn.load_image_folder({path!r}) their labels, too, where each class has a folder of its own"
+            )
         else:
             msg = f"got the single path {path!r} instead of a sequence of images; for one image pass a list: [{path!r}]"
         raise ValueError(msg)

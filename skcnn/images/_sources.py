@@ -291,7 +291,7 @@ def read_file(path: str) -> tuple[bytes, FileState, str]:
             raise ImageReadError(reason) from error
         return read_file(found)
     except IsADirectoryError as error:
-        raise ImageReadError("it is a directory; skcnn.datasets.load_image_folder reads a folder of images") from error
+        raise ImageReadError("it is a directory; skcnn.find_images finds the images in it") from error
     except (OSError, ValueError) as error:
         raise ImageReadError(f"it cannot be read: {error}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,12 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ranking",
+    "accuracy_within",
     "check_k",
     "check_sample_weight",
     "likeliest_columns",
     "one_dimensional",
     "rank_k_accuracy_score",
     "rank_true_labels",
+    "warn_of_perfect_score",
 ]
 
 
@@ -45,7 +48,7 @@ def rank_k_accuracy_score(
         score per sample (shape (n_samples,) or (n_samples, 1)) speaks for the second one in sorted order, or for
         ``labels[1]`` when `labels` is given; its threshold is 0.5 when all scores are in [0, 1], otherwise 0.
     k : int
-        How many classes a sample may name, in [1, n_classes - 1].
+        How many classes a sample may name, at least 1. From the number of classes on, every class is among the first k.
     labels : array-like of shape (n_classes,), default=None
         The label of each column, in any order: an estimator's ``classes_``. None takes the sorted labels of `y_true`,
         which is refused unless there are as many of them as columns.
@@ -62,9 +65,14 @@ def rank_k_accuracy_score(
     Raises
     ------
     ValueError
-        If `k` is no integer in [1, n_classes - 1]; if lengths disagree or there are no samples; if a score is not
+        If `k` is not an integer of at least 1; if lengths disagree or there are no samples; if a score is not
         finite; if `labels` has duplicates, cannot be sorted, or is needed and was not given; if a true label is
         missing (None or NaN); if one of `y_true` and `labels` holds strings and the other does not.
+
+    Warns
+    -----
+    UndefinedMetricWarning
+        If `k` is not below the number of classes: every sample whose label has a column is a hit then.
 
     See Also
     --------
@@ -87,8 +95,14 @@ def rank_k_accuracy_score(
     """
     check_k(k)
     ranking = rank_true_labels(y_true, y_proba, labels)
-    check_k(k, n_classes=len(ranking.classes))
-    hits = ranking.ranks < k
+    if k >= len(ranking.classes):
+        warn_of_perfect_score(k, len(ranking.classes))
+    return accuracy_within(k, ranking, sample_weight, normalize=normalize)
+
+
+def accuracy_within(k: int, ranking: Ranking, sample_weight: ArrayLike | None, *, normalize: bool = True) -> float:
+    """Return the share, or the number, of the samples whose true label is among the k highest-scored classes."""
+    hits = ranking.ranks < min(k, len(ranking.classes))
     weights = check_sample_weight(sample_weight, len(hits), normalize=normalize)
     if normalize:
         return float(np.average(hits, weights=weights))
@@ -181,17 +195,19 @@ def _two_columns(scores: NDArray[Any]) -> NDArray[Any]:
     return np.column_stack([np.full_like(scores, threshold, dtype=np.float64), scores])
 
 
-def check_k(k: Any, n_classes: int | None = None, *, name: str = "k") -> None:
+def check_k(k: Any, *, name: str = "k") -> None:
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 1:
         msg = f"'{name}' must be an integer of at least 1. Got {k!r}."
         raise ValueError(msg)
-    if n_classes is not None and k >= n_classes:
-        remedy = f"Choose {name} from 1 to {n_classes - 1}." if n_classes > 1 else "One class leaves nothing to rank."
-        msg = (
-            f"'{name}' must be smaller than the number of classes: otherwise every class is among the first k and the "
-            f"score would always be 1.0. Got {name}={k} with n_classes={n_classes}. {remedy}"
-        )
-        raise ValueError(msg)
+
+
+def warn_of_perfect_score(k: int, n_classes: int) -> None:
+    """Warn that every class is among the first k, as scikit-learn's `top_k_accuracy_score` does."""
+    from sklearn.exceptions import UndefinedMetricWarning
+
+    remedy = f"choose k from 1 to {n_classes - 1}" if n_classes > 1 else "one class leaves nothing to rank"
+    msg = f"rank-{k} accuracy of {n_classes} class{'es' * (n_classes != 1)} is always 1.0 and says nothing; {remedy}"
+    warnings.warn(msg, UndefinedMetricWarning, stacklevel=3)
 
 
 def one_dimensional(values: Any, name: str, remedy: str) -> NDArray[Any]:

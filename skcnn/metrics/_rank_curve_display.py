@@ -81,8 +81,8 @@ class RankCurveDisplay:
         y : array-like of shape (n_samples,)
             True labels. A label that an estimator does not know is a miss.
         max_rank : int, default=None
-            The last rank, below the number of classes. None ends each curve at rank 10, or before there are as many
-            ranks as classes.
+            The last rank. None ends each curve at rank 10. Each curve ends below the number of classes, from which on
+            it would be 1.0.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights in [0, inf). None weighs every sample alike.
         ax : matplotlib.axes.Axes, default=None
@@ -97,15 +97,16 @@ class RankCurveDisplay:
         Raises
         ------
         ValueError
-            When `max_rank` is out of range, when an estimator is not fitted or has no scores of classes, or for what
-            :func:`rank_k_accuracy_score` refuses.
+            When `max_rank` is not an integer of at least 1, when an estimator is not fitted or has no scores of
+            classes, or for what :func:`rank_k_accuracy_score` refuses.
         ImportError
             When matplotlib is not installed.
         """
         check_matplotlib(cls.__name__)
         estimators = by_name(estimator)
+        last_rank(max_rank)
         for each in estimators.values():
-            last_rank(max_rank, len(classes_of(each)))
+            classes_of(each)
         accuracies = {}
         for name, each in estimators.items():
             ranking = rank_true_labels(y, class_scores(each, X), classes_of(each))
@@ -144,7 +145,7 @@ class RankCurveDisplay:
         Raises
         ------
         ValueError
-            When `max_rank` is out of range, or for what :func:`rank_k_accuracy_score` refuses.
+            When `max_rank` is not an integer of at least 1, or for what :func:`rank_k_accuracy_score` refuses.
         ImportError
             When matplotlib is not installed.
         """
@@ -209,16 +210,17 @@ def by_name(estimators: Any) -> dict[str, Any]:
     return named
 
 
-def last_rank(max_rank: int | None, n_classes: int) -> int:
-    """Return the rank that a curve ends at."""
+def last_rank(max_rank: int | None) -> int:
+    """Return the last rank that was asked for."""
     if max_rank is None:
-        max_rank = max(1, min(MAX_RANK, n_classes - 1))
-    check_k(max_rank, n_classes, name="max_rank")
+        return MAX_RANK
+    check_k(max_rank, name="max_rank")
     return max_rank
 
 
 def rank_accuracies(ranking: Ranking, max_rank: int | None, sample_weight: ArrayLike | None) -> NDArray[np.float64]:
     """Return the accuracy of each rank, shape (max_rank,)."""
     weights = check_sample_weight(sample_weight, len(ranking.ranks))
-    ranks = range(1, last_rank(max_rank, len(ranking.classes)) + 1)
+    last = max(1, min(last_rank(max_rank), len(ranking.classes) - 1))
+    ranks = range(1, last + 1)
     return np.array([np.average(ranking.ranks < k, weights=weights) for k in ranks])

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skcnn._private import BaseScorer
-from skcnn.metrics._rank import check_k, one_dimensional, rank_k_accuracy_score
+from skcnn.metrics._rank import (
+    accuracy_within,
+    check_k,
+    one_dimensional,
+    rank_k_accuracy_score,
+    rank_true_labels,
+    warn_of_perfect_score,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["class_scores", "classes_of", "make_rank_k_scorer", "rank1", "rank5"]
+
+# For which k and number of classes this process has said that the score means nothing. Python's own filter forgets
+# what it has shown whenever scikit-learn sets filters, so that each fit of a search would say it again.
+_said: set[tuple[int, int]] = set()
 
 RESPONSE_METHODS = ("predict_proba", "decision_function")
 
@@ -31,7 +42,8 @@ def make_rank_k_scorer(k: int) -> Callable[..., float]:
     Parameters
     ----------
     k : int
-        How many classes a sample may name, at least 1 and less than the number of classes.
+        How many classes a sample may name, at least 1. Where the estimator knows no more classes than that, the score
+        is 1.0, and a warning says so once in a process.
 
     Returns
     -------
@@ -40,8 +52,8 @@ def make_rank_k_scorer(k: int) -> Callable[..., float]:
         and cloned. With metadata routing enabled, ``scorer.set_score_request(sample_weight=True)`` asks for weights;
         it changes the scorer, so call it on one of your own rather than on the shared ``rank1`` or ``rank5``.
 
-        The scorer raises ValueError if the estimator has neither method or no ``classes_``, if it knows k or fewer
-        classes, and for whatever :func:`rank_k_accuracy_score` refuses.
+        The scorer raises ValueError if the estimator has neither method or no ``classes_``, and for whatever
+        :func:`rank_k_accuracy_score` refuses.
 
     Raises
     ------
@@ -96,9 +108,13 @@ class _RankKScorer(BaseScorer):
         sample_weight: ArrayLike | None = None,
     ) -> float:
         classes = classes_of(estimator)
-        check_k(self.k, n_classes=len(classes))
         scores = class_scores(estimator, X, method_caller)
-        return rank_k_accuracy_score(y_true, scores, k=self.k, labels=classes, sample_weight=sample_weight)
+        ranking = rank_true_labels(y_true, scores, classes)
+        case = self.k, len(classes)
+        if self.k >= len(classes) and case not in _said:
+            _said.add(case)
+            warn_of_perfect_score(*case)
+        return accuracy_within(self.k, ranking, sample_weight)
 
 
 def _score_function(y_true, y_pred, sample_weight=None, **kwargs):

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from skcnn._optional import import_optional
-
 __all__ = ["ScoreTable"]
 
 
@@ -83,14 +81,9 @@ class ScoreTable:
         }
 
     def to_frame(self) -> Any:
-        """Return a `pandas.DataFrame` with the same rows and columns.
+        """Return a `pandas.DataFrame` with the same rows and columns."""
+        import pandas
 
-        Raises
-        ------
-        ImportError
-            When pandas is not installed.
-        """
-        pandas = import_optional("pandas", purpose="ScoreTable.to_frame", install="pandas")
         return pandas.DataFrame(self.columns, index=self.rows)
 
     def __str__(self) -> str:

@@ -15,7 +15,7 @@ import pytest
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
-from skcnn.datasets import load_image_folder
+from skcnn.datasets import find_images, load_image_folder
 from skcnn.exceptions import ImageReadError
 from skcnn.images import as_image_sequence
 
@@ -158,6 +158,38 @@ def test_images_directly_in_root_are_named(tmp_path):
     reason = "it lies in no folder that names its class; move it, or pass label_from=re.compile(...)"
     assert f"\n  loose19.jpg: {reason}\n  ... and 5 more" in str(caught.value)
     assert "loose20" not in str(caught.value)
+
+
+def test_images_of_a_folder_without_labels(tmp_path):
+    touch(tmp_path, "b.jpg", "sub/deep/a.PNG", "sub/c.txt", ".hidden/d.jpg")
+    (tmp_path / "layers.psd").write_bytes(b"8BPS\0\1" + bytes(40))
+    message = r"give no image:\n  layers.psd: .*Photoshop"
+    with pytest.warns(UserWarning, match=message) as caught:
+        paths = find_images(tmp_path)
+    assert caught[0].filename == __file__
+    assert isinstance(paths, np.ndarray)
+    assert paths.tolist() == [str(tmp_path / "b.jpg"), str(tmp_path / "sub" / "deep" / "a.PNG")]
+    assert find_images(str(tmp_path / "sub"), extensions=["txt"]).tolist() == [str(tmp_path / "sub" / "c.txt")]
+
+
+def test_where_no_image_has_a_label_the_way_to_those_without_is_named(tmp_path):
+    touch(tmp_path, "1.jpg", "2.jpg")
+    with pytest.raises(ValueError, match=rf"images without labels are found by skcnn.find_images\('{tmp_path}'\)"):
+        load_image_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("gone", FileNotFoundError, "there is no such file: no 'gone' in"),
+        ("a.jpg", NotADirectoryError, r"is a file, .*one image is given as a list: \[path\]"),
+        ("notes", ValueError, "found no images in"),
+    ],
+)
+def test_folders_in_which_nothing_can_be_found(tmp_path, name, error, message):
+    touch(tmp_path, "a.jpg", "notes/b.txt")
+    with pytest.raises(error, match=message):
+        find_images(tmp_path / name)
 
 
 def test_what_is_skipped(tmp_path):

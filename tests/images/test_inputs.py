@@ -255,7 +255,8 @@ def test_a_single_path():
 
 def test_a_folder(image_folder):
     match = (
-        r"got the folder '.*images' instead of images; read it with skcnn\.datasets\.load_image_folder\('.*images'\)"
+        r"got the folder '.*images' instead of images; skcnn\.find_images\('.*images'\) finds those in it, and "
+        r"skcnn\.load_image_folder\('.*images'\) their labels"
     )
     for path in (image_folder, str(image_folder)):
         with pytest.raises(ValueError, match=match):

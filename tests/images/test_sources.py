@@ -103,7 +103,7 @@ def test_missing_file(tmp_path):
 
 
 def test_directory(tmp_path):
-    with pytest.raises(ImageReadError, match=r"^it is a directory; skcnn\.datasets\.load_image_folder reads"):
+    with pytest.raises(ImageReadError, match=r"^it is a directory; skcnn\.find_images finds"):
         read_file(str(tmp_path))
 
 

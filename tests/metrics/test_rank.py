@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import accuracy_score, top_k_accuracy_score
 
 from skcnn.metrics import make_rank_k_scorer, rank_k_accuracy_score
@@ -142,14 +143,21 @@ def test_k_must_be_a_positive_integer(k):
 
 
 @pytest.mark.parametrize("k", [4, np.int64(5)])
-def test_k_of_all_classes_is_refused_with_the_reason(k):
-    with pytest.raises(ValueError, match=rf"would always be 1\.0\. Got k={k} with n_classes=4\. Choose k from 1 to 3"):
-        rank_k_accuracy_score(TRUE, PROBA, k=k, labels=ANIMALS)
+def test_k_of_all_classes_is_perfect_with_a_warning_as_in_scikit_learn(k):
+    with pytest.warns(UndefinedMetricWarning, match=rf"rank-{k} accuracy of 4 classes is always 1\.0.*k from 1 to 3"):
+        score = rank_k_accuracy_score(TRUE, PROBA, k=k, labels=ANIMALS)
+    with pytest.warns(UndefinedMetricWarning):
+        assert score == top_k_accuracy_score(TRUE, PROBA, k=k, labels=ANIMALS) == 1.0
 
 
-def test_one_class_is_refused():
-    with pytest.raises(ValueError, match=r"Got k=1 with n_classes=1\. One class leaves nothing to rank"):
-        rank_k_accuracy_score(["cat"], [[1.0]], k=1, labels=["cat"])
+def test_a_label_without_a_column_is_a_miss_for_every_k():
+    with pytest.warns(UndefinedMetricWarning):
+        assert rank_k_accuracy_score(["cat", "cow", "fox", "elk"], PROBA, k=9, labels=ANIMALS) == 0.5
+
+
+def test_one_class_leaves_nothing_to_rank():
+    with pytest.warns(UndefinedMetricWarning, match=r"rank-1 accuracy of 1 class is always 1\.0.*nothing to rank"):
+        assert rank_k_accuracy_score(["cat"], [[1.0]], k=1, labels=["cat"]) == 1.0
 
 
 @pytest.mark.parametrize(

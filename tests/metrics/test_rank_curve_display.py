@@ -101,7 +101,6 @@ class Unreadable:
 @pytest.mark.parametrize(
     ("estimator", "max_rank", "error", "message"),
     [
-        ("Bayes", 10, ValueError, "'max_rank' must be smaller than the number of classes.*Choose max_rank from 1 to 9"),
         ("Bayes", 0, ValueError, "'max_rank' must be an integer of at least 1. Got 0"),
         ({}, None, ValueError, "there is nothing to plot: no classifier was given"),
         ([("a", GaussianNB()), ("a", GaussianNB())], None, ValueError, r"a name of its own; got \['a', 'a'\]"),
@@ -109,12 +108,18 @@ class Unreadable:
         (GaussianNB(), None, ValueError, "GaussianNB has no classes_.*Fit it first"),
         (LinearRegression(), None, ValueError, "LinearRegression has neither"),
     ],
-    ids=["late", "zero", "none", "same-names", "no-names", "unfitted", "regressor"],
+    ids=["zero", "none", "same-names", "no-names", "unfitted", "regressor"],
 )
 def test_what_is_refused_before_anything_is_predicted(estimators, estimator, max_rank, error, message):
     given = estimators[estimator] if isinstance(estimator, str) else estimator
     with pytest.raises(error, match=message):
         RankCurveDisplay.from_estimator(given, Unreadable(), [0], max_rank=max_rank)
+
+
+def test_a_curve_ends_below_the_number_of_classes():
+    scores = {"three classes": [[0.5, 0.3, 0.2]] * 3}
+    display = RankCurveDisplay.from_predictions([0, 1, 2], scores, max_rank=5)
+    assert display.accuracies["three classes"].tolist() == [1 / 3, 2 / 3]
 
 
 def test_without_matplotlib_nothing_is_predicted(estimators, monkeypatch):

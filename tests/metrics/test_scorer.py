@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_iris, make_classification
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import accuracy_score, brier_score_loss, make_scorer, top_k_accuracy_score
 from sklearn.model_selection import GridSearchCV, PredefinedSplit, cross_val_score, cross_validate
@@ -215,15 +218,19 @@ def test_nothing_but_sample_weight_can_be_requested():
     assert set(rank5.get_metadata_routing().score.requests) <= {"sample_weight"}
 
 
-def test_estimator_with_too_few_classes_is_refused_before_it_predicts():
+def test_a_search_of_few_classes_scores_one_and_warns_once(monkeypatch):
+    monkeypatch.setattr("skcnn.metrics._scorer._said", set())
     X, y = load_iris(return_X_y=True)
-    estimator = RowsAsScores().fit(X, y)
-    RowsAsScores.calls = 0
-    with pytest.raises(ValueError, match=r"would always be 1\.0\. Got k=5 with n_classes=3\. Choose k from 1 to 2"):
-        rank5(estimator, X, y)
-    assert RowsAsScores.calls == 0
-    with pytest.raises(ValueError, match=r"Got k=1 with n_classes=1\. One class leaves nothing to rank"):
-        rank1(RowsAsScores().fit(X, np.zeros(150)), X, y)
+    grid = GridSearchCV(
+        DummyClassifier(), {"random_state": [0, 1]}, scoring={"rank1": rank1, "rank5": rank5}, refit="rank1"
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        scores = grid.fit(X, y).cv_results_["mean_test_rank5"]
+    assert scores.tolist() == [1.0, 1.0]
+    (warning,) = caught
+    assert warning.category is UndefinedMetricWarning
+    assert str(warning.message) == "rank-5 accuracy of 3 classes is always 1.0 and says nothing; choose k from 1 to 2"
 
 
 def test_estimator_without_scores_is_refused():
