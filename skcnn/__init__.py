@@ -30,6 +30,7 @@ PUBLIC = {
     "exceptions": "",
     "features": "",
     "find_images": "datasets",
+    "fine_tuning_recipe": "classifiers",
     "images": "",
     "inspection": "",
     "load_image_folder": "datasets",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from skcnn.classifiers import CNNEnsembleClassifier as CNNEnsembleClassifier
     from skcnn.classifiers import FineTunedCNNClassifier as FineTunedCNNClassifier
     from skcnn.classifiers import TenCropClassifier as TenCropClassifier
+    from skcnn.classifiers import fine_tuning_recipe as fine_tuning_recipe
     from skcnn.datasets import find_images as find_images
     from skcnn.datasets import load_image_folder as load_image_folder
     from skcnn.features import CNNFeatureExtractor as CNNFeatureExtractor

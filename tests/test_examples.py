@@ -9,6 +9,7 @@ from pathlib import Path
 import joblib
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -61,28 +62,37 @@ def test_fine_tune(photos, backbone, tmp_path, private_cache):
     options = ["--backbone", backbone, "--unfreeze", "two_a", "--epochs", 3, "--output", output]
     said = run("fine_tune.py", photos, *options, cache=private_cache)
     assert "18 images of 2 classes to train on, 6 held out" in said
-    assert "unfreeze=0: fitted in" in said
-    assert "unfreeze='two_a': fitted in" in said
-    written = ["confusion.png", "history.png", "network.keras", "network.keras.classes.json", "pipeline.joblib"]
-    assert sorted(os.listdir(output)) == written
+    assert "the head alone: fitted in" in said
+    assert "fine-tuned: fitted in" in said
+    written = ["classifier.joblib", "confusion.png", "history.png", "network.keras", "network.keras.classes.json"]
+    assert sorted(os.listdir(output)) == [*written, "predictions.csv"]
 
-    pipe = joblib.load(output / "pipeline.joblib")
-    paths = [str(path) for path in sorted(Path(photos).rglob("[0-9]*.png"))]
-    images = np.stack(list(pipe["resize"].transform(paths)))
+    clf = joblib.load(output / "classifier.joblib")
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
     network = keras.models.load_model(output / "network.keras")
-    np.testing.assert_allclose(network.predict(images, verbose=0), pipe["clf"].predict_proba(images), atol=1e-5)
+    np.testing.assert_allclose(network.predict(images, verbose=0), clf.predict_proba(images), atol=1e-5)
     assert json.loads((output / "network.keras.classes.json").read_text()) == ["dark", "light"]
 
 
 def test_fine_tune_best(photos, backbone, tmp_path, private_cache):
-    options = ["--best", "--backbone", backbone, "--unfreeze", 1, "--epochs", 2, "--output", tmp_path / "output"]
+    """What is saved and exported is what the reported accuracy is of: averaged with the mirror images."""
+    output = tmp_path / "output"
+    options = ["--best", "--backbone", backbone, "--unfreeze", 1, "--epochs", 2, "--output", output]
     said = run("fine_tune.py", photos, *options, cache=private_cache)
-    assert "unfreeze=1: fitted in" in said
-    assert "averaged with the mirror images: held-out accuracy" in said
-    pipe = joblib.load(tmp_path / "output" / "pipeline.joblib")
-    assert pipe["clf"].augmented_views == 10
-    rates = [record["learning_rate"] for record in pipe["clf"].history_[1:]]
+    clf = joblib.load(output / "classifier.joblib")
+    assert type(clf).__name__ == "TenCropClassifier"
+    assert clf.estimator_.augmented_views == 10
+    rates = [record["learning_rate"] for record in clf.history_[1:]]
     assert rates[0] > rates[1] > 0
+    table = pd.read_csv(output / "predictions.csv")
+    assert table["label"].tolist() == clf.predict(table["file"]).tolist()
+    right = np.mean(
+        [Path(file).parent.name == label for file, label in zip(table["file"], table["label"], strict=True)]
+    )
+    assert f"held-out accuracy {right:.4f}" in said.splitlines()[2]
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    network = keras.models.load_model(output / "network.keras")
+    np.testing.assert_allclose(network.predict(images, verbose=0), clf.predict_proba(images), atol=1e-5)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from skcnn.classifiers._ensemble import CNNEnsembleClassifier
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
+from skcnn.classifiers._recipe import fine_tuning_recipe
 from skcnn.classifiers._ten_crop import TenCropClassifier
 
-__all__ = ["CNNEnsembleClassifier", "FineTunedCNNClassifier", "TenCropClassifier"]
+__all__ = ["CNNEnsembleClassifier", "FineTunedCNNClassifier", "TenCropClassifier", "fine_tuning_recipe"]

@@ -41,6 +41,12 @@ METHODS = ("independent", "snapshot", "soup")
 # Members that agree to the last bit on so many images are taken to be the same.
 COMPARED_IMAGES = 8
 
+# What users look for in vain, and where it is.
+OF_MEMBERS = {
+    "history_": "; each of its members may have one: clf.estimators_[0].history_",
+    "export": "; each of its members may have it: clf.estimators_[0].export(path), or clf.soup_.export(path)",
+}
+
 
 class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseComposition):
     """Average the probabilities of several classifiers of images.
@@ -260,6 +266,9 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
             if weight:
                 total += weight * self._member_probabilities(index, images)
         return total
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{OF_MEMBERS.get(name, '')}")
 
     def member_scores(self, X: Any, y: Any) -> ScoreTable:
         """Compare the accuracy of each member with that of the ensemble.

@@ -14,15 +14,14 @@ from skcnn._aside import aside
 from skcnn._optional import import_optional
 from skcnn.backbones._backbone import quiet_build
 from skcnn.exceptions import BackboneError
+from skcnn.images._geometry import Box
 
-__all__ = ["export_network"]
+__all__ = ["average_of_views", "export_network", "join"]
 
 PROBABILITIES = "probabilities"
 
 
-def export_network(
-    build_parts: Callable[[], list[Any]], classes: np.ndarray, path: str | os.PathLike, *, overwrite: bool
-) -> None:
+def export_network(build: Callable[[], Any], classes: np.ndarray, path: str | os.PathLike, *, overwrite: bool) -> None:
     """Write a network that gives probabilities, and the names of the classes beside it.
 
     All files are written aside first and then moved into place, so a call that fails while it writes leaves what was
@@ -30,11 +29,10 @@ def export_network(
 
     Parameters
     ----------
-    build_parts : callable without arguments
-        Returns Keras models that follow each other, from pixels to logits. It is called when nothing speaks against
-        `path`.
+    build : callable without arguments
+        Returns a Keras model from pixels to probabilities. It is called when nothing speaks against `path`.
     classes : ndarray of shape (n_classes,)
-        The labels, in the order of the logits.
+        The labels, in the order of the probabilities.
     path : str or Path
         ``name.keras``, ``name.xml`` for OpenVINO, or the name of a folder for a SavedModel.
     overwrite : bool
@@ -59,7 +57,7 @@ def export_network(
     path.parent.mkdir(parents=True, exist_ok=True)
     with aside(path) as folder:
         folder.mkdir()
-        write(join(build_parts()), folder / path.name)
+        write(build(), folder / path.name)
         (folder / names.name).write_text(f"{json.dumps(classes.tolist(), ensure_ascii=False)}\n", encoding="utf-8")
         for final in finals:
             if final.is_dir():
@@ -68,7 +66,10 @@ def export_network(
 
 
 def join(parts: list[Any]) -> Any:
-    """Return one Keras model from pixels to probabilities, whose layers are the models given, in inference mode."""
+    """Return one Keras model from pixels to probabilities.
+
+    Its layers are the models given, in inference mode, which follow each other from pixels to logits.
+    """
     import keras
 
     with quiet_build():
@@ -76,6 +77,42 @@ def join(parts: list[Any]) -> Any:
         for part in parts:
             x = part(x, training=False)
         return keras.Model(pixels, keras.layers.Softmax(name=PROBABILITIES)(x), name="classifier")
+
+
+def average_of_views(model: Any, size: tuple[int, int], boxes: list[Box], *, mirrored: bool, average: str) -> Any:
+    """Return a Keras model that joins the probabilities of several views of each image.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From the pixels of one view to probabilities.
+    size : (int, int)
+        Height and width of the images.
+    boxes : list of Box
+        The views, all of the size that `model` takes.
+    mirrored : bool
+        Whether each box is also seen mirrored.
+    average : {"mean", "geometric", "max"}
+        As of `TenCropClassifier`.
+    """
+    import keras
+    from keras import ops
+
+    with quiet_build():
+        pixels = keras.Input((*size, model.input_shape[3]), dtype="float32", name="pixels")
+        views = [pixels[:, box.top : box.top + box.height, box.left : box.left + box.width] for box in boxes]
+        if mirrored:
+            views += [ops.flip(view, axis=2) for view in views]
+        stacked = model(ops.concatenate(views, axis=0), training=False)
+        by_view = ops.reshape(stacked, (len(views), -1, model.output_shape[1]))
+        if average == "geometric":
+            logs = ops.log(ops.maximum(by_view, float(np.finfo(np.float32).tiny)))
+            joined = ops.softmax(ops.mean(logs, axis=0))
+        else:
+            joined = ops.mean(by_view, axis=0) if average == "mean" else ops.max(by_view, axis=0)
+            joined = joined / ops.sum(joined, axis=1, keepdims=True)
+        probabilities = keras.layers.Activation("linear", name=PROBABILITIES)(joined)
+        return keras.Model(pixels, probabilities, name="classifier")
 
 
 def writer_for(path: Path) -> Callable[[Any, Path], None]:

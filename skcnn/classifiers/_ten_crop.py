@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,16 +10,20 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skcnn._private import check_method_params, safe_indexing
 from skcnn._validation import check_choice, check_flag, check_size
-from skcnn.classifiers._wrapper import ClassifierWrapper, check_plain_images, check_predicts_proba
+from skcnn.classifiers._export import average_of_views, export_network
+from skcnn.classifiers._trained import TrainedClassifier
+from skcnn.classifiers._wrapper import ClassifierWrapper, check_plain_images, check_predicts_proba, describe_estimator
 from skcnn.exceptions import ImageReadError
 from skcnn.images import ResizeCrop, TenCrop
 from skcnn.images._failures import unreadable_error
 from skcnn.images._sequence import ImageSequence
+from skcnn.inspection._history_display import history_of
 from skcnn.metrics import ScoreTable
 
 __all__ = ["TenCropClassifier"]
@@ -64,6 +69,8 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
         The clone of `estimator` that `fit` fitted.
     classes_ : ndarray of shape (n_classes,)
         The labels, as of the fitted estimator.
+    history_ : list of dict
+        How the estimator was trained, where it keeps that.
 
     See Also
     --------
@@ -207,6 +214,60 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
         }
         return ScoreTable.by_class(labels, columns)
 
+    def export(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
+        """Write a network that makes the crops and averages over them, for use without skcnn.
+
+        It takes images of the size `resize`; everything else is as of `FineTunedCNNClassifier.export`.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``name.keras``, ``name.xml`` for OpenVINO, or the name of a folder for a SavedModel.
+        overwrite : bool, default=False
+            Whether an earlier export of that name is replaced.
+
+        Raises
+        ------
+        TypeError
+            When the fitted estimator is no `FineTunedCNNClassifier`, alone or after steps that are "passthrough".
+        ValueError
+            When its network takes images of another size than `crop_size`, or as `FineTunedCNNClassifier.export` does.
+        FileExistsError, ImportError
+            As `FineTunedCNNClassifier.export` does.
+        """
+        self._check_parameters()
+        inner = self._trained_classifier()
+        size = check_size("resize", self.resize)
+        settings = {"mirrored": bool(self.horizontal_flips), "average": self.average}
+
+        def build() -> Any:
+            network = inner._build_network()
+            if network.input_shape[1:3] != check_size("crop_size", self.crop_size):
+                height, width = network.input_shape[1:3]
+                msg = f"the network takes images of {height} x {width} pixels, and an export does not resize crops"
+                raise ValueError(f"{msg}; set the 'crop_size' parameter to ({height}, {width})")
+            return average_of_views(network, size, self._ten_crop().boxes(size), **settings)
+
+        export_network(build, self.classes_, path, overwrite=overwrite)
+
+    def _trained_classifier(self) -> TrainedClassifier:
+        """Return the network that was trained, if the crops go into it as they are."""
+        fitted = inner = self._fitted()
+        if isinstance(inner, Pipeline) and all(step in ("passthrough", None) for _, step in inner.steps[:-1]):
+            inner = inner.steps[-1][1]
+        if isinstance(inner, TrainedClassifier):
+            return inner
+        msg = f"the estimator is {describe_estimator(fitted)}; only a FineTunedCNNClassifier is exported with its crops"
+        raise TypeError(f"{msg}. Export the network alone, or keep the classifier with joblib.dump.")
+
+    @property
+    def history_(self) -> list[dict[str, Any]]:
+        """How the estimator was trained."""
+        try:
+            return history_of(self._fitted())
+        except (NotFittedError, TypeError) as error:
+            raise AttributeError(str(error)) from error
+
     @property
     def classes_(self) -> np.ndarray:  # type: ignore[override]
         """The labels of the estimator that was fitted."""
@@ -229,11 +290,13 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
 
     def _crops(self, images: ImageSequence) -> ImageSequence:
         """Return all crops, those of one image after another, each as an image of its own."""
-        height, width = check_size("resize", self.resize)
+        resized = images.with_step(ResizeCrop(*check_size("resize", self.resize)))
+        return resized.with_step(self._ten_crop()).with_views_apart()
+
+    def _ten_crop(self) -> TenCrop:
         crop = check_size("crop_size", self.crop_size)
-        flips = bool(self.horizontal_flips)
-        crops = TenCrop(*crop, horizontal_flips=flips, corners=crop != (height, width))
-        return images.with_step(ResizeCrop(height, width)).with_step(crops).with_views_apart()
+        corners = crop != check_size("resize", self.resize)
+        return TenCrop(*crop, horizontal_flips=bool(self.horizontal_flips), corners=corners)
 
     def _check_parameters(self) -> None:
         check_choice("average", self.average, AVERAGES)

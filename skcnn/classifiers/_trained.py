@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.utils.validation import check_is_fitted
 
-from skcnn.classifiers._export import export_network
+from skcnn.classifiers._export import export_network, join
 from skcnn.classifiers._image_classifier import ImageClassifier
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._transformer import check_images
@@ -85,7 +85,11 @@ class TrainedClassifier(ImageClassifier):
         ``compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})``.
         """
         check_is_fitted(self, "classes_")
-        export_network(self._build_parts, self.classes_, path, overwrite=overwrite)
+        export_network(self._build_network, self.classes_, path, overwrite=overwrite)
+
+    def _build_network(self) -> Any:
+        """Return a new Keras model from pixels to probabilities."""
+        return join(self._build_parts())
 
     def _predict_logits(self, images: ImageSequence) -> np.ndarray:
         """Return logits of shape (n_images, n_classes), float64."""

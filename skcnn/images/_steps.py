@@ -11,7 +11,7 @@ import numpy as np
 
 from skcnn._plain import plain
 from skcnn._source_code import describe_code
-from skcnn.images._geometry import centre_box, corner_boxes, covering_size, limit_aspect_ratio
+from skcnn.images._geometry import Box, centre_box, corner_boxes, covering_size, limit_aspect_ratio
 
 __all__ = [
     "INTERPOLATIONS",
@@ -209,11 +209,14 @@ class TenCrop(ViewStep):
     def _n_boxes(self) -> int:
         return 5 if self.corners else 1
 
+    def boxes(self, size: tuple[int, int]) -> list[Box]:
+        """Return what is cut out of an image of this (height, width)."""
+        target = self.height, self.width
+        return [*(corner_boxes(size, target) if self.corners else ()), centre_box(size, target)]
+
     def make_view(self, image: np.ndarray, view: int, random: np.random.Generator) -> np.ndarray:
         """Return a contiguous image of shape (height, width, channels)."""
-        size, target = image.shape[:2], (self.height, self.width)
-        boxes = [*(corner_boxes(size, target) if self.corners else ()), centre_box(size, target)]
-        crop = Crop(*boxes[view % self._n_boxes])(image)
+        crop = Crop(*self.boxes(image.shape[:2])[view % self._n_boxes])(image)
         return crop if view < self._n_boxes else FlipHorizontal()(crop)
 
     def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:

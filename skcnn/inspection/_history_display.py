@@ -15,7 +15,10 @@ CURVES = ("loss", "accuracy")
 
 
 class HistoryDisplay:
-    """Loss and accuracy of a training, epoch by epoch; a line marks where a phase begins.
+    """Loss and accuracy of a training, epoch by epoch; each phase is a line of its own.
+
+    The figures of two phases do not follow each other: a head is judged on the images as they are, epochs of
+    fine-tuning on images that are augmented, with dropout and label smoothing, which makes them look worse.
 
     What was judged on images that were held out is a dashed line of the same colour.
 
@@ -58,7 +61,8 @@ class HistoryDisplay:
         Parameters
         ----------
         estimator : estimator
-            Fitted, with a `history_`; or a pipeline whose last step is one, or a search whose best estimator is.
+            Fitted, with a `history_`, such as `FineTunedCNNClassifier` or `TenCropClassifier`; or a pipeline whose last
+            step is one, or a search whose best estimator is.
         axes : array-like of two matplotlib.axes.Axes, default=None
             Where to draw loss and accuracy. None makes a figure.
         **line_options
@@ -115,26 +119,35 @@ class HistoryDisplay:
 
     def _draw(self, axis: Any, curve: str, line_options: dict[str, Any]) -> Any:
         """Draw one curve and the phases; return its line."""
-        epochs = np.arange(1, len(self.history) + 1)
-        values = [record[curve] for record in self.history]
+        phases = [record["phase"] for record in self.history]
+        begins = [index for index in range(1, len(phases)) if phases[index] != phases[index - 1]]
+        epochs = apart(np.arange(1.0, len(self.history) + 1), begins)
+        values = apart([record[curve] for record in self.history], begins)
         options = {"marker": "o", "markersize": 3, **line_options}
         (line,) = axis.plot(epochs, values, **options)
         where = " on the training images"
         if any(f"val_{curve}" in record for record in self.history):
-            judged = [record.get(f"val_{curve}", np.nan) for record in self.history]
-            options |= {"label": None, "color": line.get_color(), "linestyle": "--", "marker": None}
+            judged = apart([record.get(f"val_{curve}", np.nan) for record in self.history], begins)
+            options |= {"label": None, "color": line.get_color(), "linestyle": "--", "markerfacecolor": "none"}
             self.validation_lines_ += axis.plot(epochs, judged, **options)
             where = ", trained on; dashed: held out"
-        phases = [record["phase"] for record in self.history]
-        begins = [index for index in range(1, len(phases)) if phases[index] != phases[index - 1]]
         for begin in begins:
             axis.axvline(begin + 0.5, color="0.6", linestyle="--", linewidth=1)
             write_above(axis, phases[begin], begin + 0.5, "left")
         if begins:
             write_above(axis, phases[0], begins[0] + 0.5, "right")
-        axis.set(xlabel="epoch", ylabel=f"{curve}{where}", xlim=(0.5, len(epochs) + 0.5))
+        axis.set(xlabel="epoch", ylabel=f"{curve}{where}", xlim=(0.5, len(phases) + 0.5))
         axis.xaxis.get_major_locator().set_params(integer=True)
         return line
+
+
+def apart(values: Any, begins: list[int]) -> np.ndarray:
+    """Return the values of all phases with a gap between them, in which no line is drawn.
+
+    Each phase has figures of its own: those of the linear probe are of the images as they are, those of the epochs of
+    augmented images with dropout and label smoothing.
+    """
+    return np.insert(np.asarray(values, np.float64), begins, np.nan)
 
 
 def write_above(axis: Any, text: str, x: float, side: str) -> None:
@@ -153,5 +166,6 @@ def history_of(estimator: Any) -> list[dict[str, Any]]:
             inner = inner.steps[-1][1]
         else:
             check_is_fitted(inner)
-            raise TypeError(f"{type(inner).__name__} keeps no history of its training; give a classifier with history_")
+            remedy = "one of its estimators_" if hasattr(inner, "estimators_") else "a classifier with history_"
+            raise TypeError(f"{type(inner).__name__} keeps no history of its training; give {remedy}")
     return inner.history_

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 
-from skcnn import FineTunedCNNClassifier
+from skcnn import AspectAwareResize, FineTunedCNNClassifier, TenCropClassifier
 from skcnn.classifiers._export import export_network
 from skcnn.exceptions import BackboneError
 
@@ -70,6 +71,40 @@ def test_another_process_without_skcnn_gets_the_same_probabilities(tuned, pixels
     clf.export(tmp_path / name)
     np.testing.assert_allclose(read(tmp_path / name, pixels, tmp_path), clf.predict_proba(pixels), atol=1e-5)
     assert json.loads((tmp_path / f"{name}.classes.json").read_text(encoding="utf-8")) == ["cat", "dog", "émeu"]
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_ten_crops_are_exported_with_what_averages_them(tuned, pixels, tmp_path, name):
+    large = np.random.default_rng(1).integers(0, 256, (5, 20, 19, 3), dtype=np.uint8)
+    clf = TenCropClassifier(make_pipeline("passthrough", tuned()), resize=(20, 19), crop_size=16)
+    clf.export(tmp_path / name)
+    np.testing.assert_allclose(read(tmp_path / name, large, tmp_path), clf.predict_proba(large), atol=1e-5)
+    assert json.loads((tmp_path / f"{name}.classes.json").read_text(encoding="utf-8")) == ["cat", "dog", "émeu"]
+
+
+@pytest.mark.parametrize("average", ["mean", "geometric", "max"])
+@pytest.mark.parametrize("settings", [{"resize": 18}, {"resize": 16}, {"resize": 18, "horizontal_flips": False}])
+def test_every_average_of_crops_is_exported(tuned, tmp_path, average, settings):
+    side = settings["resize"]
+    images = np.random.default_rng(1).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
+    clf = TenCropClassifier(tuned(), crop_size=16, average=average, **settings)
+    clf.export(tmp_path / "net.keras")
+    network = keras.models.load_model(tmp_path / "net.keras")
+    assert network.input_shape == (None, side, side, 3)
+    np.testing.assert_allclose(network.predict(images, verbose=0), clf.predict_proba(images), atol=1e-5)
+
+
+def test_crops_that_no_network_takes_as_they_are_are_not_exported(tuned, pixels, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"takes images of 16 x 16 pixels.*set the 'crop_size' parameter to \(16, 16\)"
+    ):
+        TenCropClassifier(tuned(), resize=20, crop_size=14).export(tmp_path / "net.keras")
+    resized = make_pipeline(AspectAwareResize(8), tuned())
+    with pytest.raises(TypeError, match="the estimator is a Pipeline that ends in FineTunedCNNClassifier.*joblib.dump"):
+        TenCropClassifier(resized, resize=20, crop_size=16).export(tmp_path / "net.keras")
+    with pytest.raises(NotFittedError):
+        TenCropClassifier(FineTunedCNNClassifier()).export(tmp_path / "net.keras")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -33,9 +34,12 @@ def boundaries(display, axis):
 def test_curves_of_loss_and_accuracy():
     display = HistoryDisplay(records(head=2, tune=3)).plot()
     loss, accuracy = display.lines_
-    assert loss.get_xdata().tolist() == accuracy.get_xdata().tolist() == [1, 2, 3, 4, 5]
-    assert loss.get_ydata() == pytest.approx([2, 1, 2 / 3, 0.5, 0.4])
-    assert accuracy.get_ydata() == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    # A gap between the phases: no line joins figures of two kinds.
+    gap = np.nan
+    for line in (loss, accuracy):
+        np.testing.assert_array_equal(line.get_xdata(), [1, 2, gap, 3, 4, 5])
+    np.testing.assert_allclose(loss.get_ydata(), [2, 1, gap, 2 / 3, 0.5, 0.4])
+    np.testing.assert_allclose(accuracy.get_ydata(), [0, 0.1, gap, 0.2, 0.3, 0.4])
     assert [axis.get_ylabel() for axis in display.axes_] == [
         "loss on the training images",
         "accuracy on the training images",
@@ -50,8 +54,8 @@ def test_what_was_held_out_is_dashed(pyplot):
     del history[0]["val_accuracy"]
     display = HistoryDisplay(history).plot(color="red", label="first")
     loss, accuracy = display.validation_lines_
-    assert loss.get_ydata().tolist() == [0.5, 1.5, 2.5]
-    np.testing.assert_array_equal(accuracy.get_ydata(), [np.nan, 0.2, 0.4])
+    np.testing.assert_array_equal(loss.get_ydata(), [0.5, np.nan, 1.5, 2.5])
+    np.testing.assert_array_equal(accuracy.get_ydata(), [np.nan, np.nan, 0.2, 0.4])
     assert {line.get_linestyle() for line in display.validation_lines_} == {"--"}
     assert loss.get_color() == "red"
     assert display.axes_[0].get_legend_handles_labels()[1] == ["first"]
@@ -107,8 +111,11 @@ def test_unfitted(residual):
 
 def test_without_a_history():
     fitted = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
-    with pytest.raises(TypeError, match="LogisticRegression keeps no history of its training"):
+    with pytest.raises(TypeError, match="LogisticRegression keeps no history of its training; give a classifier with"):
         HistoryDisplay.from_estimator(fitted)
+    ensemble = VotingClassifier([("a", LogisticRegression())]).fit([[0.0], [1.0]], [0, 1])
+    with pytest.raises(TypeError, match="VotingClassifier keeps no history of its training; give one of its estim"):
+        HistoryDisplay.from_estimator(ensemble)
     with pytest.raises(ValueError, match="nothing to plot: no epoch was trained"):
         HistoryDisplay([]).plot()
 
