@@ -373,9 +373,20 @@ def test_every_parameter_is_kept(estimator):
     settings = {name: f"a value of {name}" for name in estimator.get_params(deep=False)}
     assert set(settings) == set(inspect.signature(type(estimator)).parameters)
     by_init, by_set_params = type(estimator)(**settings), estimator.set_params(**settings)
-    for one in (by_init, by_set_params, clone(by_init), pickle.loads(pickle.dumps(by_init))):
+    for one in (by_init, by_set_params, clone(by_init)):
         assert type(one) is type(estimator)
         assert one.get_params(deep=False) == settings
+    # Who loads a pickle did not ask for progress from the beginning.
+    quiet = {**settings, "verbose": None} if "verbose" in settings else settings
+    assert pickle.loads(pickle.dumps(by_init)).get_params(deep=False) == quiet
+
+
+@pytest.mark.parametrize(("verbose", "loaded"), [(None, None), (0, 0), (False, False), (1, None), (True, None)])
+def test_a_pickle_keeps_silence_but_no_verbosity(estimator, verbose, loaded):
+    if "verbose" in estimator.get_params():
+        copied = pickle.loads(pickle.dumps(estimator.set_params(verbose=verbose)))
+        assert copied.verbose is loaded or copied.verbose == loaded
+        assert estimator.verbose == verbose
 
 
 def test_parameters_are_stored_as_they_are(estimator):

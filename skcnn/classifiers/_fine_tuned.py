@@ -147,8 +147,9 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         What runs the trunk, as for `CNNFeatureExtractor`. Keras trains the tail.
     random_state : int, RandomState or None, default=None
         What initial weights, dropout and the order of the images are drawn from.
-    verbose : int, default=0
-        1 shows a progress bar for each part of the work.
+    verbose : int, default=None
+        Progress of each part of the work, on the error stream: None shows it where that takes more than a few seconds,
+        0 never. 1 always, and before the work begins what it will cost. A pickle does not keep the 1.
 
     Attributes
     ----------
@@ -223,7 +224,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         batch_size=32,
         engine="auto",
         random_state=None,
-        verbose=0,
+        verbose=None,
     ):
         self.backbone = backbone
         self.weights = weights
@@ -295,6 +296,12 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
             When training diverges.
         CheckpointError
             When `checkpoint_dir` has a checkpoint of another training. It is a ValueError.
+
+        Warns
+        -----
+        UserWarning
+            When training is interrupted (Ctrl-C): it ends there, and the classifier is fitted with the weights so far.
+            With `checkpoint_dir`, the same fit goes on from its last checkpoint.
         """
         refuse_keras_arguments(of_keras)
         return self._fit(X, y, sample_weight)
@@ -315,6 +322,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         tunes = plan.epochs > 0 and (network.has_tail or self.augmentation is not None)
         if not tunes and not self._probes():
             head_plan = self._as_only_phase(head_plan)
+        self._announce(images, network.features, self._trunk(network, images) if tunes else None)
         # All activations before any training: an unreadable image is named at once.
         features = self._extract(images, network.features)
         settings: dict[str, Any] = {
@@ -331,13 +339,14 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
             tail_rows = self._tail_rows(network, images, split, session) if tunes else None
 
             head, tail_weights = build_head(**settings, seed=(session.seed, HEAD_WEIGHTS)), []
-            history, state = [], session.of_phase("fine-tune")
+            history: list[dict[str, Any]] = []
+            state, goes_on = session.of_phase("fine-tune"), True
             if state is not None and tail_rows is None:
                 msg = "warm_start=True trains what was fitted before for 'epochs' more, and nothing is left to train"
                 raise ValueError(f"{msg}; set 'epochs' above 0, and 'augmentation' where unfreeze=0")
             if state is None:
-                history = self._fit_head(head, settings, features, split, head_plan, session)
-            if tail_rows is not None:
+                history, goes_on = self._fit_head(head, settings, features, split, head_plan, session)
+            if tail_rows is not None and goes_on:
                 with lend(network if network.has_tail else None, settings) as model:
                     parts = {"history": history, "callbacks": callbacks, "order": TAIL_ORDER}
                     state = self._train("fine-tune", model, head, tail_rows, split, plan, session, **parts)
@@ -416,15 +425,16 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
 
     def _fit_head(
         self, head: Any, settings: dict[str, Any], features: StoredFeatures, split: Split, plan: Plan, session: Session
-    ) -> list[dict[str, Any]]:
-        """Take a head through the first phase; return the records."""
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Take a head through the first phase; return the records, and whether the user did not interrupt it."""
         if self._probes():
-            return [self._fit_probe(head, features, split)]
+            return [self._fit_probe(head, features, split)], True
         if not plan.epochs:
-            return []
+            return [], True
         rows = SameRows(features, split.trained), SameRows(features, split.held_out)
         with lend(None, settings) as model:
-            return self._train("head", model, head, rows, split, plan, session, order=HEAD_ORDER).history
+            state = self._train("head", model, head, rows, split, plan, session, order=HEAD_ORDER)
+        return state.history, state.is_finished
 
     def _fit_probe(self, head: Any, features: StoredFeatures, split: Split) -> dict[str, Any]:
         """Give the head the weights of a linear probe; return the record of it."""

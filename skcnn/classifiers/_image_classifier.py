@@ -41,9 +41,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             Naming every unreadable image, also where a step of a pipeline before asks for rows of NaN: there is no
             label that means "unreadable".
         """
-        images = as_image_sequence(X)
+        images = as_image_sequence(X) if hasattr(X, "__next__") else X  # a generator yields its images once
         probabilities = self.predict_proba(images)
-        refuse_rows_of_nan(probabilities, images)
+        if np.isnan(probabilities).any():
+            refuse_rows_of_nan(probabilities, as_image_sequence(images))
         return self.classes_[probabilities.argmax(axis=1)]
 
     def __sklearn_tags__(self):

@@ -12,6 +12,7 @@ import numpy as np
 
 from skcnn._pace import Pace
 from skcnn._plain import plain
+from skcnn._progress import say
 from skcnn._source_code import UnknownCodeError
 from skcnn.cache._lock import lock_if_free
 from skcnn.exceptions import CheckpointError
@@ -65,6 +66,7 @@ class Session:
         state: TrainingState | None,
         warm_start: bool,
         every: int | None,
+        verbose: int | None = None,
     ) -> Iterator[Session]:
         """Yield the session of a fit that leaves checkpoints in a directory, and goes on from those that are there.
 
@@ -81,6 +83,8 @@ class Session:
             Whether a checkpoint of other settings is gone on from. The images and labels have to be the same: those of
             another fold would be judged by a model that was trained on them.
         every : int or None
+        verbose : int or None, default=None
+            0 says nothing of where the fit goes on from.
 
         Raises
         ------
@@ -102,6 +106,7 @@ class Session:
                     check_differences(checkpoints, differences, differences)
                 if state is None:
                     state = on_disk.as_beginning() if differences else on_disk
+                    say(f"{describe_progress(state)}: {checkpoints.path}", verbose)
                     seed = int(checkpoints.before["seed"])
             checkpoints.run["seed"] = seed
             yield cls(seed, state, checkpoints, TrainingMonitor(directory), every)
@@ -123,6 +128,14 @@ class Session:
         if self.checkpoints is not None and (is_last or is_due):
             with self._pace.timed():
                 self.checkpoints.save(state())
+
+
+def describe_progress(state: TrainingState) -> str:
+    """Return in words what a fit goes on from."""
+    epoch = f"epoch {state.begin + state.epochs} of phase {state.phase!r}"
+    if state.is_finished and state.phase != "head":
+        return f"the training is complete, its weights after {epoch} are read from its checkpoint"
+    return f"training goes on after {epoch}, from its checkpoint"
 
 
 def check_differences(checkpoints: Checkpoints, differences: Sequence[str], refused: Sequence[str]) -> None:

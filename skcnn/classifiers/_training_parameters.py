@@ -10,10 +10,13 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skcnn._plain import plain
+from skcnn._progress import say
 from skcnn._validation import check_flag, check_int, check_real
 from skcnn.cache import FeatureCache
+from skcnn.cache._units import format_bytes
 from skcnn.classifiers._session import Session, describe_images, describe_parameter, digest_of
-from skcnn.features import StoredFeatures, Trunk, extract
+from skcnn.features import RawPixels, StoredFeatures, Trunk, extract
+from skcnn.features._extract import plan_extraction
 from skcnn.images import Augmentation
 from skcnn.images._augmentation import check_levels_of
 from skcnn.images._copies import copy_groups
@@ -151,7 +154,7 @@ class TrainingParameters:
         }
         if self.random_state is not None:
             run["seed"] = seed
-        settings = {"warm_start": bool(self.warm_start), "every": plain(self.checkpoint_every)}
+        settings = {"warm_start": bool(self.warm_start), "every": plain(self.checkpoint_every), "verbose": self.verbose}
         with Session.open(self.checkpoint_dir, run, seed=seed, state=state, **settings) as session:
             yield session
 
@@ -179,6 +182,40 @@ class TrainingParameters:
         images = images.with_decode(self.decode)
         settings = {"batch_size": self.batch_size, "engine": self.engine, "verbose": self.verbose}
         return extract(images, trunk, self.cache, **settings)
+
+    def _announce(self, images: ImageSequence, features: Trunk, tail_trunk: Trunk | None) -> None:
+        """Say what a fit will cost before it begins, with ``verbose=1``, unless everything is in the cache.
+
+        Parameters
+        ----------
+        images : ImageSequence
+        features : Trunk
+            What makes the features that the head begins with.
+        tail_trunk : Trunk or None
+            What the images, or their augmented views, go through for the second phase, if there is one.
+        """
+        if not self.verbose:
+            return
+        images, cache = images.with_decode(self.decode), FeatureCache.open(self.cache)
+        planned, fresh = [(images, features)], 0
+        if tail_trunk is not None and self.augmentation is None:
+            planned.append((images, tail_trunk))
+        elif tail_trunk is not None and self.augmented_views is not None:
+            views = self.augmentation.views(self.augmented_views, tail_trunk.input_shape[:2])
+            planned.append((images.with_step(views), tail_trunk))
+        elif tail_trunk is not None and not isinstance(tail_trunk, RawPixels):
+            fresh = int(self.epochs) * len(images)
+        settings = {"dtype": None, "batch_size": self.batch_size, "engine": self.engine, "verbose": 0}
+        passes = size = 0
+        for each, trunk in planned:
+            more_passes, more_bytes = plan_extraction(each, trunk, cache, **settings).still_to_do()
+            passes += 0 if isinstance(trunk, RawPixels) else more_passes
+            size += more_bytes
+        during = f", and {fresh:,} while it is trained" if fresh else ""
+        where = f"; {format_bytes(size)} more in {cache.directory}" if cache is not None and size else ""
+        if passes or during or where:
+            before = f"at most {passes:,} passes through the frozen layers before training"
+            say(f"{len(images):,} images: {before}{during}{where}")
 
     def _augmented_rows(self, images: ImageSequence, trunk: Trunk, session: Session) -> EpochRows:
         """Return the views of images that the epochs are trained on."""

@@ -37,7 +37,7 @@ def make_bunch(
     names: Sequence[str],
     *,
     verify: bool,
-    verbose: int | bool,
+    verbose: int | bool | None,
 ) -> Bunch:
     """Join images and labels; with `verify`, leave out the images that cannot be read, and warn.
 
@@ -53,8 +53,8 @@ def make_bunch(
         What to call each image in the warning and in ``rejected``.
     verify : bool
         Whether to decode every image.
-    verbose : int or bool
-        0 shows no progress bar.
+    verbose : int, bool or None
+        As of `progress_bar`.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def make_bunch(
     return Bunch(paths=images, labels=targets, target_names=target_names, rejected=rejected, cut_off=cut_off)
 
 
-def decode_all(images: np.ndarray | ImageSequence, verbose: int | bool) -> tuple[dict[int, str], np.ndarray]:
+def decode_all(images: np.ndarray | ImageSequence, verbose: int | bool | None) -> tuple[dict[int, str], np.ndarray]:
     """Decode every image, in threads.
 
     Returns

@@ -59,7 +59,7 @@ def load_image_folder(
     label_from: str | re.Pattern[str] | Callable[[PurePosixPath], Any] = "path",
     extensions: Iterable[str] | None = None,
     verify: bool = False,
-    verbose: int | bool = 0,
+    verbose: int | bool | None = None,
 ) -> Bunch:
     r"""Load the paths and labels of the images in a folder and all folders below it.
 
@@ -84,8 +84,8 @@ def load_image_folder(
         it is missing or unknown, by content.
     verify : bool, default=False
         Decode every image now and leave out those that cannot be read, together with their labels, with a warning.
-    verbose : int or bool, default=0
-        1 shows a progress bar while images are verified.
+    verbose : int or bool, default=None
+        Progress while images are verified: None shows it where that takes more than a few seconds, 0 never, 1 always.
 
     Returns
     -------

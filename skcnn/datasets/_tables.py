@@ -35,7 +35,7 @@ def load_image_csv(
     encoding: str = "utf-8-sig",
     pixel_shape: tuple[int, ...] | None = None,
     verify: bool = False,
-    verbose: int | bool = 0,
+    verbose: int | bool | None = None,
 ) -> Bunch:
     r"""Load images and labels from a CSV file whose first row names the columns.
 
@@ -63,7 +63,7 @@ def load_image_csv(
         Shape of images that are given as pixels.
     verify : bool, default=False
         Decode every image now and leave out those that cannot be read, together with their labels, with a warning.
-    verbose : int or bool, default=0
+    verbose : int or bool, default=None
         1 shows a progress bar while images are verified.
 
     Returns
@@ -123,7 +123,7 @@ def load_image_json(
     encoding: str = "utf-8-sig",
     pixel_shape: tuple[int, ...] | None = None,
     verify: bool = False,
-    verbose: int | bool = 0,
+    verbose: int | bool | None = None,
 ) -> Bunch:
     """Load images and labels from a JSON list of records, or from JSON Lines (one record per line).
 

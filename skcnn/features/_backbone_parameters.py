@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
+from skcnn._progress import without_verbosity
 from skcnn._validation import check_choice, check_size
 from skcnn.backbones import FrozenNetwork, resolve_backbone
 from skcnn.backbones._models import is_keras_model
@@ -67,7 +68,7 @@ class BackboneParameters:
 
     def __getstate__(self) -> dict[str, Any]:
         state: Any = super().__getstate__()
-        return {**state, "backbone": PortableBackbone(state["backbone"])}
+        return without_verbosity({**state, "backbone": PortableBackbone(state["backbone"])})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         backbone = state["backbone"]

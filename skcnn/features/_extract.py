@@ -29,7 +29,7 @@ def extract(
     dtype: str | None = None,
     batch_size: int = 32,
     engine: str = "auto",
-    verbose: int = 0,
+    verbose: int | None = None,
     in_memory: bool = False,
 ) -> StoredFeatures:
     """Take images through a trunk; rows that were computed before are read from the cache.
@@ -50,8 +50,9 @@ def extract(
         Images in one pass. It changes memory and speed, not results.
     engine : {"auto", "keras", "openvino"}, default="auto"
         What runs a network.
-    verbose : int, default=0
-        1 shows a progress bar while images go through the trunk.
+    verbose : int, default=None
+        Progress while images go through the trunk: None shows it where that takes more than a few seconds, 0 never, 1
+        always.
     in_memory : bool, default=False
         True reads all rows into memory at once, which is faster than indexing them afterwards.
 
@@ -113,7 +114,7 @@ def plan_extraction(
     dtype: str | None,
     batch_size: int,
     engine: str,
-    verbose: int,
+    verbose: int | None,
     in_memory: bool = False,
 ) -> CachedRows:
     """Check the settings and join images, trunk and store; no image is read yet."""

@@ -72,8 +72,9 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
         What an unreadable image leads to: an error that names all of them, after the features of the others have been
         stored; or a row of NaN, listed in `errors_`. The same holds for an image whose activations are not finite.
         Pixels in another range than the network expects are an error in either case.
-    verbose : int, default=0
-        1 shows a progress bar while images go through the network.
+    verbose : int, default=None
+        Progress while images go through the network: None shows it where that takes more than a few seconds, 0 never, 1
+        always.
 
     Attributes
     ----------
@@ -108,7 +109,7 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
         decode="fast",
         dtype="float32",
         on_error="raise",
-        verbose=0,
+        verbose=None,
     ):
         self.backbone = backbone
         self.weights = weights

@@ -55,8 +55,8 @@ class CachedRows:
         Of the rows.
     batch_size : int
         Images, or views of images, in one `run` of the maker.
-    verbose : int
-        0 shows no progress.
+    verbose : int or None
+        As of `progress_bar`.
     in_memory : bool, default=False
         Whether to read all rows into memory at once.
 
@@ -77,7 +77,7 @@ class CachedRows:
         memo: DigestMemo | None,
         dtype: np.dtype,
         batch_size: int,
-        verbose: int,
+        verbose: int | None,
         in_memory: bool = False,
     ):
         self._picks = images.picks
@@ -149,6 +149,22 @@ class CachedRows:
             features = features.pick_views(*self._picks)
         return features.in_memory() if self.in_memory else features
 
+    def still_to_do(self) -> tuple[int, int]:
+        """Return how many images go through the maker, all views counted, and how many bytes are stored of them.
+
+        Both are upper bounds: an image of which nothing is known may turn out to be a copy of another.
+        """
+        known = np.zeros(len(self.images), bool)
+        if self.store is not None:
+            self.store.refresh()
+            recalled = self.images.sources.recall(self.memo)
+            known[recalled.known] = self.store.find(recalled.digests[recalled.known])[1] >= 0
+        missing = int(np.count_nonzero(~known))
+        if not missing:
+            return 0, 0
+        row_bytes = self.dtype.itemsize * math.prod(self._stored_row_shape())
+        return missing * self.images.n_views, missing * row_bytes * (self.store is not None)
+
     def row_shape(self) -> tuple[int, ...]:
         """Return the shape of what is returned of one image; the maker is asked only where nothing is stored."""
         row_shape = self._stored_row_shape()
@@ -212,11 +228,11 @@ class CachedRows:
                 if len(batch) == self._images_per_batch:
                     self._compute(batch)
                     batch = []
-                    bar.set_postfix_str(f"{self._hits} hits, {self._misses} misses", refresh=False)
+                    bar.set_postfix_str(self._counts(), refresh=False)
                 bar.update()
             if batch:
                 self._compute(batch)
-            bar.set_postfix_str(f"{self._hits} hits, {self._misses} misses")
+            bar.set_postfix_str(self._counts(), refresh=False)
         self._resolve_copies()
 
     def _load(self, index: int) -> Loaded:
@@ -366,6 +382,11 @@ class CachedRows:
             return False
         _, locations = self._lookup.find(np.frombuffer(digest, np.uint8)[np.newaxis])
         return bool(locations[0] >= 0)
+
+    def _counts(self) -> str:
+        """Return in words where the rows came from so far."""
+        counts = {"read from the cache": self._hits, "computed": self._misses, "unreadable": len(self.failures)}
+        return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
     def _count(self, *, hits: int = 0, misses: int = 0) -> None:
         self._hits += hits

@@ -54,7 +54,7 @@ class ChannelSums(RowMaker):
 
 
 def channel_statistics(
-    images: ImageSequence, cache: FeatureCache | None, verbose: int = 0
+    images: ImageSequence, cache: FeatureCache | None, verbose: int | None = None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel over all pixels of all images.
 
@@ -65,7 +65,7 @@ def channel_statistics(
     images : ImageSequence
     cache : FeatureCache or None
         Where the sums of each image are kept.
-    verbose : int, default=0
+    verbose : int, default=None
         0 shows no progress.
 
     Raises

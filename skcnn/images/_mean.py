@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skcnn._plain import plain
+from skcnn._progress import without_verbosity
 from skcnn.cache._feature_cache import FeatureCache
 from skcnn.images._channel_sums import channel_statistics
 from skcnn.images._inputs import as_image_sequence, is_pixel_array
@@ -37,8 +38,8 @@ class MeanSubtract(ImageTransformerMixin, TransformerMixin, BaseEstimator, auto_
     cache : True, path or None, default=True
         Where the sums of each image are kept, as in `CNNFeatureExtractor`: every fold of a search asks for them again,
         and each image is decoded once.
-    verbose : int, default=0
-        1 shows a progress bar while images are decoded.
+    verbose : int, default=None
+        Progress while images are decoded: None shows it where that takes more than a few seconds, 0 never, 1 always.
 
     Attributes
     ----------
@@ -58,11 +59,14 @@ class MeanSubtract(ImageTransformerMixin, TransformerMixin, BaseEstimator, auto_
     array([-10.,  10.], dtype=float32)
     """
 
-    def __init__(self, mean=None, *, std=None, cache=True, verbose=0):
+    def __init__(self, mean=None, *, std=None, cache=True, verbose=None):
         self.mean = mean
         self.std = std
         self.cache = cache
         self.verbose = verbose
+
+    def __getstate__(self) -> dict[str, Any]:
+        return without_verbosity(super().__getstate__())
 
     def fit(self, X: Any, y: Any = None) -> MeanSubtract:
         """Learn the mean (and the standard deviation) of each channel over all pixels of all images.

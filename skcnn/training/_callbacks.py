@@ -28,6 +28,10 @@ class Recorder(keras.callbacks.Callback):
         """Start the clock."""
         self._begin = time.perf_counter()
 
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Show that time passes, also within an epoch."""
+        self.bar.update(0)
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Add a record."""
         figures = {name: float(logs[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in logs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def train(
     validation: Batches | None = None,
     callbacks: Sequence[Any] = (),
     on_epoch: OnEpoch | None = None,
-    verbose: int = 0,
+    verbose: int | None = None,
 ) -> TrainingState:
     """Train head and tail by cross-entropy.
 
@@ -58,15 +59,15 @@ def train(
     on_epoch : callable, default=None
         Called after each epoch, and at the end, with all records, whether there are no more, and a function that
         returns the state.
-    verbose : int, default=0
-        1 shows a progress bar.
+    verbose : int, default=None
+        Progress: None shows it where that takes more than a few seconds, 0 never, 1 always.
 
     Returns
     -------
     TrainingState
-        After the last epoch. Its history has a record for each epoch: phase, epoch (from 1 on), loss and accuracy on
-        the training images while they were trained on, val_loss and val_accuracy on those held out, learning_rate (at
-        its end), seconds.
+        After the last epoch, or, not finished, where the user interrupted it. Its history has a record for each epoch:
+        phase, epoch (from 1 on), loss and accuracy on the training images while they were trained on, val_loss and
+        val_accuracy on those held out, learning_rate (at its end), seconds.
 
     Raises
     ------
@@ -118,18 +119,29 @@ def train(
             "verbose": 0,
         }
         errors: list[Exception] = []
+        is_finished = True
         if validation is not None:
             settings["validation_data"] = feed(validation, 0, 1, errors)
         try:
             model.fit(feed(batches, first, last, errors), callbacks=[*own, *callbacks, keeper], **settings)
+        except KeyboardInterrupt:
+            if callbacks:  # what they collect is not complete
+                raise
+            is_finished = False
+            for each in resumable:
+                each.on_train_end()
         except Exception:
             if errors:  # TensorFlow raises one of its own in its place
                 raise errors[0] from None
             raise
+    done = sum(record["phase"] == phase for record in records)
+    if not is_finished:
+        msg = f"training was interrupted in epoch {done + 1} of {last} of phase {phase!r}; the weights so far are kept"
+        warnings.warn(msg, UserWarning, stacklevel=2)
     if model.has_norm:
         model.set_norm_statistics(batch[0] for batch in batches.epochs(1, last - 1))
-    ended = current(sum(record["phase"] == phase for record in records), is_finished=True, keeps_callbacks=False)
-    if on_epoch is not None:  # with the best weights, or their mean
+    ended = current(done, is_finished=is_finished, keeps_callbacks=False)
+    if on_epoch is not None and is_finished:  # with the best weights, or their mean
         on_epoch(records, True, lambda: ended)
     return ended
 

@@ -53,7 +53,7 @@ def killed_after(monkeypatch):
     def kill(epochs, phase="fine-tune"):
         def ending(self, epoch, logs=None):
             if self.phase == phase and epoch >= epochs:
-                raise KeyboardInterrupt
+                raise SystemExit
             on_epoch_end(self, epoch, logs)
 
         monkeypatch.setattr(Recorder, "on_epoch_end", on_epoch_end if epochs is None else ending)
@@ -84,7 +84,7 @@ def test_a_fit_that_was_ended_goes_on_and_ends_where_it_would_have(tuned, files,
     clf = tuned(checkpoint_dir=tmp_path / "run", **KINDS[kind])
     for after in (2, epochs - 1):
         killed_after(after)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit):
             clf.fit(files, LABELS)
     killed_after(None)
     assert_same(clf.fit(files, LABELS), whole)
@@ -98,7 +98,7 @@ def test_the_first_phase_is_gone_on_with_as_well(tuned, files, tmp_path, killed_
     whole = tuned(**settings).fit(files, LABELS)
     clf = tuned(checkpoint_dir=tmp_path / "run", **settings)
     killed_after(3, "head")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit):
         clf.fit(files, LABELS)
     assert len(json.loads((tmp_path / "run" / "history.json").read_text())) == 3
     killed_after(None)
@@ -159,7 +159,7 @@ def test_going_on_from_a_checkpoint_at_another_rate(tuned, files, tmp_path, kill
     whole = tuned(schedule={2: 1e-4}).fit(files, LABELS)
     clf = tuned(checkpoint_dir=tmp_path / "run")
     killed_after(2)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit):
         clf.fit(files, LABELS)
     killed_after(None)
     clf.set_params(learning_rate=1e-4, epochs=4)
@@ -243,7 +243,7 @@ def test_other_classes_are_no_warm_start(tuned, files):
 def test_a_seed_that_is_drawn_is_that_of_the_checkpoint(tuned, files, tmp_path, killed_after):
     clf = tuned(checkpoint_dir=tmp_path, random_state=None)
     killed_after(2)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit):
         clf.fit(files, LABELS)
     killed_after(None)
     clf.fit(files, LABELS)
@@ -316,7 +316,7 @@ def test_what_is_in_the_directory(tuned, files, tmp_path):
 def test_a_checkpoint_every_so_many_epochs(tuned, files, tmp_path, killed_after):
     clf = tuned(checkpoint_dir=tmp_path, checkpoint_every=2)
     killed_after(3)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit):
         clf.fit(files, LABELS)
     with np.load(tmp_path / "checkpoint.npz") as file:
         assert json.loads(file["known"].tobytes())["epochs"] == 2

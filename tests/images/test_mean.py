@@ -232,7 +232,7 @@ def test_labels_of_another_length(image_paths):
 @pytest.mark.parametrize("parameters", [{}, {"mean": {"R": 1, "G": 2, "B": 3}, "std": True}, {"mean": [1, 2, 3]}])
 def test_clone_keeps_every_parameter(parameters, image_paths):
     mean = MeanSubtract(**parameters)
-    expected = {"mean": None, "std": None, "cache": True, "verbose": 0, **parameters}
+    expected = {"mean": None, "std": None, "cache": True, "verbose": None, **parameters}
     assert clone(mean).get_params() == mean.get_params() == expected
     mean.fit(image_paths)
     assert mean.get_params() == expected
