@@ -4,8 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
 CORE := tests/images tests/cache tests/features tests/training tests/classifiers tests/golden tests/test_private.py
-# TensorFlow announces itself on stderr at every start; these lines say nothing about skcnn.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: install demo test test-all test-oldest check format bench clean
 

@@ -75,7 +75,7 @@ class ApplicationBackbone(Backbone):
 
     def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
         """Return the network without its top, as one graph."""
-        import keras
+        from skcnn._keras import keras
 
         weights = "imagenet" if self.weights == "imagenet" and load_weights else None
         height, width = input_size or self.input_shape()[:2]

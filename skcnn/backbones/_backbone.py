@@ -110,7 +110,7 @@ def float32_default() -> Iterator[None]:
 
     It is a setting of the process: the first thread that needs it changes it, and the last one puts it back.
     """
-    import keras
+    from skcnn._keras import keras
 
     global _floatx, _floatx_users
     with _floatx_lock:
@@ -139,7 +139,7 @@ def quiet_build() -> Iterator[None]:
     `floatx` would change the activations.
     """
     check_not_forked()
-    import keras
+    from skcnn._keras import keras
 
     if keras.config.backend() != "tensorflow":
         msg = f"skcnn runs Keras on TensorFlow, and this process has Keras on {keras.config.backend()!r}, which gives"

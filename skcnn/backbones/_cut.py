@@ -106,7 +106,7 @@ def split(model: Any, layer: str) -> tuple[Any, Any]:
         When there is no such layer, or it is inside a block (the nearest that will do are named), or the last one, or a
         layer after it cannot be copied.
     """
-    import keras
+    from skcnn._keras import keras
 
     model = inline_nested(model)
     names = [each.name for each in model.layers]
@@ -137,7 +137,7 @@ def convolution_layers(model: Any) -> list[str]:
 
     A layer that is not a convolution itself, but made of layers of which one is, counts as one.
     """
-    import keras
+    from skcnn._keras import keras
 
     kinds = tuple(
         getattr(keras.layers, name) for name in ("Conv2D", "Conv2DTranspose", "DepthwiseConv2D", "SeparableConv2D")

@@ -21,7 +21,7 @@ import numpy as np
 from skcnn.exceptions import BackboneError, CheckpointError
 
 if TYPE_CHECKING:
-    import keras
+    from skcnn._keras import keras
 
 # Part of every fingerprint: raise it when `build_efficientnet_lite` would compute other values from the same weights.
 BUILDER_VERSION = 1
@@ -167,7 +167,7 @@ def build_efficientnet_lite(name: str, input_size: tuple[int, int] | None = None
     BackboneError
         If there is no such variant, or no network can be built for the input size.
     """
-    import keras
+    from skcnn._keras import keras
 
     variant = _check_variant(name)
     height, width = _check_input_size((variant.input_size,) * 2 if input_size is None else input_size)
@@ -268,7 +268,7 @@ def _scaled_filters(filters: int, width: float) -> int:
 
 def _block(x: Any, stage: _Stage, filters: int, stride: int, prefix: str) -> Any:
     """Add an inverted residual block: expand, convolve each channel, project."""
-    import keras
+    from skcnn._keras import keras
 
     shortcut, n_channels = x, x.shape[-1]
     if stage.expansion != 1:
@@ -286,7 +286,7 @@ def _block(x: Any, stage: _Stage, filters: int, stride: int, prefix: str) -> Any
 
 
 def _conv(x: Any, filters: int, name: str, kernel_size: int, strides: int = 1) -> Any:
-    import keras
+    from skcnn._keras import keras
 
     return keras.layers.Conv2D(
         filters, kernel_size, strides=strides, kernel_initializer="zeros", name=name, **_CONVOLUTION
@@ -294,7 +294,7 @@ def _conv(x: Any, filters: int, name: str, kernel_size: int, strides: int = 1) -
 
 
 def _normalise(x: Any, prefix: str, activate: bool = True) -> Any:
-    import keras
+    from skcnn._keras import keras
 
     x = keras.layers.BatchNormalization(axis=-1, epsilon=_BATCH_NORM_EPSILON, name=f"{prefix}bn", **_FLOAT32)(x)
     return keras.layers.ReLU(max_value=6, name=f"{prefix}activation", **_FLOAT32)(x) if activate else x

@@ -63,7 +63,7 @@ def inputs_of(model: Any, tensor: Any) -> list[Any]:
 
 def trunk_of(model: Any, layer: str) -> Any:
     """Return the model that ends at a layer of another. It shares its layers, and so its weights, with that one."""
-    import keras
+    from skcnn._keras import keras
 
     output = output_of(model, layer)
     with quiet_build():

@@ -54,7 +54,7 @@ def find_classifier(nodes: list[Any], spine: list[int]) -> int | None:
 
 def is_kind(operation: Any, *names: str) -> bool:
     """Whether an operation is one of these layers of Keras."""
-    import keras
+    from skcnn._keras import keras
 
     return isinstance(operation, tuple(getattr(keras.layers, name) for name in names))
 

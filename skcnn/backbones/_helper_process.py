@@ -49,12 +49,10 @@ class HelperProcess:
         self.serves = os.getpid()
         self._lock = Lock()
         self._dropped: list[int] = []
-        environment = {"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ
         self._process = subprocess.Popen(
             [sys.executable, "-c", START, json.dumps([os.fspath(path) for path in sys.path])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
         )
         assert self._process.stdin
         assert self._process.stdout

@@ -24,7 +24,7 @@ def named_config(model: Any) -> tuple[dict[str, Any], dict[str, types.FunctionTy
     NotImplementedError
         When a layer has no `get_config`.
     """
-    import keras
+    from skcnn._keras import keras
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The object being serialized includes a `lambda`")
@@ -79,7 +79,7 @@ def dump_model(model: Any) -> bytes:
 
 def restore_model(saved: bytes, known: dict[str, Any]) -> Any:
     """Return the model in a pickle of `dump_model`; `known` are the other functions and classes that it names."""
-    import keras
+    from skcnn._keras import keras
 
     with keras.saving.custom_object_scope(known):
         found = pickle.loads(saved)

@@ -122,7 +122,7 @@ class FileBackbone(OwnBackbone):
 
     def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
         """Load the file."""
-        import keras
+        from skcnn._keras import keras
 
         check_fixed_size(self.name, self.input_shape(), input_size)
         check_members(self.path)
@@ -166,7 +166,8 @@ def existing_file(path: str | os.PathLike) -> str:
 def load_legacy(path: str, digest: str) -> Any:
     """Load an ``.h5`` file of this content."""
     import h5py
-    import keras
+
+    from skcnn._keras import keras
 
     check_hdf5(path, digest)
     try:
@@ -205,7 +206,7 @@ def loaded(path: str, load: Callable[[], Any]) -> Any:
 @functools.lru_cache(maxsize=16)
 def outline_of(path: str, state: Hashable) -> tuple[Any, tuple[Part, ...]]:
     """Build the network of a ``.keras`` file without its weights; return the shape of its images, and its parts."""
-    import keras
+    from skcnn._keras import keras
 
     config = read_config(path)
     check_no_lambda(config, path)
@@ -231,7 +232,7 @@ def inputs_in(config: dict[str, Any]) -> list[tuple[int | None, ...]]:
 
 def is_model_class(code: Any) -> bool:
     """Whether something is a class of Keras models."""
-    import keras
+    from skcnn._keras import keras
 
     return isinstance(code, type) and issubclass(code, keras.Model)
 

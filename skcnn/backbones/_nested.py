@@ -28,7 +28,7 @@ def inline_nested(model: Any) -> Any:
     keras.Model
         `model` itself where nothing is nested.
     """
-    import keras
+    from skcnn._keras import keras
 
     if not has_nested(model):
         return model
@@ -62,7 +62,7 @@ def call_again(model: Any, tensors: dict[int, Any], prefix: str, twins: dict[tup
     twins : dict
         The twins made so far, by prefix and id of the operation: one that is called twice has one twin.
     """
-    import keras
+    from skcnn._keras import keras
 
     for node in graph_nodes(model):
         if node.is_input:
@@ -84,7 +84,7 @@ def call_again(model: Any, tensors: dict[int, Any], prefix: str, twins: dict[tup
 
 def is_graph(operation: Any) -> bool:
     """Whether an operation is a model that does what its graph says, with one input and one output."""
-    import keras
+    from skcnn._keras import keras
 
     return (
         isinstance(operation, keras.Model)
@@ -96,7 +96,7 @@ def is_graph(operation: Any) -> bool:
 
 def follows_graph(model: Any) -> bool:
     """Whether calling a model does what its graph says: it has no `call` of its own."""
-    import keras
+    from skcnn._keras import keras
 
     return type(model).call in (keras.Sequential.call, functional_class().call)
 

@@ -243,7 +243,7 @@ class FrozenNetwork:
 
     def build(self) -> Any:
         """Return a Keras model from raw pixels to pooled activations."""
-        import keras
+        from skcnn._keras import keras
 
         check_choice("pooling", self.pooling, POOLINGS)
         if self.preprocess == "auto" and not self.backbone.range_is_known:
@@ -301,7 +301,7 @@ def unknown_range_warning(name: str) -> PixelRangeWarning:
 
 def check_finite_weights(model: Any, name: str) -> None:
     """Refuse a network whose training diverged: its activations need not be NaN, as ReLU makes zeros of NaN."""
-    import keras
+    from skcnn._keras import keras
 
     spoilt = [
         weight.path
@@ -320,7 +320,7 @@ def limit_tensorflow_threads() -> None:
     threads = available_threads()
     if threads >= joblib.cpu_count():
         return
-    import tensorflow as tf
+    from skcnn._keras import tf
 
     # Once TensorFlow has started, these settings cannot be changed.
     with contextlib.suppress(RuntimeError):
@@ -330,7 +330,7 @@ def limit_tensorflow_threads() -> None:
 
 def pool(activations: Any, pooling: str | None) -> Any:
     """Reduce the positions of symbolic activations (n, ..., channels); activations without positions stay."""
-    import keras
+    from skcnn._keras import keras
 
     positions = tuple(range(1, len(activations.shape) - 1))
     if pooling is None or not positions:

@@ -154,7 +154,7 @@ def raising_what_python_raised() -> Iterator[None]:
 
 def trace(model: Any) -> Any:
     """Return a Keras model as a TensorFlow function of float32 pixels."""
-    import tensorflow as tf
+    from skcnn._keras import tf
 
     signature = [tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)]
     function = tf.function(lambda pixels: model(pixels, training=False), input_signature=signature, autograph=False)

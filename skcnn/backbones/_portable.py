@@ -177,7 +177,7 @@ def pack(codes: Iterable[Any]) -> list[Code]:
     """Return what makes classes and functions known again."""
     packed = {}
     for code in codes:
-        import keras  # of a network by name there is nothing to pack, and Keras takes seconds
+        from skcnn._keras import keras  # of a network by name there is nothing to pack, and Keras takes seconds
 
         module, name = code.__module__ or "", code.__qualname__
         if is_trusted(module) or is_nameless(code):  # which travels with the model
@@ -192,7 +192,7 @@ def unpack(codes: list[Code]) -> dict[str, Any]:
 
     What travelled itself is registered here if it was where it came from.
     """
-    import keras
+    from skcnn._keras import keras
 
     found = {}
     for module, name, registered_name, itself in codes:

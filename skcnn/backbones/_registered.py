@@ -37,12 +37,12 @@ def registered_code(config: Any) -> dict[str, Any]:
     named = custom_objects(config)
     if not named:
         return {}
-    from keras.saving import get_registered_object
+    from skcnn._keras import keras
 
     for package in KERAS_PACKAGES & {module.partition(".")[0] for module in named.values()}:
         with contextlib.suppress(ImportError):
             importlib.import_module(package)
-    return {name: get_registered_object(name) for name in sorted(named)}
+    return {name: keras.saving.get_registered_object(name) for name in sorted(named)}
 
 
 def custom_objects(config: Any) -> dict[str, str]:

@@ -58,7 +58,7 @@ def exact_float32() -> Iterator[None]:
 
     It is a setting of the process, and so it is changed by one thread at a time, and put back.
     """
-    import tensorflow as tf
+    from skcnn._keras import tf
 
     if not tf.config.list_physical_devices("GPU"):
         yield
@@ -118,6 +118,6 @@ def suits_openvino(model: Any) -> bool:
         return False
     if any(layer.compute_dtype != "float32" for layer in flat_layers(model)):
         return False
-    import tensorflow as tf
+    from skcnn._keras import tf
 
     return not tf.config.list_physical_devices("GPU")

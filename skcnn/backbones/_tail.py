@@ -110,7 +110,7 @@ class TunableNetwork:
             From rows of the trunk, or raw pixels where there is none, to pooled features of shape (n_images,
             n_features). The layers that are trained are trainable, and no others.
         """
-        import keras
+        from skcnn._keras import keras
 
         model = self.features.truncated()
         # A network of code that nothing can be told about has no identity to compare.

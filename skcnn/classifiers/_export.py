@@ -70,7 +70,7 @@ def join(parts: list[Any]) -> Any:
 
     Its layers are the models given, in inference mode, which follow each other from pixels to logits.
     """
-    import keras
+    from skcnn._keras import keras
 
     with quiet_build():
         pixels = x = keras.Input(parts[0].input_shape[1:], dtype="float32", name="pixels")
@@ -95,9 +95,9 @@ def average_of_views(model: Any, size: tuple[int, int], boxes: list[Box], *, mir
     average : {"mean", "geometric", "max"}
         As of `TenCropClassifier`.
     """
-    import keras
-    from keras import ops
+    from skcnn._keras import keras
 
+    ops = keras.ops
     with quiet_build():
         pixels = keras.Input((*size, model.input_shape[3]), dtype="float32", name="pixels")
         views = [pixels[:, box.top : box.top + box.height, box.left : box.left + box.width] for box in boxes]

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 
+from skcnn._keras import keras
 from skcnn.training._plan import EarlyStopping
 
 __all__ = ["BestWeights", "Recorder", "ScheduledRate", "Snapshot", "Snapshots", "StateKeeper", "WeightAverage"]

@@ -46,7 +46,7 @@ def build_head(
     keras.Model
         From (n_images, n_features) to (n_images, n_classes), float32. Its last layer is named "logits".
     """
-    import keras
+    from skcnn._keras import keras
 
     seeds = iter(np.random.SeedSequence(seed).generate_state(3).tolist())
 

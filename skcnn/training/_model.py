@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-import keras
 import numpy as np
 
+from skcnn._keras import keras
 from skcnn._private import keep_from_summing_over_devices
 from skcnn.training._head import copy_head
 from skcnn.training._optimizers import describe_optimizer
@@ -186,7 +186,7 @@ def leave_out_sum_over_devices(optimizer: Any) -> None:
     TensorFlow registers a gradient function of that sum, which refers to the graph of the training step. The graph of
     every model that was ever trained would stay in memory until the process ends.
     """
-    import tensorflow as tf
+    from skcnn._keras import tf
 
     if tf.distribute.has_strategy():
         return

@@ -55,7 +55,7 @@ def make_optimizer(optimizer: Any, learning_rate: float | None = None, *, parame
     ValueError
         For an unknown name (all are named), something else, or a learning rate that is not above 0.
     """
-    import keras
+    from skcnn._keras import keras
 
     if learning_rate is not None:
         rate_of = "learning_rate" if parameter == "optimizer" else parameter.replace("optimizer", "learning_rate")

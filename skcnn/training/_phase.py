@@ -151,7 +151,7 @@ def feed(batches: Batches, first: int, last: int, errors: list[Exception]) -> An
 
     An error in making one is also added to `errors`.
     """
-    import tensorflow as tf
+    from skcnn._keras import tf
 
     def generate() -> Iterator[tuple[np.ndarray, ...]]:
         try:

@@ -66,10 +66,12 @@ class PolynomialDecay(Schedule):
 
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
         """Return the function from the step to the learning rate."""
-        from keras.optimizers.schedules import PolynomialDecay
+        from skcnn._keras import keras
 
         final = self.final * learning_rate
-        return as_float(PolynomialDecay(learning_rate, epochs * steps_per_epoch, final, self.power))
+        return as_float(
+            keras.optimizers.schedules.PolynomialDecay(learning_rate, epochs * steps_per_epoch, final, self.power)
+        )
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class StepTable(Schedule):
 
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
         """Return the function from the step to the learning rate."""
-        from keras.optimizers.schedules import PiecewiseConstantDecay
+        from skcnn._keras import keras
 
         table = {0: learning_rate, **self.rates}
         begins, *later = sorted(table)
@@ -110,7 +112,9 @@ class StepTable(Schedule):
             return lambda step: table[begins]
         # Keras changes the rate after a boundary, not at it.
         boundaries = [epoch * steps_per_epoch - 1 for epoch in later]
-        return as_float(PiecewiseConstantDecay(boundaries, [table[epoch] for epoch in (begins, *later)]))
+        return as_float(
+            keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, [table[epoch] for epoch in (begins, *later)])
+        )
 
 
 @dataclass(frozen=True)
@@ -237,12 +241,13 @@ def make_schedule(schedule: Any, epochs: int) -> Schedule | None:
 
 def falling(learning_rate: float, steps: int, warmup: int, *, start: float | None = None, final: float) -> Rate:
     """Return a rate that rises in `warmup` steps, from a share or from the first of them, and falls in the others."""
-    from keras.optimizers.schedules import CosineDecay
+    from skcnn._keras import keras
 
+    decay = keras.optimizers.schedules.CosineDecay
     if not warmup:
-        return as_float(CosineDecay(learning_rate, steps, alpha=final))
+        return as_float(decay(learning_rate, steps, alpha=final))
     first = learning_rate * (1 / warmup if start is None else start)
-    return as_float(CosineDecay(first, steps - warmup, final, warmup_target=learning_rate, warmup_steps=warmup))
+    return as_float(decay(first, steps - warmup, final, warmup_target=learning_rate, warmup_steps=warmup))
 
 
 def as_float(schedule: Any) -> Rate:
