@@ -22,6 +22,7 @@ from skcnn.images._augmentation import check_levels_of
 from skcnn.images._copies import copy_groups
 from skcnn.images._sequence import ImageSequence
 from skcnn.training import EarlyStopping, make_optimizer, make_schedule
+from skcnn.training._checkpoints import describe_change
 from skcnn.training._holdout import hold_out
 from skcnn.training._optimizers import check_sets_rate
 from skcnn.training._plan import Plan
@@ -135,7 +136,8 @@ class TrainingParameters:
             seed, before, state = left
             changed = [name for name, value in fixed.items() if value != before[name]]
             if changed:
-                msg = f"warm_start=True goes on from the fit before, and {' and '.join(changed)} changed since"
+                changes = ", ".join(describe_change(name, before[name], fixed[name]) for name in changed)
+                msg = f"warm_start=True goes on from the fit before, and since then {changes}"
                 raise ValueError(f"{msg}; set that back, or warm_start=False to begin anew")
             state = None if state is None else state.as_beginning()
         if self.checkpoint_dir is None:

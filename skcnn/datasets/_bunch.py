@@ -8,10 +8,11 @@ import string
 import unicodedata
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from skcnn._parallel import available_threads, bounded_map
 from skcnn._progress import progress_bar
 from skcnn.exceptions import ImageReadError
 from skcnn.images import ImageSequence, as_image_sequence
@@ -59,7 +60,7 @@ def make_bunch(
     Returns
     -------
     Bunch
-        With ``paths``, ``labels``, ``target_names``, ``rejected`` and ``cut_off``.
+        With ``paths``, ``labels``, ``target_names``, ``rejected``, ``cut_off`` and ``groups``.
 
     Raises
     ------
@@ -70,43 +71,97 @@ def make_bunch(
 
     targets = None if labels is None else np.array(labels, dtype=str)
     rejected: list[tuple[str, str]] = []
-    failures, cut_off = decode_all(images, verbose) if verify else ({}, None)
-    if failures:
-        rejected = [(names[index], reason) for index, reason in failures.items()]
+    found = inspect_all(images, verbose) if verify else None
+    if found is not None and found.failures:
+        rejected = [(names[index], reason) for index, reason in found.failures.items()]
         keep = np.ones(len(images), bool)
-        keep[list(failures)] = False
+        keep[list(found.failures)] = False
         lost = [] if targets is None else sorted(set(targets[~keep].tolist()) - set(targets[keep].tolist()))
         warn_rejected(rejected, len(images), lost)
         images, targets = images[keep], None if targets is None else targets[keep]
-        cut_off = None if cut_off is None else cut_off[keep]
-    if cut_off is not None:
-        warn_elongated(cut_off)
-    target_names = None if targets is None else np.unique(targets)
-    return Bunch(paths=images, labels=targets, target_names=target_names, rejected=rejected, cut_off=cut_off)
+        names = [name for name, is_kept in zip(names, keep.tolist(), strict=True) if is_kept]
+        found = Inspection({}, found.cut_off[keep], np.unique(found.groups[keep], return_inverse=True)[1])
+    if found is not None:
+        warn_elongated(found.cut_off)
+        warn_copies(found.groups, targets, names)
+    return Bunch(
+        paths=images,
+        labels=targets,
+        target_names=None if targets is None else np.unique(targets),
+        rejected=rejected,
+        cut_off=None if found is None else found.cut_off,
+        groups=None if found is None else found.groups,
+    )
 
 
-def decode_all(images: np.ndarray | ImageSequence, verbose: int | bool | None) -> tuple[dict[int, str], np.ndarray]:
-    """Decode every image, in threads.
+class Inspection(NamedTuple):
+    """What was found when images were decoded.
 
-    Returns
-    -------
+    Attributes
+    ----------
     failures : dict of int to str
         Position and reason of each that cannot be read.
     cut_off : ndarray of shape (n_images,), float64
         The share of each image that is outside the largest square in its middle.
+    groups : ndarray of shape (n_images,), int
+        The same number for images of equal bytes.
     """
+
+    failures: dict[int, str]
+    cut_off: np.ndarray
+    groups: np.ndarray
+
+
+def inspect_all(images: np.ndarray | ImageSequence, verbose: int | bool | None) -> Inspection:
+    """Decode every image, in threads; raise ImageReadError when none can be read."""
     sequence = as_image_sequence(images)
-    failures, cut_off = {}, np.zeros(len(sequence))
+
+    def inspect(index: int) -> tuple[float, bytes] | ImageReadError:
+        try:
+            content = sequence.read(index)
+            height, width = sequence.decode(content).shape[:2]
+        except ImageReadError as error:
+            return error
+        return 1 - min(height, width) / max(height, width), content.digest
+
+    failures, cut_off, digests = {}, np.zeros(len(sequence)), [b""] * len(sequence)
+    threads = available_threads()
     with progress_bar(len(sequence), description="verifying", verbose=verbose) as bar:
-        for index, image in enumerate(sequence.stream()):
-            if isinstance(image, ImageReadError):
-                failures[index] = str(image)
+        for index, found in enumerate(
+            bounded_map(inspect, range(len(sequence)), n_threads=threads, window=4 * threads)
+        ):
+            if isinstance(found, ImageReadError):
+                failures[index] = str(found)
             else:
-                cut_off[index] = 1 - min(image.shape[:2]) / max(image.shape[:2])
+                cut_off[index], digests[index] = found
             bar.update()
     if len(failures) == len(sequence):
         raise unreadable_error(sequence, failures)
-    return failures, cut_off
+    return Inspection(failures, cut_off, np.unique(np.array(digests, object), return_inverse=True)[1])
+
+
+def warn_copies(groups: np.ndarray, labels: np.ndarray | None, names: Sequence[str]) -> None:
+    """Warn of images that are there several times, above all of those that stand in several classes."""
+    members: dict[int, list[int]] = {}
+    for index, group in enumerate(groups.tolist()):
+        members.setdefault(group, []).append(index)
+    several = [indices for indices in members.values() if len(indices) > 1]
+    if not several:
+        return
+    torn = [] if labels is None else [indices for indices in several if len(set(labels[indices].tolist())) > 1]
+    count = len(groups) - len(members)
+    text = (
+        f"{count} of {len(groups)} images {'is a copy' if count == 1 else 'are copies'} of others, byte for byte. "
+        "Scores are too good where a model is trained on copies of its test images: split by "
+        "StratifiedGroupKFold().split(data.paths, data.labels, data.groups), or keep one of each, "
+        "data.paths[np.unique(data.groups, return_index=True)[1]]"
+    )
+    if torn and labels is not None:
+        text += "\nthese are in several classes, and at most one of their labels is right:"
+        text += listing([" = ".join(f"{names[index]} ({labels[index]})" for index in indices) for indices in torn])
+    else:
+        text += "; they are:" + listing([" = ".join(names[index] for index in indices) for indices in several], 5)
+    warnings.warn(text, UserWarning, stacklevel=4)
 
 
 def warn_elongated(cut_off: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from skcnn.datasets._bunch import label_text, listing, make_bunch, object_array, tidy
 from skcnn.images._formats import HEAD_BYTES, describe_other, format_of
-from skcnn.images._paths import find_file, missing_file
+from skcnn.images._paths import NO_FOLDER, find_file, missing_file
 from skcnn.images._sources import open_at_once
 
 if TYPE_CHECKING:
@@ -97,7 +97,9 @@ def load_image_folder(
         - ``rejected`` : list of (path, reason): files of image formats that are not read, what there is instead of
           images in folders that give no class, and what `verify` left out;
         - ``cut_off`` : ndarray of shape (n_images,) of float, or None unless `verify`: the share of each image that is
-          outside the largest square in its middle, which is what networks are given.
+          outside the largest square in its middle, which is what networks are given;
+        - ``groups`` : ndarray of shape (n_images,) of int, or None unless `verify`: the same number for images that are
+          copies of each other, byte for byte, for scikit-learn's `StratifiedGroupKFold` and `GroupShuffleSplit`.
 
         Labels are in Unicode's composed form (NFC), however the file system stores accents.
 
@@ -116,7 +118,7 @@ def load_image_folder(
     UserWarning
         Naming up to 20 of what was ``rejected``: folders that give no class as no image is in them, files of formats
         that are not read, images that `verify` left out and the classes that have none left. When `verify` finds many
-        images that are at least twice as long as wide.
+        images that are at least twice as long as wide, or copies of images, perhaps in several classes.
 
     Examples
     --------
@@ -250,7 +252,7 @@ def check_root(root: Any, loader: str, expected: str) -> str:
         raise NotADirectoryError(msg)
     found = find_file(folder)
     if found is None or not os.path.isdir(found):
-        raise FileNotFoundError(f"{folder!r}: {missing_file(folder)}")
+        raise FileNotFoundError(f"{folder!r}: {missing_file(folder, NO_FOLDER)}")
     return found
 
 

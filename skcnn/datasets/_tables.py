@@ -76,7 +76,7 @@ def load_image_csv(
           None without `label_column`;
         - ``target_names`` : ndarray of shape (n_classes,) of str, the sorted distinct labels, or None;
         - ``rejected`` : list of (path, reason), or of ("row 5", reason) for embedded images: what `verify` left out;
-        - ``cut_off`` : as `load_image_folder` has it.
+        - ``cut_off``, ``groups`` : as `load_image_folder` has them.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def load_image_csv(
     -----
     UserWarning
         Naming up to 20 images that `verify` left out, and the classes that have none left. When `verify` finds many
-        images that are at least twice as long as wide.
+        images that are at least twice as long as wide, or copies of images, perhaps in several classes.
 
     Examples
     --------
@@ -157,7 +157,7 @@ def load_image_json(
     -----
     UserWarning
         Naming up to 20 images that `verify` left out, and the classes that have none left. When `verify` finds many
-        images that are at least twice as long as wide.
+        images that are at least twice as long as wide, or copies of images, perhaps in several classes.
 
     Examples
     --------

@@ -77,7 +77,9 @@ class TrunkRows(RowMaker):
         """
         pixels = np.stack(prepared)
         if self._is_first_batch and pixels.dtype == np.float32 and self._normalises and 0 < pixels.max() <= 1:
-            raise already_normalised_error(self.trunk, f"no pixel value above {pixels.max():.3g}")
+            raise already_normalised_error(
+                self.trunk, f"no pixel value above {pixels.max():.3g}", remedy="Multiply the pixels by 255"
+            )
         self._is_first_batch = False
         return self._runner.run(pixels)
 
@@ -99,9 +101,11 @@ class TrunkRows(RowMaker):
         return self.trunk.load(self.engine)
 
 
-def already_normalised_error(trunk: Trunk, found: str) -> PreprocessingError:
+def already_normalised_error(
+    trunk: Trunk, found: str, remedy: str = "Remove the earlier normalisation"
+) -> PreprocessingError:
     """Return the error for input that was centred or scaled before, although the trunk does that."""
     return PreprocessingError(
-        f"got {found}, but {trunk.name} expects RGB pixels in [0, 255] and normalises them itself. Remove "
-        "the earlier normalisation, or pass preprocess=None to feed the network pixels as they are."
+        f"got {found}, but {trunk.name} expects RGB pixels in [0, 255] and normalises them itself. "
+        f"{remedy}, or pass preprocess=None to feed the network pixels as they are."
     )

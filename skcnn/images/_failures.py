@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skcnn.exceptions import ImageReadError
+from skcnn.images._paths import NO_FOLDER
 
 if TYPE_CHECKING:
     from skcnn.images._sequence import ImageSequence
@@ -69,7 +70,14 @@ def refuse_rows_of_nan(probabilities: np.ndarray, images: ImageSequence) -> None
 
 def describe_failures(images: ImageSequence, failures: dict[int, str], what: str) -> str:
     """Return the message that names every failed image of a call, `what` being what is wrong with all of them."""
-    lines = [f"  [{index}] {images.name(index)}: {reason}" for index, reason in sorted(failures.items())]
+    # Where a whole folder is missing, once for all its files.
+    groups: dict[int | str, list[int]] = {}
+    for index, reason in sorted(failures.items()):
+        groups.setdefault(reason if reason.startswith(NO_FOLDER) else index, []).append(index)
+    lines = []
+    for first, *others in groups.values():
+        more = f" (and {len(others)} more images there)" if others else ""
+        lines.append(f"  [{first}] {images.name(first)}: {failures[first]}{more}")
     if len(lines) > NAMED_FAILURES:
         lines[NAMED_FAILURES:] = [f"  ... and {len(lines) - NAMED_FAILURES} more (all in the error's `failures`)"]
     count = f"{len(failures)} of {len(images)} image" + "s" * (len(images) != 1)

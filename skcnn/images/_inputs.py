@@ -17,6 +17,8 @@ ACCEPTED = (
     "a list or array of paths, of encoded bytes, of Pillow images, or of (height, width, channels) arrays; one "
     "(n, height, width, 3) array; an ImageSequence; a Series or a single column of paths"
 )
+# What loaders of data sets call images.
+IMAGE_KEYS = ("paths", "images", "filenames")
 NAMED_ITEMS = 20
 # What an iterator of unknown length may yield: one that does not end would fill the memory.
 MOST_BYTES = 4 * 2**30
@@ -58,6 +60,7 @@ def as_image_sequence(X: Any, n_images: int | None = None) -> ImageSequence:
     refuse_single(X)
     refuse_batches(X)
     index = X.index if hasattr(X, "iloc") else None  # of pandas
+    refuse_table(X)
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()
     if isinstance(X, np.ndarray) and X.dtype.kind not in "OUT":
@@ -84,6 +87,10 @@ def refuse_single(X: Any) -> None:
         raise ValueError(
             f"got {len(X)} encoded bytes instead of a sequence of images; for one image pass a list: [data]"
         )
+    if isinstance(X, dict) and (names := [name for name in IMAGE_KEYS if name in X]):
+        kind = type(X).__name__
+        msg = f"got a {kind} instead of images; give what it has by name: data[{names[0]!r}]"
+        raise ValueError(f"{msg}, and as y data[{'labels' if 'labels' in X else 'target'!r}]")
     if X is None or isinstance(X, (dict, set)) or not (hasattr(X, "__len__") or hasattr(X, "__iter__")):
         raise ValueError(f"got {type(X).__name__} instead of images; expected {ACCEPTED}")
 
@@ -103,10 +110,27 @@ def refuse_batches(X: Any) -> None:
         raise ValueError(f"{msg}fit(paths, labels). {remedy}.")
 
 
+def refuse_table(X: Any) -> None:
+    """Refuse a table of several columns, of pandas or polars, of which one may hold the images."""
+    columns = [*getattr(X, "columns", ())]
+    likely = [name for name in columns if len(X) and is_file_name(X[name][:1].to_numpy()[0])]
+    if likely and len(columns) > 1:
+        named = ", ".join(map(repr, columns[:NAMED_ITEMS]))
+        raise ValueError(f"got a table with the columns {named}; give the one with the images: X[{likely[0]!r}]")
+
+
+def is_file_name(item: Any) -> bool:
+    """Whether an item of a table looks like the path of a file, and not like a label."""
+    return isinstance(item, os.PathLike) or (isinstance(item, str) and bool(os.path.splitext(item)[1]))
+
+
 def no_images_error(X: Any) -> ValueError:
     """Return the error for an input without images."""
     shape = f" of shape {X.shape}" if hasattr(X, "shape") else ""
-    return ValueError(f"found 0 images: the {type(X).__name__}{shape} is empty, and at least one image is required")
+    msg = f"found 0 images: the {type(X).__name__}{shape} is empty, and at least one image is required"
+    if hasattr(X, "__next__"):
+        msg += "; what yields items does so once: where it was used before, make a list of it first"
+    return ValueError(msg)
 
 
 def as_list(X: Any, n_images: int | None = None) -> list[Any]:

@@ -8,7 +8,10 @@ import functools
 import os
 import unicodedata
 
-__all__ = ["find_file", "missing_file"]
+__all__ = ["NO_FOLDER", "find_file", "missing_file"]
+
+# How the reason begins where not a file is missing, but the folder of many.
+NO_FOLDER = "there is no such folder"
 
 # Names around the place a missing one would have among the sorted ones: comparing it with all would take too long.
 COMPARED = 50
@@ -40,17 +43,17 @@ def find_file(path: str) -> str | None:
     return os.path.join(found, names[0])
 
 
-def missing_file(path: str) -> str:
-    """Return why a path leads nowhere, naming what it may have meant."""
+def missing_file(path: str, missing: str = "there is no such file") -> str:
+    """Return why a path leads nowhere, naming what it may have meant; `missing` is how the reason begins."""
     folder, name = os.path.split(path.replace("\\", "/"))
     parent = find_file(folder) if folder else folder
     if parent is None and name:
-        return missing_file(folder)
+        return missing_file(folder, NO_FOLDER)
     where = os.path.abspath(parent or "")
     if several := spellings(where, name):
-        return f"there is no such file, but {quoted(several)} in {where!r}; write the name of the one you mean"
+        return f"{missing}, but {quoted(several)} in {where!r}; write the name of the one you mean"
     closest = closest_names(where, name)
-    return f"there is no such file: no {name!r} in {where!r}" + (f"; the closest there: {closest}" if closest else "")
+    return f"{missing}: no {name!r} in {where!r}" + (f"; the closest there: {closest}" if closest else "")
 
 
 def closest_names(folder: str, name: str) -> str:

@@ -77,12 +77,7 @@ class Checkpoints:
 
     def describe(self, differences: list[str]) -> str:
         """Return how the run of the state that was loaded differs from this one."""
-        shown = []
-        for name in differences:
-            before, now = self.before.get(name), self.run.get(name)
-            short = len(repr(before)) + len(repr(now)) < 64  # not the digests of data
-            shown.append(f"{name} was {before!r} and is {now!r}" if short else f"{name} is another")
-        return ", ".join(shown)
+        return ", ".join(describe_change(name, self.before.get(name), self.run.get(name)) for name in differences)
 
     def save(self, state: TrainingState) -> None:
         """Write a state; where that fails, training goes on, with one warning."""
@@ -109,3 +104,21 @@ class Checkpoints:
                 msg = f"the checkpoint {self.path} cannot be written: {error}; training goes on without"
                 warnings.warn(msg, StoreWarning, stacklevel=2)
             self._has_failed = True
+
+
+def describe_change(name: str, before: Any, now: Any) -> str:
+    """Return in words how a setting of a training differs from what it was before."""
+    if name == "head":
+        changed = [key for key in now if before.get(key) != now[key]]
+        return ", ".join(describe_change(key, before.get(key), now[key]) for key in changed)
+    if name == "classes":
+        new, gone = [each for each in now if each not in before], [each for each in before if each not in now]
+        parts = [f"{what}: {shortened(labels)}" for what, labels in (("new", new), ("gone", gone)) if labels]
+        return f"classes changed ({'; '.join(parts)})"
+    short = len(repr(before)) + len(repr(now)) < 64  # not the digests of data
+    return f"{name} was {before!r} and is {now!r}" if short else f"{name} is another"
+
+
+def shortened(labels: list[Any]) -> str:
+    """Return the first few labels."""
+    return ", ".join(map(repr, labels[:5])) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")

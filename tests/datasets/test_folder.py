@@ -3,16 +3,18 @@
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import unicodedata
 import warnings
+import zlib
 from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
 import pytest
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 from sklearn.utils import Bunch
 
 from skcnn.datasets import find_images, load_image_folder
@@ -28,8 +30,9 @@ def touch(root, *names):
 
 
 def write_image(path, shape=(40, 40, 3)):
+    """Write an image of random pixels, others for each path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    pixels = np.random.default_rng(zlib.crc32(os.fsencode(path))).integers(0, 256, shape, dtype=np.uint8)
     path.write_bytes(cv2.imencode(path.suffix.lower(), pixels)[1].tobytes())
 
 
@@ -181,7 +184,7 @@ def test_where_no_image_has_a_label_the_way_to_those_without_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("gone", FileNotFoundError, "there is no such file: no 'gone' in"),
+        ("gone", FileNotFoundError, "there is no such folder: no 'gone' in"),
         ("a.jpg", NotADirectoryError, r"is a file, .*one image is given as a list: \[path\]"),
         ("notes", ValueError, "found no images in"),
     ],
@@ -202,6 +205,7 @@ def test_what_is_skipped(tmp_path):
     assert below(tmp_path, load_image_folder(tmp_path)) == kept
 
 
+@pytest.mark.filterwarnings("ignore:.*copies of others:UserWarning")
 def test_images_are_known_by_content_where_the_extension_says_nothing(tmp_path):
     names = ["cat/1", "cat/2.jpg_large", "cat/3.JPG?w=200", "cat/4.part"]
     for name in names:
@@ -321,7 +325,7 @@ def test_no_images_says_what_was_looked_for_and_found(tmp_path):
 
 def test_roots_that_are_no_folder(tmp_path):
     touch(tmp_path, "cat.jpg")
-    with pytest.raises(FileNotFoundError, match=r"'.*gone': there is no such file: no 'gone' in '"):
+    with pytest.raises(FileNotFoundError, match=r"'.*gone': there is no such folder: no 'gone' in '"):
         load_image_folder(tmp_path / "gone")
     with pytest.raises(NotADirectoryError, match=r"cat.jpg' is a file, not a folder"):
         load_image_folder(tmp_path / "cat.jpg")
@@ -502,6 +506,51 @@ def test_verify_says_how_much_of_elongated_images_is_cut_off(tmp_path):
     np.testing.assert_allclose(sorted(data.cut_off), sorted([1 / 6] * 9 + [2 / 3, 3 / 4]))
     assert data.cut_off[data.paths.tolist().index(str(tmp_path / "cat/a.png"))] == pytest.approx(2 / 3)
     assert load_image_folder(tmp_path).cut_off is None
+
+
+@pytest.fixture
+def with_copies(tmp_path):
+    """Seven images of two classes, of which two are copies in their class, and one is a copy in the other class."""
+    for name in ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"):
+        write_image(tmp_path / name)
+    for copied, name in {"cat/3.png": "cat/1.png", "cat/4.png": "cat/1.png", "dog/3.png": "cat/2.png"}.items():
+        shutil.copy(tmp_path / name, tmp_path / copied)
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore:1 of 8 images cannot be read:UserWarning")
+def test_verify_says_which_images_are_copies(with_copies):
+    (with_copies / "cat/0.png").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="3 of 7 images are copies of others, byte for byte") as caught:
+        data = load_image_folder(with_copies, verify=True)
+    assert below(with_copies, data) == [
+        *(f"cat/{number}.png" for number in (1, 2, 3, 4)),
+        *(f"dog/{n}.png" for n in (1, 2, 3)),
+    ]
+    groups = data.groups.tolist()
+    assert groups[0] == groups[2] == groups[3]
+    assert groups[1] == groups[6]
+    assert sorted(set(groups)) == [0, 1, 2, 3]
+    about_copies = caught[-1]
+    assert about_copies.filename == __file__
+    # One picture in two classes is worse than all others, which are not named then.
+    assert str(about_copies.message).endswith(
+        "these are in several classes, and at most one of their labels is right:\n"
+        f"  {with_copies / 'cat/2.png'} (cat) = {with_copies / 'dog/3.png'} (dog)"
+    )
+    assert load_image_folder(with_copies).groups is None
+
+
+def test_copies_in_one_class_and_what_the_warning_advises(with_copies):
+    (with_copies / "dog/3.png").unlink()
+    with pytest.warns(UserWarning, match=r"2 of 6 images.*; they are:\n  .*1.png = .*3.png = .*4.png$"):
+        data = load_image_folder(with_copies, verify=True)
+    one_of_each = data.paths[np.unique(data.groups, return_index=True)[1]]
+    assert sorted(os.path.relpath(path, with_copies) for path in one_of_each) == [
+        *("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
+    ]
+    for train, test in StratifiedGroupKFold(2).split(data.paths, data.labels, data.groups):
+        assert not set(data.groups[train]) & set(data.groups[test])
 
 
 def test_the_share_that_is_cut_off_goes_with_the_images_that_are_left(tmp_path):

@@ -307,6 +307,7 @@ def test_a_forgotten_quote_is_named_even_when_another_follows(table):
         table('1.jpg,cat,"nice', '2.jpg,dog,"good"', header="image,label,note")
 
 
+@pytest.mark.filterwarnings("ignore:.*copies of others:UserWarning")
 def test_paths_are_found_in_another_spelling(tmp_path, table, records, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))

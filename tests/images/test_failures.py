@@ -6,11 +6,25 @@ from skcnn.images._failures import NAMED_FAILURES, describe_failures, unreadable
 
 
 def test_a_very_long_message_is_cut_but_failures_are_not():
-    images = as_image_sequence([f"/nowhere/{number}.jpg" for number in range(NAMED_FAILURES + 7)])
+    images = as_image_sequence([f"/nowhere{number}/a.jpg" for number in range(NAMED_FAILURES + 7)])
     with pytest.raises(ImageReadError, match=r"  \.\.\. and 7 more \(all in the error's `failures`\)$") as caught:
         images.load()
     assert len(str(caught.value).splitlines()) == NAMED_FAILURES + 2
     assert len(caught.value.failures) == NAMED_FAILURES + 7
+
+
+def test_a_missing_folder_is_named_once(tmp_path):
+    (tmp_path / "flowers" / "a").mkdir(parents=True)
+    paths = [str(tmp_path / "flowres" / f"{number}.jpg") for number in range(300)]
+    paths[7] = str(tmp_path / "flowers" / "a.jpg")
+    with pytest.raises(ImageReadError, match="^300 of 300 images cannot be read:") as caught:
+        as_image_sequence(paths).load()
+    assert str(caught.value).splitlines()[1:] == [
+        f"  [0] {paths[0]}: there is no such folder: no 'flowres' in {str(tmp_path)!r}; the closest there: 'flowers' "
+        "(and 298 more images there)",
+        f"  [7] {paths[7]}: there is no such file: no 'a.jpg' in {str(tmp_path / 'flowers')!r}",
+    ]
+    assert len(caught.value.failures) == 300
 
 
 def test_unreadable_sorts_and_counts(files):

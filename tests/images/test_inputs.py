@@ -8,6 +8,8 @@ import pandas as pd
 import polars as pl
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.utils import Bunch
 
 from skcnn import ImageSequence
 from skcnn.exceptions import ImageReadError
@@ -300,9 +302,32 @@ def test_numeric_columns():
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame])
 def test_more_than_one_column(make):
-    match = r"got a object array of shape \(2, 2\); paths come as \(n,\) or as one column \(n, 1\)"
+    match = r"got a table with the columns 'label', 'path'; give the one with the images: X\['path'\]"
     with pytest.raises(ValueError, match=match):
-        as_image_sequence(make({"path": ["a.jpg", "b.jpg"], "label": ["cat", "dog"]}))
+        as_image_sequence(make({"label": ["cat", "dog"], "path": ["a.jpg", "b.jpg"]}))
+    with pytest.raises(
+        ValueError, match=r"got a object array of shape \(2, 2\); paths come as \(n,\) or as one column"
+    ):
+        as_image_sequence(make({"label": ["cat", "dog"], "number": ["1", "2"]}))
+
+
+def test_what_loaders_return():
+    data = Bunch(paths=["a.jpg"], labels=["cat"])
+    with pytest.raises(
+        ValueError, match=r"got a Bunch.*give what it has by name: data\['paths'\], and as y data\['labels'\]"
+    ):
+        as_image_sequence(data)
+    with pytest.raises(ValueError, match=r"data\['images'\], and as y data\['target'\]"):
+        as_image_sequence(load_digits())
+    with pytest.raises(ValueError, match="got dict instead of images; expected a list"):
+        as_image_sequence({"a": 1})
+
+
+def test_a_generator_that_was_used_before():
+    paths = (path for path in ["a.jpg"])
+    as_image_sequence(paths)
+    with pytest.raises(ValueError, match="found 0 images: the generator is empty.*make a list of it first"):
+        as_image_sequence(paths)
 
 
 def test_text_array_of_several_columns():

@@ -80,13 +80,23 @@ def test_the_unicode_form_goes_before_the_case(folder):
     [
         ("Cats/0007", "no '0007' in '{}/Cats'; the closest there: '0007.png'"),
         ("Cats/IMG_2.JPG", "no 'IMG_2.JPG' in '{}/Cats'; the closest there: 'IMG_1.JPG'"),
-        ("Cat/IMG_1.JPG", "no 'Cat' in '{}'; the closest there: 'Cats'"),
         ("Cats/zebra.tif", "no 'zebra.tif' in '{}/Cats'"),
-        ("horses\\1\\2.png", "no 'horses' in '{}'"),
     ],
 )
 def test_missing_file(folder, path, reason):
     assert missing_file(path) == f"there is no such file: {reason.format(folder)}"
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("Cat/IMG_1.JPG", "no 'Cat' in '{}'; the closest there: 'Cats'"),
+        ("Cat/a/b/IMG_1.JPG", "no 'Cat' in '{}'; the closest there: 'Cats'"),
+        ("horses\\1\\2.png", "no 'horses' in '{}'"),
+    ],
+)
+def test_missing_folder(folder, path, reason):
+    assert missing_file(path) == f"there is no such folder: {reason.format(folder)}"
 
 
 def test_many_names_take_no_longer_to_compare(folder):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skcnn.exceptions import CheckpointError, StoreWarning
-from skcnn.training._checkpoints import Checkpoints
+from skcnn.training._checkpoints import Checkpoints, describe_change
 from skcnn.training._state import TrainingState
 
 RUN = {"network": {"layer": "top"}, "classes": ["a", "b"], "learning_rate": 0.1}
@@ -46,6 +46,11 @@ def test_what_differs_is_named(tmp_path):
     )
     _, differences = other.load()
     assert differences == ["network", "learning_rate", "seed"]
+    assert describe_change("head", {"l2": 0.0, "n_classes": 2}, {"l2": 0.1, "n_classes": 2}) == "l2 was 0.0 and is 0.1"
+    before, now = ["ant", "bee", "cow"], ["ant", "cat", *"123456"]
+    said = "classes changed (new: 'cat', '1', '2', '3', '4' and 2 more; gone: 'bee', 'cow')"
+    assert describe_change("classes", before, now) == said
+    assert describe_change("classes", before, [*before, "dog"]) == "classes changed (new: 'dog')"
     assert other.describe(differences) == "network is another, learning_rate was 0.1 and is 0.2, seed was None and is 1"
 
 
