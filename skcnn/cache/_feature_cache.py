@@ -158,9 +158,9 @@ class FeatureCache:
         return store
 
     def memo(self, name: str) -> JsonMemo:
-        """Return the memo of that name: short answers that take long to compute, in a directory of their own."""
+        """Return the memo of that name: short answers that take long to compute, in files of its name."""
         with self._mutex:
-            return self._memos.setdefault(name, JsonMemo(self.directory / name))
+            return self._memos.setdefault(name, JsonMemo(self.directory, name))
 
     def entries(self) -> list[CacheEntry]:
         """Return what is stored, one entry for each kind of rows; the one that was not used for longest first."""

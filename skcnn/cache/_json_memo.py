@@ -24,10 +24,13 @@ class JsonMemo:
     ----------
     directory : Path or None
         Made when the first answer is written; None keeps answers in memory only.
+    name : str, default="memo"
+        What its files begin with, to tell them from those of other memos.
     """
 
-    def __init__(self, directory: Path | None):
+    def __init__(self, directory: Path | None, name: str = "memo"):
         self.directory = directory
+        self.name = name
         self._known: dict[str, Any] = {}
 
     def get(self, question: dict[str, Any]) -> Any:
@@ -72,11 +75,10 @@ class JsonMemo:
         if self.directory is None:
             return
         with contextlib.suppress(OSError):
-            for file in self.directory.glob("*.json"):
-                if is_fingerprint(file.stem):
+            for file in self.directory.glob(f"{self.name}-*.json"):
+                if is_fingerprint(file.stem.removeprefix(f"{self.name}-")):
                     file.unlink(missing_ok=True)
-            self.directory.rmdir()
 
-    @staticmethod
-    def _file(directory: Path, name: str) -> Path:
-        return directory / f"{name}.json"
+    def _file(self, directory: Path, question: str) -> Path:
+        """Return the file of the answer to the question of this fingerprint."""
+        return directory / f"{self.name}-{question}.json"

@@ -21,7 +21,13 @@ TOUCH_SECONDS = 60.0
 
 
 class Use:
-    """Whoever reads rows, or is about to, holds one for as long."""
+    """Whoever reads rows, or is about to, holds one for as long.
+
+    It keeps what it is counted by: the object that the store was opened through may be gone before.
+    """
+
+    def __init__(self, usage: Usage):
+        self._usage = usage
 
 
 class Usage:
@@ -44,7 +50,7 @@ class Usage:
 
     def begin(self) -> Use:
         """Return what its holder keeps as long as it uses the store."""
-        use = Use()
+        use = Use(self)
         with self._lock:
             self._uses.add(use)
         self.touch()

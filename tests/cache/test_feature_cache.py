@@ -2,7 +2,6 @@
 
 import pickle
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,4 +92,5 @@ def test_memos_have_folders_of_their_own(tmp_path):
     cache.memo("layers").put({"question": 1}, "answer")
     assert cache.memo("layers") is cache.memo("layers")
     assert cache.memo("others").get({"question": 1}) is None
-    assert [path.parent for path in tmp_path.rglob("*.json")] == [Path(tmp_path, "layers")]
+    (file,) = tmp_path.iterdir()
+    assert file.name.startswith("layers-")
