@@ -215,7 +215,9 @@ class CachedRows:
         threads = available_threads()
         batch: list[Loaded] = []
         with contextlib.ExitStack() as stack:
-            bar = stack.enter_context(progress_bar(len(pending), description=self.maker.activity, verbose=self.verbose))
+            views = f", {self.images.n_views} views of each" if self.images.n_views > 1 else ""
+            description = f"{self.maker.activity}{views}"
+            bar = stack.enter_context(progress_bar(len(pending), description=description, verbose=self.verbose))
             if self.memo is not None:
                 stack.callback(self.memo.save)
             window = 2 * self._images_per_batch + threads

@@ -73,7 +73,7 @@ def test_another_process_without_skcnn_gets_the_same_probabilities(tuned, pixels
     assert json.loads((tmp_path / f"{name}.classes.json").read_text(encoding="utf-8")) == ["cat", "dog", "émeu"]
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", ["net.keras", "net.xml", pytest.param("net", marks=pytest.mark.slow)])
 def test_ten_crops_are_exported_with_what_averages_them(tuned, pixels, tmp_path, name):
     large = np.random.default_rng(1).integers(0, 256, (5, 20, 19, 3), dtype=np.uint8)
     clf = TenCropClassifier(make_pipeline("passthrough", tuned()), resize=(20, 19), crop_size=16)

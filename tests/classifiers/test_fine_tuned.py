@@ -164,6 +164,7 @@ def test_in_a_search_every_image_passes_the_network_once_for_each_cut(tuned, fil
 BUDGET = 150_000
 
 
+@pytest.mark.slow
 def test_what_a_search_stores_stays_within_the_budget(files, private_cache):
     clf = FineTunedCNNClassifier(weights=None, epochs=1, random_state=0)
     for unfreeze in (0, 1, 4, 10):
