@@ -64,7 +64,7 @@ def load_image_csv(
     verify : bool, default=False
         Decode every image now and leave out those that cannot be read, together with their labels, with a warning.
     verbose : int or bool, default=None
-        1 shows a progress bar while images are verified.
+        Progress while images are verified: None shows it where that takes more than a few seconds, 0 never, 1 always.
 
     Returns
     -------
