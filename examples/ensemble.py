@@ -82,7 +82,7 @@ def plot(y_test, probabilities, classes, file: Path) -> None:
     display = RankCurveDisplay.from_predictions(y_test, probabilities, labels=classes)
     display.ax_.set_title(f"{len(y_test)} held-out images")
     file.parent.mkdir(parents=True, exist_ok=True)
-    display.figure_.savefig(file, dpi=110)
+    display.figure_.savefig(file, dpi=300)
     print(f"a picture of the rank-k accuracies: {file}")
 
 

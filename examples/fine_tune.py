@@ -79,7 +79,7 @@ def plot(clf, y_test, guesses, output: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    HistoryDisplay.from_estimator(clf).figure_.savefig(output / "history.png", dpi=110)
+    HistoryDisplay.from_estimator(clf).figure_.savefig(output / "history.png", dpi=300)
     side = 3 + 0.35 * len(clf.classes_)
     figure, axis = plt.subplots(figsize=(side, side), layout="constrained")
     settings = {"normalize": "true", "values_format": ".2f", "xticks_rotation": "vertical", "colorbar": False}
@@ -87,7 +87,7 @@ def plot(clf, y_test, guesses, output: Path) -> None:
     settings["include_values"] = len(clf.classes_) <= 10
     ConfusionMatrixDisplay.from_predictions(y_test, guesses, ax=axis, cmap="Blues", **settings)
     axis.set_title("Held-out images: fraction of each true class")
-    figure.savefig(output / "confusion.png", dpi=110)
+    figure.savefig(output / "confusion.png", dpi=300)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def plot(search: GridSearchCV, file: Path) -> None:
     settings = results["params"]
     depths = sorted({each["clf__unfreeze"] for each in settings})
     rates = sorted({each["clf__learning_rate"] for each in settings if "clf__learning_rate" in each})
-    figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    figure, axis = plt.subplots(figsize=(5, 3.3), layout="constrained")
     for rate in rates or [None]:
         chosen = [index for index, each in enumerate(settings) if each.get("clf__learning_rate", rate) == rate]
         places = [depths.index(settings[index]["clf__unfreeze"]) for index in chosen]
@@ -91,7 +91,7 @@ def plot(search: GridSearchCV, file: Path) -> None:
     if rates:
         axis.legend()
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, dpi=300)
     print(f"a picture of the accuracies: {file}")
 
 

@@ -149,7 +149,7 @@ def plot_predictions(classifier, X_test, y_test, file: Path) -> None:
     chosen = np.concatenate([wrong[:4], right])[:12]
     images = AspectAwareResize((224, 224)).fit_transform(X_test[chosen])
 
-    figure, axes = plt.subplots(3, 4, figsize=(10, 8.6), layout="constrained")
+    figure, axes = plt.subplots(3, 4, figsize=(6.5, 5.6), layout="constrained")
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, index, image in zip(axes.flat, chosen, images, strict=False):
@@ -160,9 +160,9 @@ def plot_predictions(classifier, X_test, y_test, file: Path) -> None:
         axis.set_axis_on()
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set(color=colour, linewidth=3)
-        axis.set_title(f"{mark} {guess} {probabilities[index].max():.0%}{correction}", color=colour, fontsize=11)
+        axis.set_title(f"{mark} {guess} {probabilities[index].max():.0%}{correction}", color=colour, fontsize="small")
     figure.suptitle(f"Held-out images: {len(right)} right and {len(wrong)} wrong, some of each")
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, dpi=300)
     print(f"a picture of some predictions: {file}")
 
 

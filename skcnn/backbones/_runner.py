@@ -31,5 +31,5 @@ class Runner(ABC):
 
         Returns
         -------
-        ndarray of shape (n_images, *output_shape), float32
+        ndarray of shape ``(n_images, *output_shape)``, float32
         """

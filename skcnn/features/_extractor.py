@@ -162,7 +162,7 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
 
         Returns
         -------
-        ndarray of shape (n_images, *feature_shape_), which is (n_images, n_features) where positions are pooled
+        ndarray of shape ``(n_images, *feature_shape_)``, which is (n_images, n_features) where positions are pooled
             Of `dtype`. `skcnn.features.extract` gives the same without reading it into memory. With
             ``set_output(transform="pandas")`` a DataFrame, whose index is that of the table the images came from.
 

@@ -14,7 +14,7 @@ from skcnn.images._augmentation import check_levels_of
 __all__ = ["AugmentationDisplay"]
 
 COLUMNS = 6
-INCHES = 1.6  # of each picture
+INCHES = 6.5 / COLUMNS  # of each picture
 
 
 class AugmentationDisplay:

@@ -108,7 +108,7 @@ class HistoryDisplay:
             raise ValueError("there is nothing to plot: no epoch was trained (epochs=0)")
         if axes is None:
             check_matplotlib("HistoryDisplay")
-            axes = new_axes(2, size=(9, 3.6))
+            axes = new_axes(2, size=(6.5, 2.8))
         self.axes_ = np.asarray(axes, dtype=object).ravel()
         if len(self.axes_) != len(CURVES):
             raise ValueError(f"axes must be two, of loss and of accuracy; got {len(self.axes_)}")
@@ -136,7 +136,8 @@ class HistoryDisplay:
             write_above(axis, phases[begin], begin + 0.5, "left")
         if begins:
             write_above(axis, phases[0], begins[0] + 0.5, "right")
-        axis.set(xlabel="epoch", ylabel=f"{curve}{where}", xlim=(0.5, len(phases) + 0.5))
+        axis.set(xlabel="epoch", xlim=(0.5, len(phases) + 0.5))
+        axis.set_ylabel(f"{curve}{where}", fontsize="small")
         axis.xaxis.get_major_locator().set_params(integer=True)
         return line
 

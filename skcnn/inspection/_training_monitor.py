@@ -85,10 +85,10 @@ class TrainingMonitor:
         from matplotlib.figure import Figure
 
         # No figure of pyplot: it would be one of the user's, and open a window.
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        figure = Figure(figsize=(6.5, 2.8), layout="constrained")
         HistoryDisplay(history).plot(axes=figure.subplots(1, 2))
         with aside(self.directory / "history.png") as partial:
-            figure.savefig(partial, format="png", dpi=110)
+            figure.savefig(partial, format="png", dpi=300)
             os.replace(partial, self.directory / "history.png")
 
 

@@ -180,7 +180,7 @@ class RankCurveDisplay:
         if not self.accuracies:
             raise ValueError("there is nothing to plot: no classifier was given")
         check_matplotlib(type(self).__name__)
-        (self.ax_,) = [ax] if ax is not None else new_axes(1, size=(6, 4.2))
+        (self.ax_,) = [ax] if ax is not None else new_axes(1, size=(5, 3.5))
         self.figure_ = self.ax_.figure
         self.lines_ = []
         for name, curve in self.accuracies.items():

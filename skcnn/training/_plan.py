@@ -20,7 +20,7 @@ class EarlyStopping:
     Parameters
     ----------
     monitor : {"val_loss", "val_accuracy", "loss", "accuracy"}, default="val_loss"
-        Those with "val_" are of images that were held out.
+        The first two are of images that were held out.
     min_delta : float, default=0.0
         By how much it has to become better to count.
     patience : int, default=5
