@@ -80,12 +80,14 @@ def plot(clf, y_test, guesses, output: Path) -> None:
     import matplotlib.pyplot as plt
 
     HistoryDisplay.from_estimator(clf).figure_.savefig(output / "history.png", dpi=300)
-    side = 3 + 0.35 * len(clf.classes_)
+    n_classes = len(clf.classes_)
+    side = min(3 + 0.35 * n_classes, 6.5)  # inches; no wider than a page of print
     figure, axis = plt.subplots(figsize=(side, side), layout="constrained")
     settings = {"normalize": "true", "values_format": ".2f", "xticks_rotation": "vertical", "colorbar": False}
     # The cells of many classes are too small for numbers.
-    settings["include_values"] = len(clf.classes_) <= 10
+    settings["include_values"] = n_classes <= 10
     ConfusionMatrixDisplay.from_predictions(y_test, guesses, ax=axis, cmap="Blues", **settings)
+    axis.tick_params(labelsize=min(10, 300 / n_classes))
     axis.set_title("Held-out images: fraction of each true class")
     figure.savefig(output / "confusion.png", dpi=300)
 
