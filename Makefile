@@ -54,4 +54,4 @@ bench: install
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build docs/_build docs/auto_examples docs/api/generated docs/api/backreferences *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) build docs/_build docs/auto_examples docs/api/generated docs/api/backreferences docs/sg_execution_times.rst *.egg-info .pytest_cache .mypy_cache .ruff_cache

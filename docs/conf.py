@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import re
-import tempfile
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
@@ -11,8 +11,8 @@ from sphinx.transforms import SphinxTransform
 
 import skcnn
 
-# Examples run with an empty cache, as a new user's would.
-os.environ.setdefault("SKCNN_CACHE_DIR", tempfile.mkdtemp(prefix="skcnn-docs-"))
+# The scripts of the gallery store what they compute beside the pages.
+os.environ["SKCNN_CACHE_DIR"] = str(Path(__file__).parent / "_build" / "cache")
 
 project = "skcnn"
 author = "The skcnn developers"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sklearn.datasets
 
-from skcnn import Augmentation, AugmentationDisplay
+from skcnn import Augmentation, AugmentationDisplay, fine_tuning_recipe
 
 photo = Path(sklearn.datasets.__file__).parent / "images" / "flower.jpg"
 
@@ -24,16 +24,8 @@ AugmentationDisplay.from_image(photo, Augmentation())
 # The recipe for photographs: random boxes of half the area to all of it, a little
 # rotation, light and contrast.
 
-recipe = Augmentation(
-    rotation=20,
-    width_shift=0,
-    height_shift=0,
-    shear=0,
-    zoom=0,
-    crop=(0.5, 1),
-    brightness=20,
-    contrast=0.2,
-)
+recipe = fine_tuning_recipe().estimator.augmentation
+print(recipe)
 AugmentationDisplay.from_image(photo, recipe)
 
 # %%

@@ -26,6 +26,7 @@ def test_the_image_and_the_views_that_training_sees(image_paths):
         np.testing.assert_array_equal(shown(axis), view)
     assert [axis.get_title() for axis in display.axes_[:3]] == ["without", "view 1", "view 2"]
     assert len(display.figure_.axes) == 12
+    assert display.figure_.get_figwidth() <= 6.5  # inches: the text of a page
     assert not any(axis.axison for axis in display.figure_.axes)
 
 

@@ -45,6 +45,7 @@ def test_curves_of_loss_and_accuracy():
         "accuracy on the training images",
     ]
     assert {axis.get_xlabel() for axis in display.axes_} == {"epoch"}
+    assert display.figure_.get_figwidth() <= 6.5  # inches: the text of a page
 
 
 def test_what_was_held_out_is_dashed(pyplot):

@@ -2,6 +2,7 @@ import json
 import sys
 
 import pytest
+from PIL import Image
 
 from skcnn.exceptions import StoreWarning
 from skcnn.inspection import TrainingMonitor
@@ -22,6 +23,14 @@ def test_the_files_are_replaced_as_a_whole(tmp_path, pyplot):
     assert (tmp_path / "run" / "history.png").read_bytes() != first
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["history.json", "history.png"]
     assert pyplot.get_fignums() == []
+
+
+def test_the_picture_can_be_printed(tmp_path, pyplot):
+    """300 dots per inch, and no wider than the text of a page."""
+    TrainingMonitor(tmp_path).update([RECORD])
+    with Image.open(tmp_path / "history.png") as picture:
+        assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+        assert picture.width <= 6.5 * 300
 
 
 def test_without_matplotlib_there_is_no_picture(tmp_path, monkeypatch):
