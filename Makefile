@@ -19,7 +19,8 @@ demo: install
 	$(BIN)/python examples/quickstart.py
 
 test: install
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m "not slow" \
+		--hypothesis-profile quick
 
 test-all: install
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +19,8 @@ from PIL import Image
 
 # The same examples in every run, and no folder of them beside the code.
 settings.register_profile("skcnn", database=None, derandomize=True, deadline=None, max_examples=60)
+# `make test` takes the first of them.
+settings.register_profile("quick", settings.get_profile("skcnn"), max_examples=15)
 settings.load_profile("skcnn")
 
 # Three classes that a colour histogram tells apart.
@@ -102,20 +109,100 @@ def image_paths(image_folder) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def new_process(monkeypatch):
-    """What lives as long as a process is let go: each test starts as a new one would, and may call this again."""
-    from skcnn.backbones import unload_networks
+def first_use(monkeypatch):
+    """Forget the caches that were opened and what was warned of. Networks stay loaded: they are found by content."""
     from skcnn.cache import FeatureCache, _directory
+
+    def forget():
+        monkeypatch.setattr(FeatureCache, "_opened", {})
+        monkeypatch.setattr(_directory, "_warned", set())
+
+    forget()
+    return forget
+
+
+@pytest.fixture
+def new_process(first_use):
+    """What lives as long as a process is let go: the test starts as a new one would, and may call this again."""
+    from skcnn.backbones import unload_networks
     from skcnn.training import release_models
 
     def start():
-        monkeypatch.setattr(FeatureCache, "_opened", {})
-        monkeypatch.setattr(_directory, "_warned", set())
+        first_use()
         unload_networks()
         release_models()
 
     start()
     return start
+
+
+# Runs one program after the other, each as the main program of a process that was here before it.
+RUN_PROGRAMS = """
+import contextlib, io, json, os, sys, traceback
+
+answers, path = os.fdopen(os.dup(1), "w"), sys.path[:]
+os.dup2(2, 1)
+for request in sys.stdin:
+    program, arguments, environment, folder = json.loads(request)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv, sys.path[:] = ["-c", *arguments], ["", *filter(None, environment.get("PYTHONPATH", "").split(":")), *path]
+    printed, error = io.StringIO(), None
+    with contextlib.redirect_stdout(printed):
+        try:
+            exec(compile(program, "<program>", "exec"), {"__name__": "__main__"})
+        except BaseException:
+            error = traceback.format_exc()
+    print(json.dumps([printed.getvalue(), error]), file=answers, flush=True)
+"""
+
+
+class OtherPython:
+    """Another process of Python, which runs many programs: TensorFlow, which takes seconds to import, is imported once.
+
+    Tests of what a process imports, or of how it begins and ends, start one of their own.
+    """
+
+    def __init__(self):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen([sys.executable, "-c", RUN_PROGRAMS], text=True, **pipes)
+
+    def run(self, program, *arguments, folder=".", **environment):
+        """Return what a program prints. It is given the environment of this process, and what is changed in it."""
+        request = [program, list(map(str, arguments)), {**os.environ, **environment}, str(folder)]
+        too_late = threading.Timer(180, self._process.kill)
+        too_late.start()
+        try:
+            self._process.stdin.write(f"{json.dumps(request)}\n")
+            self._process.stdin.flush()
+            printed, error = json.loads(self._process.stdout.readline())
+        finally:
+            too_late.cancel()
+        assert error is None, error
+        return printed
+
+    def end(self):
+        """End the process."""
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def other_python():
+    """A process beside this one that runs programs: other_python.run(program, *arguments)."""
+    python = OtherPython()
+    yield python
+    python.end()
+
+
+@pytest.fixture(scope="session")
+def python_without_skcnn():
+    """One more process, in which no program imports skcnn."""
+    python = OtherPython()
+    yield python
+    python.end()
 
 
 @pytest.fixture

@@ -107,6 +107,24 @@ class RowFedFineTuned(RowFedClassifier, FineTunedCNNClassifier):
     pass
 
 
+def flat(images):
+    """Return images (n, h, w, c) as rows of numbers in [-1, 1]."""
+    return np.reshape(images, (len(images), -1)).astype(np.float64) / 127.5 - 1
+
+
+class RegressionOfPixels(LogisticRegression):
+    """What wrappers are tested with: it takes images, too, and learns in no time, to the last digit."""
+
+    def __init__(self, C=1.0, solver="newton-cg", tol=1e-10):
+        super().__init__(C=C, solver=solver, tol=tol)
+
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(flat(X), y, sample_weight)
+
+    def decision_function(self, X):
+        return super().decision_function(flat(X))
+
+
 class RowFedTenCrop(RowFedClassifier, TenCropClassifier):
     pass
 
@@ -123,27 +141,16 @@ ROW_FED = [
     RowFedFineTuned("tiny.keras", pooling="flatten", unfreeze=0),
     RowFedFineTuned("tiny.keras", pooling="flatten", unfreeze="all", epochs=3),
     RowFedFineTuned("tiny.keras", pooling="flatten", unfreeze=0, hidden_units=16, head_learning_rate=0.01, cache=None),
+    RowFedTenCrop(RegressionOfPixels(), resize=8, crop_size=8, horizontal_flips=False),
     RowFedTenCrop(
-        FineTunedCNNClassifier("tiny.keras", pooling="flatten", unfreeze=0),
-        resize=8,
-        crop_size=8,
-        horizontal_flips=False,
-    ),
-    RowFedTenCrop(
-        FineTunedCNNClassifier("tiny.keras", pooling="flatten", unfreeze=0),
+        RegressionOfPixels(),
         resize=(8, 9),
         crop_size=(8, 9),
         horizontal_flips=False,
         average="geometric",
         fit_crops=True,
     ),
-    RowFedEnsemble(
-        [
-            ("strong", FineTunedCNNClassifier("tiny.keras", pooling="flatten", unfreeze=0)),
-            ("weak", FineTunedCNNClassifier("tiny.keras", pooling="flatten", unfreeze=0, probe_C=0.1)),
-        ],
-        weights=[2, 1],
-    ),
+    RowFedEnsemble([("strong", RegressionOfPixels()), ("weak", RegressionOfPixels(C=0.1))], weights=[2, 1]),
     RowFedEnsemble(
         FineTunedCNNClassifier("tiny.keras", pooling="flatten", unfreeze="all", epochs=2),
         n_estimators=2,
@@ -216,11 +223,13 @@ def short_name(value):
 def cases_of(estimator):
     """Return an estimator with each check; only `make test-all` runs those of variants that train for long."""
     failing = expected_failed_checks(estimator)
+    settings = estimator.get_params(deep=False)
+    trains = settings.get("method", "independent") != "independent" or settings.get("unfreeze")
+    marks_of_all = [pytest.mark.slow] if trains or settings.get("hidden_units") else []
     # `parametrize_with_checks`, by the function it is made of: before scikit-learn 1.9, new versions of pytest reject it.
     for case in estimator_checks_generator(estimator, expected_failed_checks=failing, mark="xfail"):
         values, marks = (case, ()) if type(case) is tuple else (case.values, case.marks)
-        is_slow = getattr(estimator, "method", None) in ("snapshot", "soup") or getattr(estimator, "hidden_units", None)
-        yield pytest.param(*values, marks=[*marks, pytest.mark.slow] if is_slow else marks)
+        yield pytest.param(*values, marks=[*marks, *marks_of_all])
 
 
 SUITE = [case for estimator in ROW_FED for case in cases_of(estimator)]

@@ -74,6 +74,7 @@ def test_fine_tune(photos, backbone, tmp_path, private_cache):
     assert json.loads((output / "network.keras.classes.json").read_text()) == ["dark", "light"]
 
 
+@pytest.mark.slow
 def test_fine_tune_best(photos, backbone, tmp_path, private_cache):
     """What is saved and exported is what the reported accuracy is of: averaged with the mirror images."""
     output = tmp_path / "output"

@@ -48,6 +48,7 @@ def test_other_lines_are_written(capfd, monkeypatch):
     assert LEVEL not in os.environ
 
 
+@pytest.mark.slow
 def test_a_process_without_an_error_stream():
     started("import os; os.close(2); import skcnn._keras; skcnn._keras.keras.Input((2,))")
 

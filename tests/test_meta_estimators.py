@@ -1,4 +1,7 @@
-"""Every search, curve and meta-estimator of scikit-learn gives numbers for images, fed as the README says."""
+"""Every search, curve and meta-estimator of scikit-learn gives numbers for images, fed as the README says.
+
+They are scikit-learn's and seldom change: but for one search, only `make test-all` runs them.
+"""
 
 import warnings
 
@@ -69,7 +72,7 @@ SEARCHES = {
 }
 
 
-@pytest.mark.parametrize("kind", SEARCHES)
+@pytest.mark.parametrize("kind", ["grid", *(pytest.param(kind, marks=pytest.mark.slow) for kind in [*SEARCHES][1:])])
 def test_a_search(kind, model, grid, paths, labels):
     search = SEARCHES[kind](model, grid).fit(paths, labels)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
@@ -88,11 +91,13 @@ CURVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CURVES)
 def test_a_curve(kind, model, grid, paths, labels):
     assert np.isfinite(CURVES[kind](model, grid, paths, labels)).all()
 
 
+@pytest.mark.slow
 def test_one_image_left_out_at_a_time(tiny_model, paths, labels):
     model = make_pipeline(CNNFeatureExtractor(tiny_model), LogisticRegression(solver="newton-cg"))
     assert np.isfinite(cross_val_score(model, paths, labels, cv=LeaveOneOut())).all()
@@ -107,6 +112,7 @@ ON_PATHS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ON_PATHS)
 @pytest.mark.parametrize("form", ["array", "list"])
 def test_a_meta_estimator_of_paths(kind, form, model, paths, labels):
@@ -116,6 +122,7 @@ def test_a_meta_estimator_of_paths(kind, form, model, paths, labels):
         assert np.isfinite(fitted.predict_proba(paths)).all()
 
 
+@pytest.mark.slow
 def test_other_targets(model, paths, labels):
     assert MultiOutputClassifier(model).fit(paths, np.c_[labels, labels]).predict(paths).shape == (12, 2)
     threshold = TunedThresholdClassifierCV(model, cv=2).fit(paths, labels == "sea")
@@ -140,6 +147,7 @@ def targets(kind, labels):
     return np.c_[codes == 0, codes == 1].astype(int) if kind == "chain" else codes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ON_ROWS)
 def test_what_takes_tables_of_numbers_only_is_given_numbers_of_images(kind, model, paths, labels):
     images = as_image_sequence(paths)

@@ -51,7 +51,8 @@ def run(code, tmp_path):
     return done
 
 
-@pytest.mark.parametrize("engine", [pytest.param("keras", marks=pytest.mark.slow), "openvino"])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["keras", "openvino"])
 def test_a_network_that_was_loaded_before_the_fork(engine, tmp_path):
     if engine == "openvino":
         pytest.importorskip("openvino")
@@ -186,6 +187,7 @@ def test_training_is_refused(tmp_path):
     run(code, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_fork_before_any_network(tmp_path):
     code = """
     extractor = CNNFeatureExtractor(weights=None, input_size=32)

@@ -2,8 +2,6 @@
 
 import json
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -77,13 +75,11 @@ def networks(tmp_path):
     return found
 
 
-def test_a_copy_in_another_process_is_the_same_network(networks, tmp_path):
+def test_a_copy_in_another_process_is_the_same_network(networks, tmp_path, other_python):
     extractors = [CNNFeatureExtractor(model, layer="flat", preprocess=None, cache=None) for model in networks.values()]
     (tmp_path / "copies.pickle").write_bytes(pickle.dumps((extractors, PIXELS)))
-    command = [sys.executable, "-c", COPY, str(tmp_path / "copies.pickle")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
-    copies = dict(zip(networks, json.loads(done.stdout), strict=True))
+    printed = other_python.run(COPY, tmp_path / "copies.pickle", folder=tmp_path)
+    copies = dict(zip(networks, json.loads(printed), strict=True))
     for (name, (identity, features)), extractor in zip(copies.items(), extractors, strict=True):
         assert identity == ModelBackbone(extractor.backbone).identity(), name
         np.testing.assert_allclose(features, extractor.fit_transform(PIXELS), rtol=1e-4, err_msg=name)

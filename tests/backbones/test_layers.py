@@ -75,6 +75,7 @@ def test_resnet50_is_cut_between_blocks_only():
     assert row("ResNet50", "conv5_block3_out").output_shape == (7, 7, 2048)
 
 
+@pytest.mark.slow
 def test_densenet121_is_cut_at_concatenations_and_between_stages():
     counts = {2: 6, 3: 12, 4: 24, 5: 16}
     ends = {f"conv{stage}_block{n + 1}_concat" for stage, count in counts.items() for n in range(count)}
@@ -82,6 +83,7 @@ def test_densenet121_is_cut_at_concatenations_and_between_stages():
     assert {"pool2_conv", "pool2_pool", "relu"} <= cuts("DenseNet121")
 
 
+@pytest.mark.slow
 def test_inceptionv3_is_cut_where_branches_are_joined():
     assert {name for name in cuts("InceptionV3") if name.startswith("mixed")} == {f"mixed{n}" for n in range(11)}
     joined = row("InceptionV3", "mixed0").index

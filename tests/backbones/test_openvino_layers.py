@@ -151,7 +151,13 @@ def check_engines_agree(model, *, converted=True):
     np.testing.assert_allclose(features, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize(("shape", "call"), CALLS, ids=[call for _, call in CALLS])
+def case_of(shape, call):
+    """Return a case; only `make test-all` runs those that few networks of images have."""
+    is_rare = shape in ("sequence", "volume") or call.startswith(("Random", "Rand", "Aug", "Mix", "CutMix"))
+    return pytest.param(shape, call, id=call, marks=[pytest.mark.slow] if is_rare else [])
+
+
+@pytest.mark.parametrize(("shape", "call"), [case_of(*each) for each in CALLS])
 def test_a_layer_gives_the_activations_of_keras(shape, call):
     model = model_of(lambda L, x: layer_of(call)(L.Reshape(SHAPES[shape])(x)))
     check_engines_agree(model, converted=call not in KERAS_RUNS)

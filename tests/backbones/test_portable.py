@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -44,26 +45,15 @@ IMAGES = "np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint
 
 @pytest.fixture
 def own_layers(tmp_path, monkeypatch):
-    """A module of layers that can be imported here and, by name, in the processes that `run` starts."""
+    """A module of layers that can be imported here and, by name, in another process."""
     name = f"own_layers_{tmp_path.name.replace('-', '_')}"
     (tmp_path / f"{name}.py").write_text(textwrap.dedent(LAYERS), encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     return __import__(name)
 
 
-def run(code, tmp_path, *, importable=True):
-    environment = os.environ | {"SKCNN_CACHE_DIR": str(tmp_path / "other cache")}
-    environment["PYTHONPATH"] = str(tmp_path) if importable else ""
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(code), encoding="utf-8")
-    return subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, env=environment, check=False,
-        cwd=os.path.dirname(__file__),
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("in_file", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_a_new_process_imports_what_it_needs(in_file, own_layers, tmp_path):
+def test_a_new_process_imports_what_it_needs(in_file, own_layers, tmp_path, other_python):
     model = own_layers.make_model(registered_only=in_file)
     if in_file:
         model.save(tmp_path / "net.keras")
@@ -72,32 +62,26 @@ def test_a_new_process_imports_what_it_needs(in_file, own_layers, tmp_path):
     extractor = CNNFeatureExtractor(model, layer="conv").fit(images)
     np.save(tmp_path / "expected.npy", extractor.transform(images))
     joblib.dump(extractor, tmp_path / "extractor.joblib")
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    code = f"""
-        import joblib, numpy as np
-        features = joblib.load({str(tmp_path / "extractor.joblib")!r}).transform({IMAGES})
-        np.testing.assert_allclose(features, np.load({str(tmp_path / "expected.npy")!r}), rtol=1e-4, atol=1e-2)
-        print("equal")
-    """
-    done = run(code, tmp_path)
-    assert "equal" in done.stdout, done.stderr[-2000:]
-
     # Where the module is not there, that is said, and only once the network is needed.
-    code = f"""
-        import joblib, numpy as np
-        extractor = joblib.load({str(tmp_path / "extractor.joblib")!r})
-        print(extractor)
-        try:
-            extractor.transform({IMAGES})
-        except ValueError as error:
-            print("said:", error)
-    """
-    script = elsewhere / "script.py"
-    script.write_text(textwrap.dedent(code), encoding="utf-8")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
-    assert "said: " in done.stdout, done.stderr[-2000:]
-    assert f"uses layers of '{own_layers.__name__}', which this process cannot import" in done.stdout
+    elsewhere = {"folder": Path(__file__).parent, "SKCNN_CACHE_DIR": str(tmp_path / "other cache")}
+    program = f"""
+import joblib, numpy as np
+extractor = joblib.load({str(tmp_path / "extractor.joblib")!r})
+print(extractor)
+try:
+    extractor.transform({IMAGES})
+except ValueError as error:
+    print("said:", error)
+"""
+    said = other_python.run(program, **elsewhere)
+    assert f"uses layers of '{own_layers.__name__}', which this process cannot import" in said.partition("said: ")[2]
+
+    program = f"""
+import joblib, numpy as np
+features = joblib.load({str(tmp_path / "extractor.joblib")!r}).transform({IMAGES})
+np.testing.assert_allclose(features, np.load({str(tmp_path / "expected.npy")!r}), rtol=1e-4, atol=1e-2)
+"""
+    other_python.run(program, PYTHONPATH=str(tmp_path), **elsewhere)
 
 
 @pytest.mark.slow

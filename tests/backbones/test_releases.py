@@ -112,7 +112,7 @@ def extract(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
 
     def extract():
-        extractor = CNNFeatureExtractor("MobileNetV2", weights=None, input_size=(32, 32), cache=tmp_path)
+        extractor = CNNFeatureExtractor("MobileNet", weights=None, input_size=(32, 32), cache=tmp_path)
         return extractor.fit_transform(images), extractor.cache_info()[:2]
 
     return extract

@@ -126,7 +126,9 @@ def test_an_answer_that_is_damaged_is_found_again(tmp_path, builds, damage):
     assert len(builds) == 2
 
 
-@pytest.mark.parametrize("unfreeze", [-1, True, 1.5, None, [4], 1000, "block9"])
+@pytest.mark.parametrize(
+    "unfreeze", [-1, 1000, "block9", *(pytest.param(each, marks=pytest.mark.slow) for each in (True, 1.5, None, [4]))]
+)
 def test_what_cannot_be_trained_is_no_answer(tmp_path, unfreeze):
     for _ in range(2):
         with pytest.raises(ValueError, match="unfreeze|no layer"):

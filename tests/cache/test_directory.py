@@ -49,7 +49,9 @@ print(*(each.message for each in caught if "not kept" in str(each.message)), sep
 """
 
 
-@pytest.mark.parametrize("problem", ["no home", "below a file", "read-only"])
+@pytest.mark.parametrize(
+    "problem", ["no home", *(pytest.param(each, marks=pytest.mark.slow) for each in ("below a file", "read-only"))]
+)
 def test_features_come_with_one_warning_where_nothing_can_be_kept(problem, tmp_path):
     (tmp_path / "file").touch()
     environment = {name: value for name, value in os.environ.items() if name != "SKCNN_CACHE_DIR"}

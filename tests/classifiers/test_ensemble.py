@@ -24,6 +24,7 @@ from skcnn.images import as_image_sequence
 LABELS = np.array(["cat", "dog", "emu"] * 4)
 WEIGHTS = np.array([1, 5, 0.5] * 3 + [0, 2, 1])
 SIZES = {"resize": 20, "crop_size": 16}
+NESTED = ["features", "pixels", pytest.param("fine-tuned", marks=pytest.mark.slow)]
 
 
 class Fixed(ClassifierMixin, BaseEstimator):
@@ -226,6 +227,7 @@ def test_searches_over_its_own_parameters_and_those_inside(tuned, different, fil
     assert sum(run_sizes) == 24
 
 
+@pytest.mark.parametrize("classifier", NESTED, indirect=True)
 def test_it_nests(classifier, files):
     ensemble = CNNEnsembleClassifier([("a", classifier), ("b", classifier)])
     names = [("ensemble", ensemble), ("plain", classifier)]
@@ -247,6 +249,7 @@ def test_it_nests(classifier, files):
     assert cross_val_predict(ensemble, files, LABELS, cv=2, method="predict_proba").shape == (12, 3)
 
 
+@pytest.mark.slow
 def test_the_default_backbone_end_to_end(image_paths):
     labels = np.repeat(["apple", "leaf", "sea"], 4)
     member = FineTunedCNNClassifier(unfreeze=1, epochs=1)

@@ -2,7 +2,6 @@ import json
 import logging
 import os
 import stat
-import subprocess
 import sys
 
 import keras
@@ -36,10 +35,13 @@ probabilities = model({"pixels": pixels})["probabilities"]
 }
 
 
-def read(path, pixels, folder):
-    """Return the probabilities that another process gets from an export."""
-    np.save(folder / "pixels.npy", pixels.astype(np.float32))
-    code = f"""
+@pytest.fixture
+def read(python_without_skcnn, tmp_path):
+    """Return a function that gives the probabilities which another process, without skcnn, gets from an export."""
+
+    def read(path, pixels):
+        np.save(tmp_path / "pixels.npy", pixels.astype(np.float32))
+        program = f"""
 import sys
 import numpy as np
 path, folder = sys.argv[1:]
@@ -48,10 +50,10 @@ pixels = np.load(folder + "/pixels.npy")
 np.save(folder + "/probabilities.npy", probabilities)
 assert "skcnn" not in sys.modules
 """
-    command = [sys.executable, "-c", code, str(path), str(folder)]
-    run = subprocess.run(command, timeout=180, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    return np.load(folder / "probabilities.npy")
+        python_without_skcnn.run(program, path, tmp_path)
+        return np.load(tmp_path / "probabilities.npy")
+
+    return read
 
 
 @pytest.fixture
@@ -66,24 +68,31 @@ def tuned(residual, pixels):
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_another_process_without_skcnn_gets_the_same_probabilities(tuned, pixels, tmp_path, name):
+def test_another_process_without_skcnn_gets_the_same_probabilities(tuned, pixels, tmp_path, read, name):
     clf = tuned()
     clf.export(tmp_path / name)
-    np.testing.assert_allclose(read(tmp_path / name, pixels, tmp_path), clf.predict_proba(pixels), atol=1e-5)
+    np.testing.assert_allclose(read(tmp_path / name, pixels), clf.predict_proba(pixels), atol=1e-5)
     assert json.loads((tmp_path / f"{name}.classes.json").read_text(encoding="utf-8")) == ["cat", "dog", "émeu"]
 
 
 @pytest.mark.parametrize("name", ["net.keras", "net.xml", pytest.param("net", marks=pytest.mark.slow)])
-def test_ten_crops_are_exported_with_what_averages_them(tuned, pixels, tmp_path, name):
+def test_ten_crops_are_exported_with_what_averages_them(tuned, pixels, tmp_path, read, name):
     large = np.random.default_rng(1).integers(0, 256, (5, 20, 19, 3), dtype=np.uint8)
     clf = TenCropClassifier(make_pipeline("passthrough", tuned()), resize=(20, 19), crop_size=16)
     clf.export(tmp_path / name)
-    np.testing.assert_allclose(read(tmp_path / name, large, tmp_path), clf.predict_proba(large), atol=1e-5)
+    np.testing.assert_allclose(read(tmp_path / name, large), clf.predict_proba(large), atol=1e-5)
     assert json.loads((tmp_path / f"{name}.classes.json").read_text(encoding="utf-8")) == ["cat", "dog", "émeu"]
 
 
 @pytest.mark.parametrize("average", ["mean", "geometric", "max"])
-@pytest.mark.parametrize("settings", [{"resize": 18}, {"resize": 16}, {"resize": 18, "horizontal_flips": False}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"resize": 18},
+        pytest.param({"resize": 16}, marks=pytest.mark.slow),
+        pytest.param({"resize": 18, "horizontal_flips": False}, marks=pytest.mark.slow),
+    ],
+)
 def test_every_average_of_crops_is_exported(tuned, tmp_path, average, settings):
     side = settings["resize"]
     images = np.random.default_rng(1).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
@@ -113,10 +122,10 @@ def test_crops_that_no_network_takes_as_they_are_are_not_exported(tuned, pixels,
         {"unfreeze": 0},
         {"unfreeze": 0, "hidden_units": 5, "batch_norm": True, "head_epochs": 2},
         {"unfreeze": "all"},
-        {"unfreeze": 3, "pooling": "max"},
-        {"unfreeze": 1, "pooling": "flatten"},
+        pytest.param({"unfreeze": 3, "pooling": "max"}, marks=pytest.mark.slow),
+        pytest.param({"unfreeze": 1, "pooling": "flatten"}, marks=pytest.mark.slow),
         {"epochs": 0},
-        {"layer": "one_relu", "unfreeze": 1},
+        pytest.param({"layer": "one_relu", "unfreeze": 1}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -128,7 +137,10 @@ def test_it_is_what_predicts(tuned, pixels, tmp_path, settings):
 
 
 # Each is normalised in another way, before the trunk or, where all is trained, at the beginning of the tail.
-@pytest.mark.parametrize(("name", "unfreeze"), [("VGG16", 1), ("VGG16", "all"), ("MobileNetV2", 1)])
+@pytest.mark.parametrize(
+    ("name", "unfreeze"),
+    [("VGG16", 1), *(pytest.param(*each, marks=pytest.mark.slow) for each in [("VGG16", "all"), ("MobileNetV2", 1)])],
+)
 def test_the_normalisation_is_inside(tmp_path, name, unfreeze):
     pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
     settings = {"weights": None, "input_size": 32, "unfreeze": unfreeze, "epochs": 1, "engine": "keras"}
@@ -148,7 +160,7 @@ def test_an_export_of_a_loaded_pickle(tuned, pixels, tmp_path):
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_nothing_is_replaced_unless_that_is_asked_for(tuned, pixels, tmp_path, name):
+def test_nothing_is_replaced_unless_that_is_asked_for(tuned, pixels, tmp_path, read, name):
     tuned(epochs=0).export(tmp_path / name)
     clf = tuned()
     before = files_of(tmp_path)
@@ -159,7 +171,7 @@ def test_nothing_is_replaced_unless_that_is_asked_for(tuned, pixels, tmp_path, n
     assert files_of(tmp_path) == before
     clf.export(tmp_path / name, overwrite=True)
     assert set(files_of(tmp_path)) == set(before)
-    np.testing.assert_allclose(read(tmp_path / name, pixels, tmp_path), clf.predict_proba(pixels), atol=1e-5)
+    np.testing.assert_allclose(read(tmp_path / name, pixels), clf.predict_proba(pixels), atol=1e-5)
 
 
 def files_of(folder):

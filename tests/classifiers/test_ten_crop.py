@@ -23,6 +23,7 @@ from skcnn.images import FlipHorizontal, ImageSequence, ResizeCrop, TenCrop, as_
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
 SIZES = {"resize": 20, "crop_size": 16}
+NESTED = ["features", "pixels", pytest.param("fine-tuned", marks=pytest.mark.slow)]
 
 
 @pytest.fixture
@@ -50,8 +51,17 @@ def crops_of(path, resize=20, size=16):
 # Against crops cut by hand --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("flips", [True, False])
-@pytest.mark.parametrize("average", ["mean", "geometric", "max"])
+@pytest.mark.parametrize(
+    ("average", "flips"),
+    [
+        ("mean", True),
+        ("mean", False),
+        ("geometric", True),
+        ("max", True),
+        pytest.param("geometric", False, marks=pytest.mark.slow),
+        pytest.param("max", False, marks=pytest.mark.slow),
+    ],
+)
 def test_probabilities_are_the_average_over_the_crops(classifier, files, average, flips):
     clf = TenCropClassifier(classifier, average=average, horizontal_flips=flips, **SIZES).fit(files, LABELS)
     plain = clone(classifier).fit(files, LABELS)
@@ -261,10 +271,12 @@ def check_nesting(classifier, files, *, fit_crops, n_jobs=None):
     assert cross_val_score(ten, files, LABELS, cv=2, error_score="raise").shape == (2,)
 
 
+@pytest.mark.parametrize("classifier", NESTED, indirect=True)
 def test_it_nests(classifier, files):
     check_nesting(classifier, files, fit_crops=False)
 
 
+@pytest.mark.slow
 def test_it_nests_where_crops_are_trained_on(regression, files):
     check_nesting(regression, files, fit_crops=True, n_jobs=2)
 
@@ -275,6 +287,7 @@ def test_pixels_centred_before(residual, files):
     assert clf.predict_proba(files).shape == (12, 3)
 
 
+@pytest.mark.slow
 def test_the_default_backbone_end_to_end(image_paths):
     pipeline = make_pipeline(CNNFeatureExtractor(), LogisticRegression())
     labels = np.repeat(["apple", "leaf", "sea"], 4)

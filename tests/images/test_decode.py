@@ -495,10 +495,10 @@ print(peak() - before)
 @pytest.mark.parametrize(
     ("suffix", "dtype", "channels", "limit"),
     [
-        (".png", np.uint8, 4, 20),
+        pytest.param(".png", np.uint8, 4, 20, marks=pytest.mark.slow),
         (".png", np.uint16, 4, 28),
-        (".jpg", np.uint8, 3, 10),
-        (".tiff", np.float32, 3, 2),
+        pytest.param(".jpg", np.uint8, 3, 10, marks=pytest.mark.slow),
+        pytest.param(".tiff", np.float32, 3, 2, marks=pytest.mark.slow),
         (".tiff", np.float64, 3, 2),
     ],
 )

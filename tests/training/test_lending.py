@@ -9,6 +9,8 @@ from skcnn.backbones import _fork
 from skcnn.exceptions import BackboneError
 from skcnn.training._lending import MAX_IDLE, idle_models, lend_model, release_models, share_model
 
+pytestmark = pytest.mark.usefixtures("new_process")
+
 
 def borrow(key):
     """Return the model that is lent for a key."""

@@ -81,7 +81,16 @@ def traces(monkeypatch):
     return counted
 
 
-@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, "scheduled", "averaged"])
+QUICK = {"adam", "averaged"}
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in (*OPTIMIZERS, "scheduled", "averaged")
+    ],
+)
 def test_a_fit_does_not_depend_on_the_fits_before(optimizer, traces):
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
     own = {
@@ -110,8 +119,8 @@ def test_another_learning_rate_is_not_traced_again(traces):
 @pytest.mark.parametrize(
     ("optimizer", "settings"),
     [
-        ("sgd", {}),
-        (keras.optimizers.AdamW(1e-2, weight_decay=0.5), {}),
+        pytest.param("sgd", {}, marks=pytest.mark.slow),
+        pytest.param(keras.optimizers.AdamW(1e-2, weight_decay=0.5), {}, marks=pytest.mark.slow),
         (keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.1, 3)), {}),
         ("adamw", {"label_smoothing": 0.3}),
     ],
