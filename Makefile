@@ -18,9 +18,10 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(BIN)/python examples/quickstart.py
 
+# Matrices of tests are small: threads of OpenBLAS would only wait for each other beside those of the other processes.
 test: install
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m "not slow" \
-		--hypothesis-profile quick
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal \
+		-m "not slow" --hypothesis-profile quick
 
 test-all: install
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal

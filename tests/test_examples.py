@@ -47,6 +47,7 @@ def run(script, *arguments, cache):
     return result.stdout
 
 
+@pytest.mark.slow
 def test_quickstart(photos, backbone, tmp_path, private_cache):
     output = tmp_path / "output"
     said = run("quickstart.py", photos, "--backbone", backbone, "--output", output, cache=private_cache)

@@ -357,7 +357,19 @@ print(joblib.cpu_count(), tf.config.threading.get_intra_op_parallelism_threads()
 """
 
 
-@pytest.mark.parametrize("left", [pytest.param(None, marks=pytest.mark.slow), "1"])
+def test_tensorflow_is_told_how_many_threads_are_left(monkeypatch):
+    import tensorflow as tf
+
+    told = []
+    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", told.append)
+    monkeypatch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", told.append)
+    monkeypatch.setattr(_network, "available_threads", lambda: 0)  # fewer than on any machine
+    network_of("efficientnet_lite0", None).truncated(load_weights=False)
+    assert told == [0, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", [None, "1"])
 def test_tensorflow_keeps_to_the_threads_that_are_left(left):
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     if left:

@@ -34,6 +34,7 @@ def test_models_inside_a_network_of_keras_applications_are_opened():
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_normalisation_is_in_the_tail_that_starts_from_pixels():
     network = TunableNetwork(FrozenNetwork(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32)), "all")
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
@@ -115,7 +116,16 @@ def test_a_known_cut_is_looked_up(tmp_path, builds):
     assert len(builds) == 3
 
 
-@pytest.mark.parametrize("damage", ["", '{"answer": ["block6d_add", "top_conv", false]}', '{"answer": 3}'])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "",
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ('{"answer": ["block6d_add", "top_conv", false]}', '{"answer": 3}')
+        ),
+    ],
+)
 def test_an_answer_that_is_damaged_is_found_again(tmp_path, builds, damage):
     cut = lite(4, tmp_path).cut
     (file,) = tmp_path.glob("*.json")

@@ -159,7 +159,9 @@ def test_an_export_of_a_loaded_pickle(tuned, pixels, tmp_path):
     np.testing.assert_allclose(model.predict(pixels, verbose=0), clf.predict_proba(pixels), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize(
+    "name", ["net.keras", *(pytest.param(name, marks=pytest.mark.slow) for name in ("net", "net.xml"))]
+)
 def test_nothing_is_replaced_unless_that_is_asked_for(tuned, pixels, tmp_path, read, name):
     tuned(epochs=0).export(tmp_path / name)
     clf = tuned()

@@ -151,14 +151,14 @@ def test_a_mixed_precision_policy_does_not_reach_the_features(files):
     import keras
 
     settings = {"weights": None, "input_size": 32, "cache": None}
-    expected = CNNFeatureExtractor("MobileNetV2", **settings).fit_transform(files)
+    expected = CNNFeatureExtractor("VGG16", **settings).fit_transform(files)
     from skcnn.backbones import unload_networks
 
     unload_networks()
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        np.testing.assert_array_equal(CNNFeatureExtractor("MobileNetV2", **settings).fit_transform(files), expected)
+        np.testing.assert_array_equal(CNNFeatureExtractor("VGG16", **settings).fit_transform(files), expected)
     finally:
         keras.config.set_dtype_policy(policy)
 

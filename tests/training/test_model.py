@@ -121,7 +121,9 @@ def test_another_learning_rate_is_not_traced_again(traces):
     [
         pytest.param("sgd", {}, marks=pytest.mark.slow),
         pytest.param(keras.optimizers.AdamW(1e-2, weight_decay=0.5), {}, marks=pytest.mark.slow),
-        (keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.1, 3)), {}),
+        pytest.param(
+            keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.1, 3)), {}, marks=pytest.mark.slow
+        ),
         ("adamw", {"label_smoothing": 0.3}),
     ],
     ids=["class", "configuration", "schedule", "smoothing"],
