@@ -18,7 +18,7 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(BIN)/python examples/quickstart.py
 
-# Matrices of tests are small: threads of OpenBLAS would only wait for each other beside those of the other processes.
+# The test processes share the cores, so each gets one thread for matrix products.
 test: install
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal \
 		-m "not slow" --hypothesis-profile quick

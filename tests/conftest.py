@@ -19,7 +19,7 @@ from PIL import Image
 
 # The same examples in every run, and no folder of them beside the code.
 settings.register_profile("skcnn", database=None, derandomize=True, deadline=None, max_examples=60)
-# `make test` takes the first of them.
+# `make test` tries fewer.
 settings.register_profile("quick", settings.get_profile("skcnn"), max_examples=15)
 settings.load_profile("skcnn")
 
@@ -136,7 +136,7 @@ def new_process(first_use):
     return start
 
 
-# Runs one program after the other, each as the main program of a process that was here before it.
+# Reads programs from standard input, runs each as `python -c` would, and writes what it printed.
 RUN_PROGRAMS = """
 import contextlib, io, json, os, sys, traceback
 
@@ -169,16 +169,18 @@ class OtherPython:
         self._process = subprocess.Popen([sys.executable, "-c", RUN_PROGRAMS], text=True, **pipes)
 
     def run(self, program, *arguments, folder=".", **environment):
-        """Return what a program prints. It is given the environment of this process, and what is changed in it."""
+        """Return what a program prints. `environment` is added to the environment variables of this process."""
         request = [program, list(map(str, arguments)), {**os.environ, **environment}, str(folder)]
         too_late = threading.Timer(180, self._process.kill)
         too_late.start()
         try:
             self._process.stdin.write(f"{json.dumps(request)}\n")
             self._process.stdin.flush()
-            printed, error = json.loads(self._process.stdout.readline())
+            answer = self._process.stdout.readline()
         finally:
             too_late.cancel()
+        assert answer, "the process ended, or was killed after 180 s, while it ran the program"
+        printed, error = json.loads(answer)
         assert error is None, error
         return printed
 

@@ -1,6 +1,6 @@
 """Every search, curve and meta-estimator of scikit-learn gives numbers for images, fed as the README says.
 
-They are scikit-learn's and seldom change: but for one search, only `make test-all` runs them.
+Most run in `make test-all` only: they change with scikit-learn, not with skcnn.
 """
 
 import warnings

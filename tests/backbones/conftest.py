@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 # Tests that build one of these take as long as hundreds of others; `make test-all` runs them.
-LARGE = {"ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetB1", "EfficientNetV2B0", "InceptionResNetV2", "InceptionV3",
-         "MobileNet", "MobileNetV2", "NASNetMobile", "ResNet50", "ResNet50V2", "VGG19", "Xception"}  # fmt: skip
+LARGE = {"ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetB1", "EfficientNetV2B0", "InceptionResNetV2",
+         "InceptionV3", "MobileNet", "MobileNetV2", "NASNetMobile", "ResNet50", "ResNet50V2", "VGG19",
+         "Xception"}  # fmt: skip
 BUILDERS = {"test_applications", "test_head", "test_layers", "test_nested", "test_openvino", "test_pixel_range"}
 
 

@@ -152,7 +152,7 @@ def check_engines_agree(model, *, converted=True):
 
 
 def case_of(shape, call):
-    """Return a case; only `make test-all` runs those that few networks of images have."""
+    """Return a test case, marked as slow where the layer is rare in networks of images."""
     is_rare = shape in ("sequence", "volume") or call.startswith(("Random", "Rand", "Aug", "Mix", "CutMix"))
     return pytest.param(shape, call, id=call, marks=[pytest.mark.slow] if is_rare else [])
 

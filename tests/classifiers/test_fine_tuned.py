@@ -1,6 +1,8 @@
 import gc
 import pickle
 import random
+import subprocess
+import sys
 import threading
 
 import joblib
@@ -383,6 +385,14 @@ def test_a_pickle_predicts_in_another_process(tiny_model, files, tmp_path, other
     arguments = [str(tmp_path / "clf.joblib"), str(tmp_path / "probabilities.npy"), *files]
     other_python.run(PREDICT, *arguments)
     np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), clf.predict_proba(files), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_pickle_of_a_fitted_classifier_is_loaded_without_tensorflow(files, tmp_path):
+    clf = FineTunedCNNClassifier(weights=None, input_size=32, unfreeze=1, epochs=1).fit(files, LABELS)
+    joblib.dump(clf, tmp_path / "clf.joblib")
+    program = "import sys, joblib; joblib.load(sys.argv[1]); assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "clf.joblib")], check=True, timeout=120)
 
 
 def test_a_progress_bar_for_each_part_on_request(tuned, files, capsys):
