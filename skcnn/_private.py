@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pickle import _Unpickler as PythonUnpickler
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BaseComposition",
     "BaseScorer",
+    "PythonUnpickler",
     "check_method_params",
     "check_sample_weight",
     "flat_layers",
@@ -37,6 +39,11 @@ __all__ = [
     "tensorflow_has_started",
     "without_nodes",
 ]
+
+# Python ---------------------------------------------------------------------------------------------------------------
+
+# `PythonUnpickler` keeps what it has read in a dictionary, where the one written in C reserves room up to the highest
+# number that a file names: a damaged file could ask for all memory.
 
 # scikit-learn ---------------------------------------------------------------------------------------------------------
 

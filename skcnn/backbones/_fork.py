@@ -7,19 +7,14 @@ import os
 from skcnn._private import tensorflow_has_started
 from skcnn.exceptions import BackboneError
 
-__all__ = ["check_not_forked", "is_forked"]
+__all__ = ["check_not_forked"]
 
 # Whether TensorFlow was running in the process that this one was forked from.
 _started_before_fork = False
 
 
-def is_forked() -> bool:
-    """Whether this process was forked after TensorFlow had started, so that a network would hang in it."""
-    return _started_before_fork
-
-
 def check_not_forked() -> None:
-    """Refuse to build or train networks in a child that was forked after TensorFlow had started.
+    """Refuse to load, build or train networks in a child that was forked after TensorFlow had started.
 
     Raises
     ------

@@ -10,9 +10,8 @@ from typing import Any
 
 from skcnn.backbones._applications import preprocess_input
 from skcnn.backbones._backbone import Backbone
-from skcnn.backbones._fork import is_forked
+from skcnn.backbones._fork import check_not_forked
 from skcnn.backbones._graph import trunk_of
-from skcnn.backbones._helper_process import helper
 from skcnn.backbones._identity import model_checksum, model_digest
 from skcnn.backbones._nested import follows_graph, inline_nested
 from skcnn.backbones._pixel_range import Part, application_of, expects_raw_pixels, parts_of_model
@@ -83,8 +82,8 @@ class ModelBackbone(OwnBackbone):
         if known is None or known[0] != state:
             _digests[self.model] = known = state, {}
         if layer not in known[1]:
-            # A forked process can build no graph.
-            known[1][layer] = helper().call(digest_up_to, self, layer) if is_forked() else digest_up_to(self, layer)
+            check_not_forked()
+            known[1][layer] = digest_up_to(self, layer)
         return known[1][layer]
 
     def state(self) -> Hashable:

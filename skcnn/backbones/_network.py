@@ -17,10 +17,9 @@ from skcnn._locks import Lock
 from skcnn._parallel import available_threads
 from skcnn._validation import check_choice
 from skcnn.backbones._backbone import Backbone, quiet_build
-from skcnn.backbones._fork import is_forked
+from skcnn.backbones._fork import check_not_forked
 from skcnn.backbones._graph import layer_outputs, output_of, trunk_of
 from skcnn.backbones._head import RULE_VERSION
-from skcnn.backbones._helper_process import HelperRunner, helper
 from skcnn.backbones._layers import find_layer
 from skcnn.backbones._releases import Memo, Releases
 from skcnn.backbones._runner import Runner
@@ -191,8 +190,6 @@ class FrozenNetwork:
 
     def _find_cut(self) -> list[Any]:
         """Build the graph without its weights; return the name of the layer, and whether it has positions."""
-        if is_forked():
-            return helper().call(FrozenNetwork._find_cut, self)
         model = self.backbone.build(self.input_size, load_weights=False)
         name = find_layer(model, self.backbone, self.layer)
         return [name, len(output_of(model, name).shape) > 2]
@@ -210,18 +207,17 @@ class FrozenNetwork:
     def load(self, engine: str = "auto") -> Runner:
         """Return the runner of this network: one per process, shared by all who ask.
 
-        In a process that was forked after TensorFlow had started, the network runs in a helper process.
-
         Raises
         ------
         BackboneError
-            When the network cannot be built.
+            When the network cannot be built, or when this process was forked after TensorFlow had started.
         """
+        check_not_forked()
         state = self.state()
-        key = (state, engine, helper().pid if is_forked() else None)
+        key = (state, engine)
         with _load_lock:
             if key not in _loaded:
-                runner = HelperRunner(helper(), self._make_runner, engine) if is_forked() else self._make_runner(engine)
+                runner = make_runner(self.build(), engine, self.precision)
                 if self.state() != state:
                     raise self._changed()
                 _loaded[key] = runner
@@ -233,9 +229,6 @@ class FrozenNetwork:
             if self._releases is not None:
                 self._releases.measure(_loaded[key])
             return _loaded[key]
-
-    def _make_runner(self, engine: str) -> Runner:
-        return make_runner(self.build(), engine, self.precision)
 
     def _changed(self) -> BackboneError:
         msg = f"{self.backbone.name!r} was changed while it was loaded; once that is over, try again"

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import copyreg
-import functools
 import importlib
 import os
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
-
-import xxhash
 
 from skcnn._private import flat_layers
 from skcnn._source_code import MAIN_MODULES, is_trusted
-from skcnn.backbones._fork import check_not_forked, is_forked
-from skcnn.backbones._helper_process import helper
+from skcnn.backbones._fork import check_not_forked
 from skcnn.backbones._identity import own_code
 from skcnn.backbones._lambdas import dump_model, is_nameless, named_config, restore_model
 from skcnn.backbones._model_files import FileBackbone, LegacyFileBackbone, backbone_in_file
-from skcnn.backbones._models import ModelBackbone, OwnBackbone, is_keras_model
-from skcnn.backbones._pixel_range import Part
+from skcnn.backbones._models import ModelBackbone, is_keras_model
 from skcnn.backbones._registered import registered_code
 from skcnn.exceptions import BackboneError
 
-__all__ = ["LostBackbone", "PackedModel", "PortableBackbone", "resolve_received"]
+__all__ = ["LostBackbone", "PortableBackbone", "resolve_received"]
 
 
 class Code(NamedTuple):
@@ -52,79 +47,6 @@ class LostBackbone:
         return f"<a backbone that could not be unpickled: {self.reason}>"
 
 
-class PackedModel:
-    """Stands for a model in a process that was forked from TensorFlow's: building it would hang."""
-
-    def __init__(self, name: str, saved: bytes, codes: list[Code]):
-        self.name = name
-        self._content = saved, codes
-        self.digest = xxhash.xxh3_128_hexdigest(saved)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return receive_model, (self.name, *self._content)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, PackedModel) and self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __repr__(self) -> str:
-        return f"<the model {self.name!r}, which runs in another process>"
-
-
-class PackedBackbone(OwnBackbone):
-    """A model of which all is asked in the helper process."""
-
-    def __init__(self, model: PackedModel):
-        self.model = model
-        self.name = model.name
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return resolve_received, (self.model,)
-
-    def identity(self) -> dict[str, Any]:
-        """Return what the model's is there."""
-        return ask(self.model, "identity")
-
-    def identity_up_to(self, layer: str) -> dict[str, Any]:
-        """Return what the model's is there."""
-        return ask(self.model, "identity_up_to", layer)
-
-    @property
-    def in_memory(self) -> bool:
-        """As of the model itself."""
-        return True
-
-    def state(self) -> Hashable:
-        """Return the digest of the packed model, which cannot change here."""
-        return self.model.digest
-
-    def parts(self) -> Iterable[Part]:
-        """Return what the model's are there."""
-        return ask(self.model, "parts")
-
-    def input_shape(self) -> tuple[int | None, int | None, int]:
-        """Return what the model's is there."""
-        return ask(self.model, "input_shape")
-
-    def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
-        """Refuse: it is built in the helper only."""
-        check_not_forked()
-
-
-@functools.lru_cache(maxsize=64)
-def ask(model: PackedModel, method: str, *args: Any) -> Any:
-    """Return what a method of the backbone of a packed model returns in the helper process."""
-    return helper().call(answer_of, PackedBackbone(model), method, args)
-
-
-def answer_of(backbone: ModelBackbone, method: str, args: tuple[Any, ...]) -> Any:
-    """Call a method of a backbone, in the helper process."""
-    answer = getattr(backbone, method)(*args)
-    return list(answer) if method == "parts" else answer
-
-
 class PortableBackbone:
     """What a pickle holds in place of a `backbone` parameter.
 
@@ -138,8 +60,6 @@ class PortableBackbone:
         self.backbone = backbone
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if isinstance(self.backbone, PackedModel):
-            return self.backbone.__reduce__()
         if not is_keras_model(self.backbone):
             return receive_path, (self.backbone, pack(code_of_file(self.backbone)))
         try:
@@ -221,9 +141,11 @@ def receive_path(path: Any, codes: list[Code]) -> Any:
 
 
 def receive_model(name: str, saved: bytes, codes: list[Code]) -> Any:
-    """Return a model, once its layers are known; in a process that cannot build it, what stands for it."""
-    if is_forked():
-        return PackedModel(name, saved, codes)
+    """Return a model, once its layers are known."""
+    try:
+        check_not_forked()
+    except BackboneError as error:
+        return LostBackbone(str(error))
     try:
         known = unpack(codes)
     except Exception as error:
@@ -256,10 +178,8 @@ def reduce_file_backbone(backbone: FileBackbone | LegacyFileBackbone) -> tuple[A
     return type(backbone), (PortableBackbone(backbone.path),)
 
 
-def resolve_received(received: Any) -> ModelBackbone | PackedBackbone:
+def resolve_received(received: Any) -> ModelBackbone:
     """Return the backbone of a model that came in a pickle."""
-    if isinstance(received, PackedModel):
-        return PackedBackbone(received)
     if isinstance(received, LostBackbone):
         raise BackboneError(received.reason)
     return ModelBackbone(received)

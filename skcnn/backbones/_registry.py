@@ -12,7 +12,7 @@ from skcnn.backbones._efficientnet_lite import VARIANTS
 from skcnn.backbones._lite import LiteBackbone
 from skcnn.backbones._model_files import backbone_in_file
 from skcnn.backbones._models import ModelBackbone, is_keras_model
-from skcnn.backbones._portable import LostBackbone, PackedModel, resolve_received
+from skcnn.backbones._portable import LostBackbone, resolve_received
 from skcnn.exceptions import BackboneError
 
 __all__ = ["backbone_names", "resolve_backbone"]
@@ -49,7 +49,7 @@ def resolve_backbone(backbone: Any, weights: Any = "imagenet") -> Backbone:
     """
     if is_keras_model(backbone):
         return ModelBackbone(backbone)
-    if isinstance(backbone, (LostBackbone, PackedModel)):
+    if isinstance(backbone, LostBackbone):
         return resolve_received(backbone)
     if not isinstance(backbone, (str, os.PathLike)):
         raise BackboneError(describe_other(backbone))
