@@ -13,16 +13,6 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = [
-    "ABANDONED_SECONDS",
-    "aside",
-    "has_ended",
-    "name_of_this_process",
-    "remove",
-    "remove_abandoned",
-    "sync_to_disk",
-]
-
 # How old a file must be to be removed where its process cannot be asked for: on another machine, or on Windows.
 ABANDONED_SECONDS = 3600.0
 

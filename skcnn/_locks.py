@@ -7,8 +7,6 @@ import threading
 import weakref
 from typing import Any, Protocol
 
-__all__ = ["Lock", "renew_at_fork"]
-
 
 class Lock:
     """A lock to hold with `with`; in a child process it is a new one, held by nobody.

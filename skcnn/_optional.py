@@ -7,8 +7,6 @@ import importlib.util
 from types import ModuleType
 from typing import Any
 
-__all__ = ["check_matplotlib", "import_optional", "is_installed", "new_axes"]
-
 
 def is_installed(module: str) -> bool:
     """Whether `module` can be imported, without importing it."""

@@ -6,8 +6,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-__all__ = ["Pace"]
-
 
 class Pace:
     """Says when something is due again, so that it takes at most a share of all the time.

@@ -10,8 +10,6 @@ from typing import TypeVar
 
 import joblib
 
-__all__ = ["available_threads", "bounded_map"]
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["plain"]
-
 
 def plain(value: Any) -> Any:
     """Return a value with Python's numbers and booleans in place of NumPy's, lists in place of arrays.

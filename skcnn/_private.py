@@ -1,6 +1,6 @@
 """What skcnn uses of other libraries that is private to them: all of it is here, and has a test for each name.
 
-`tests/test_private.py` fails where a new release of Keras, TensorFlow, OpenVINO, Pillow or scikit-learn has taken one
+`tests/test_private.py` fails where a new release of Keras, TensorFlow, OpenVINO or scikit-learn has taken one
 away. No other module uses such names.
 """
 
@@ -33,7 +33,6 @@ __all__ = [
     "nodes_by_depth",
     "openvino_graph",
     "output_config",
-    "path_of_pillow_library",
     "safe_indexing",
     "set_layer_numbers",
     "tensorflow_has_started",
@@ -137,10 +136,3 @@ def openvino_graph(graph: Any) -> Any:
     from openvino.frontend.tensorflow.graph_iterator import GraphIteratorTFGraph
 
     return GraphIteratorTFGraph(graph, share_weights=False)
-
-
-def path_of_pillow_library() -> str:
-    """Return the file of the compiled part of Pillow, which has libtiff inside of it or is linked with it."""
-    import PIL._imaging
-
-    return PIL._imaging.__file__

@@ -7,8 +7,6 @@ import sys
 import time
 from typing import Any
 
-__all__ = ["progress_bar", "say", "without_verbosity"]
-
 SECONDS_BETWEEN_LINES = 10.0
 # By default nothing is shown of what is done by then.
 SECONDS_OF_SILENCE = 5.0

@@ -25,8 +25,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["UnknownCodeError", "describe_code"]
-
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...))
 # What these compute is fixed by their own versions, which are part of fingerprints elsewhere.
 TRUSTED = sys.stdlib_module_names | {"skcnn", "keras", "tensorflow"}

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_choice", "check_flag", "check_int", "check_real", "check_size", "closest"]
-
 
 def closest(name: Any, options: Iterable[str], n: int = 3) -> str:
     """Return the options that resemble `name` most, or all of a short list, quoted and separated by commas."""

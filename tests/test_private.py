@@ -110,13 +110,6 @@ def test_a_graph_for_openvino(functional):
     assert len(convert(function).outputs) == 1
 
 
-def test_the_library_of_pillow():
-    assert Path(_private.path_of_pillow_library()).is_file()
-
-
-# scikit-learn -----------------------------------------------------------------------------------------------------------
-
-
 def test_composition():
     class Composed(_private.BaseComposition, BaseEstimator):
         def __init__(self, parts):
@@ -193,7 +186,7 @@ ATTRIBUTES = {
     "_inbound_nodes",
     "_outbound_nodes",
 }
-ATTRIBUTES |= {"_all_reduce_sum_gradients", "_sklearn_output_config", "_imaging"}
+ATTRIBUTES |= {"_all_reduce_sum_gradients", "_sklearn_output_config"}
 PRIVATE_MODULES = ("keras.src", "tensorflow.python", "openvino.frontend.tensorflow")
 
 

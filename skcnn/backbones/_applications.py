@@ -11,8 +11,6 @@ from skcnn.backbones._hdf5_trial import check_hdf5
 from skcnn.backbones._nested import inline_nested
 from skcnn.exceptions import BackboneError
 
-__all__ = ["APPLICATIONS", "ApplicationBackbone", "preprocess_input"]
-
 # Module of keras.applications -> network -> side in pixels of its training images. A table, because importing Keras
 # only to learn a size would cost a warm run more than all the rest of it.
 MODULES = {

@@ -19,8 +19,6 @@ from skcnn.backbones._backbone import DIGEST_BYTES
 from skcnn.backbones._identity import canonical_json
 from skcnn.exceptions import BackboneError
 
-__all__ = ["check_items", "network_digest", "no_network", "opened_weights", "read_config", "remedy_for_keras_2"]
-
 # Weights hardly compress; a network that was just built, of zeros in part, stays far below this.
 MAX_EXPANSION = 20
 HARMLESS_BYTES = 64 << 20

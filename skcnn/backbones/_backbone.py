@@ -19,8 +19,6 @@ from skcnn._private import layer_numbers, set_layer_numbers
 from skcnn.backbones._fork import check_not_forked
 from skcnn.exceptions import BackboneError
 
-__all__ = ["DIGEST_BYTES", "Backbone", "file_digest", "float32_default", "quiet_build", "randomise", "weights_file"]
-
 DIGEST_BYTES = 20
 RANDOM_SEED = 0
 # What stands for random weights in a fingerprint; to be changed with `randomise`.

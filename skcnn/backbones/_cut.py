@@ -13,8 +13,6 @@ from skcnn.backbones._layers import layer_named
 from skcnn.backbones._nested import inline_nested
 from skcnn.exceptions import BackboneError
 
-__all__ = ["TrainingCut", "convolution_layers", "cut_for", "split"]
-
 # Cuts that were found are remembered: raise this where `cut_for` would find others.
 CUT_VERSION = 1
 

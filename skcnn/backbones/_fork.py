@@ -7,8 +7,6 @@ import os
 from skcnn._private import tensorflow_has_started
 from skcnn.exceptions import BackboneError
 
-__all__ = ["check_not_forked"]
-
 # Whether TensorFlow was running in the process that this one was forked from.
 _started_before_fork = False
 

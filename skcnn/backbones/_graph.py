@@ -8,17 +8,6 @@ from skcnn._private import inner_functional, nodes_by_depth
 from skcnn.backbones._backbone import quiet_build
 from skcnn.exceptions import BackboneError
 
-__all__ = [
-    "LISTS_ALL",
-    "functional",
-    "graph_nodes",
-    "inputs_of",
-    "layer_outputs",
-    "output_of",
-    "separating_layers",
-    "trunk_of",
-]
-
 # The end of every message about a layer.
 LISTS_ALL = "skcnn.backbones.layers(backbone) lists all."
 

@@ -10,8 +10,6 @@ import sys
 
 from skcnn.exceptions import BackboneError
 
-__all__ = ["check_hdf5"]
-
 SECONDS = 30.0
 BYTES_PER_SECOND = 20_000_000
 # Arrays of up to this size, or twice the file's, are read; larger ones would be refused as too large.

@@ -6,8 +6,6 @@ from typing import Any
 
 from skcnn.backbones._graph import graph_nodes, separating_layers
 
-__all__ = ["RULE_VERSION", "layer_before_head"]
-
 # Part of what is remembered of a network: raise it where `layer_before_head` would give another layer.
 RULE_VERSION = 3
 

@@ -16,8 +16,6 @@ from skcnn._source_code import UnknownCodeError, describe_code, is_trusted
 from skcnn.backbones._backbone import DIGEST_BYTES
 from skcnn.backbones._lambdas import is_nameless, named_config
 
-__all__ = ["canonical_json", "model_checksum", "model_digest", "own_code"]
-
 # How the parameters of Keras's layers end that nothing but training uses.
 FOR_TRAINING = ("_initializer", "_regularizer", "_constraint")
 # What configurations of layers got since Keras 3.11, with the values that change nothing: the same network has the same

@@ -11,8 +11,6 @@ from typing import Any
 
 from skcnn._source_code import is_library
 
-__all__ = ["dump_model", "holds_lambda", "is_nameless", "named_config", "restore_model"]
-
 
 def named_config(model: Any) -> tuple[dict[str, Any], dict[str, types.FunctionType]]:
     """Return the configuration of a model in which nameless functions have names, and these functions by name.

@@ -12,8 +12,6 @@ from skcnn.backbones._head import layer_before_head
 from skcnn.backbones._registry import resolve_backbone
 from skcnn.exceptions import BackboneError
 
-__all__ = ["LayerInfo", "LayerTable", "find_layer", "layers"]
-
 
 class LayerInfo(NamedTuple):
     """One row of `layers`."""

@@ -15,8 +15,6 @@ from skcnn.backbones._efficientnet_lite import (
     packaged_checkpoint,
 )
 
-__all__ = ["LiteBackbone"]
-
 
 class LiteBackbone(Backbone):
     """EfficientNet-Lite 0, 1 or 2.

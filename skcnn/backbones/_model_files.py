@@ -28,8 +28,6 @@ from skcnn.backbones._pixel_range import Part, parts_of_config, parts_of_model
 from skcnn.backbones._registered import registered_code, required_code
 from skcnn.exceptions import BackboneError
 
-__all__ = ["FileBackbone", "LegacyFileBackbone", "backbone_in_file"]
-
 # What other files with networks are called -> what they are.
 OTHER_FILES = {
     ".onnx": "an ONNX network",

@@ -17,8 +17,6 @@ from skcnn.backbones._nested import follows_graph, inline_nested
 from skcnn.backbones._pixel_range import Part, application_of, expects_raw_pixels, parts_of_model
 from skcnn.exceptions import BackboneError
 
-__all__ = ["ModelBackbone", "OwnBackbone", "check_fixed_size", "check_graph", "image_shape", "is_keras_model"]
-
 # Of models in memory: the state in which each was digested, and its digests up to layers.
 _digests: weakref.WeakKeyDictionary[Any, tuple[Hashable, dict[str | None, str]]] = weakref.WeakKeyDictionary()
 

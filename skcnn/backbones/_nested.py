@@ -8,8 +8,6 @@ from skcnn._private import functional_class, name_of_origin, without_nodes
 from skcnn.backbones._backbone import quiet_build
 from skcnn.backbones._graph import functional, graph_nodes
 
-__all__ = ["follows_graph", "has_nested", "inline_nested", "is_graph"]
-
 
 def inline_nested(model: Any) -> Any:
     """Return a model of the same graph whose layers are no models of their own.

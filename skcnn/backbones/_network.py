@@ -26,8 +26,6 @@ from skcnn.backbones._runner import Runner
 from skcnn.backbones._runners import make_runner
 from skcnn.exceptions import BackboneError, PixelRangeWarning
 
-__all__ = ["POOLINGS", "Cut", "FrozenNetwork", "loaded_networks", "unload_networks"]
-
 POOLINGS = ("avg", "max", "flatten", None)
 # Part of every fingerprint: raise a version where `pool` would give other values.
 POOLING_VERSIONS = {"avg": 1, "max": 1, "flatten": 1}

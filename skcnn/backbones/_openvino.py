@@ -16,8 +16,6 @@ from skcnn._private import openvino_graph
 from skcnn.backbones._runner import Runner
 from skcnn.exceptions import BackboneError
 
-__all__ = ["OpenVINORunner"]
-
 # Few images at a time, so that their activations stay in a core's cache.
 CHUNK_IMAGES = 4
 PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16"}

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 from skcnn.backbones._graph import graph_nodes
 from skcnn.backbones._nested import is_graph
 
-__all__ = ["Part", "application_of", "expects_raw_pixels", "parts_of_config", "parts_of_model"]
-
 
 class Part(NamedTuple):
     """A layer or operation, by what both a model in memory and a ``.keras`` file say of it."""

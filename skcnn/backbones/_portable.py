@@ -18,8 +18,6 @@ from skcnn.backbones._models import ModelBackbone, is_keras_model
 from skcnn.backbones._registered import registered_code
 from skcnn.exceptions import BackboneError
 
-__all__ = ["LostBackbone", "PortableBackbone", "resolve_received"]
-
 
 class Code(NamedTuple):
     """A class or function of the user's own.

@@ -8,8 +8,6 @@ from typing import Any
 
 from skcnn.exceptions import BackboneError
 
-__all__ = ["registered_code", "required_code"]
-
 # Keras imports these packages by itself when a file names them.
 KERAS_PACKAGES = {"keras_hub", "keras_cv", "keras_nlp"}
 

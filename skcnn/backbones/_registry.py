@@ -15,8 +15,6 @@ from skcnn.backbones._models import ModelBackbone, is_keras_model
 from skcnn.backbones._portable import LostBackbone, resolve_received
 from skcnn.exceptions import BackboneError
 
-__all__ = ["backbone_names", "resolve_backbone"]
-
 
 def backbone_names() -> list[str]:
     """Return every name that can be given as a backbone.

@@ -8,8 +8,6 @@ import numpy as np
 
 from skcnn.backbones._runner import Runner
 
-__all__ = ["Releases"]
-
 # Raise it when the measurement itself changes.
 PROBE_VERSION = 1
 N_VALUES = 64

@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-__all__ = ["Runner"]
-
 
 class Runner(ABC):
     """A loaded network that is ready to run.

@@ -17,8 +17,6 @@ from skcnn.backbones._openvino import OpenVINORunner
 from skcnn.backbones._runner import Runner
 from skcnn.exceptions import BackboneError, EngineWarning
 
-__all__ = ["ENGINES", "PRECISIONS", "KerasRunner", "make_runner"]
-
 ENGINES = ("auto", "keras", "openvino")
 PRECISIONS = ("float32", "bfloat16")
 

@@ -13,8 +13,6 @@ from skcnn.backbones._cut import CUT_VERSION, TrainingCut, cut_for, is_count, sp
 from skcnn.backbones._network import FrozenNetwork, pool, types_of
 from skcnn.exceptions import BackboneError
 
-__all__ = ["TunableNetwork", "differences"]
-
 
 @dataclasses.dataclass(frozen=True)
 class TunableNetwork:

@@ -20,8 +20,6 @@ from skcnn.cache._usage import is_used_by_others, last_used, usage_of
 # What stores keep in their directories; nothing else is ever removed.
 OWN_FILES = re.compile(r"manifest\.json|shard-.*\.h5(\.damaged)?|lock|heartbeat|used|used-by-.*|\..*\.partial")
 
-__all__ = ["CacheEntry", "entries_of", "remove_entry", "size_of"]
-
 
 @dataclasses.dataclass(frozen=True)
 class CacheEntry:

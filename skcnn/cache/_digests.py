@@ -20,16 +20,6 @@ import xxhash
 from skcnn._locks import Lock
 from skcnn.exceptions import StoreWarning
 
-__all__ = [
-    "DIGEST_BYTES",
-    "DigestMemo",
-    "FileState",
-    "digest_array",
-    "digest_bytes",
-    "known_contents",
-    "unchanged_files",
-]
-
 DIGEST_BYTES = 20
 
 # The coarsest clock of a file system in use (FAT) ticks every two seconds: within one tick an overwrite of the same

@@ -11,8 +11,6 @@ from typing import Any
 from skcnn._plain import plain
 from skcnn.exceptions import StoreError, StoreWarning
 
-__all__ = ["cache_directory", "default_cache_dir", "warn_not_kept"]
-
 # What was warned of: each pipeline of a search would say the same.
 _warned: set[Hashable] = set()
 

@@ -17,8 +17,6 @@ from skcnn.cache._room import Room, chosen_limit, limit_of
 from skcnn.cache._store import NO_LABEL, FeatureStore
 from skcnn.cache._units import parse_age, parse_bytes
 
-__all__ = ["FeatureCache"]
-
 # The memos that are kept, by their names.
 MEMOS = ("layers", "decoders")
 

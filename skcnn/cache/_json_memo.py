@@ -11,8 +11,6 @@ from typing import Any
 from skcnn._aside import aside
 from skcnn.cache._manifest import fingerprint_of, is_fingerprint
 
-__all__ = ["JsonMemo"]
-
 
 class JsonMemo:
     """Question -> answer, in memory and in a directory shared by processes.

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["WriterStalledError", "lock_if_free", "writer_lock"]
-
 logger = logging.getLogger("skcnn")
 
 HEARTBEAT_SECONDS = 1.0

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 from skcnn._aside import aside, sync_to_disk
 from skcnn._plain import plain
 
-__all__ = ["Label", "fingerprint_of", "is_fingerprint", "read_identity", "read_label", "write_manifest"]
-
 MANIFEST = "manifest.json"
 FINGERPRINT_BYTES = 16
 

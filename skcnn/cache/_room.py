@@ -14,8 +14,6 @@ from skcnn.cache._contents import entries_of, size_of
 from skcnn.cache._units import format_bytes, parse_bytes
 from skcnn.exceptions import StoreWarning
 
-__all__ = ["Room", "chosen_limit", "limit_of"]
-
 logger = logging.getLogger("skcnn")
 
 LIMIT_VARIABLE = "SKCNN_CACHE_LIMIT"

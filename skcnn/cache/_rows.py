@@ -8,8 +8,6 @@ import numpy as np
 
 from skcnn.cache._shards import Shard, ShardDamagedError
 
-__all__ = ["DigestIndex", "StoredRows"]
-
 DIGEST_BYTES = 20
 # Rows copied at a time: few enough to stay in the processor's cache between the gather and the scatter.
 COPY_BYTES = 1 << 18

@@ -16,15 +16,6 @@ import xxhash
 from skcnn._aside import aside, sync_to_disk
 from skcnn._locks import Lock
 
-__all__ = [
-    "SHARD_VERSION",
-    "Shard",
-    "ShardDamagedError",
-    "ShardForeignError",
-    "open_shard",
-    "write_shard",
-]
-
 SHARD_VERSION = 3
 # HDF5 1.10, in which every structure of a file has a checksum. In files with an older superblock one flipped bit can
 # make the library loop or crash, so such a file is never given to it.

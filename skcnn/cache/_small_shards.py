@@ -10,8 +10,6 @@ import numpy as np
 from skcnn.cache._rows import StoredRows
 from skcnn.cache._shards import Shard, write_shard
 
-__all__ = ["find_small", "put_together"]
-
 # So many shards that are smaller than this are put together.
 MANY_SMALL = 16
 SMALL_BYTES = 4 << 20

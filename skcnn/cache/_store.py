@@ -30,8 +30,6 @@ from skcnn.cache._small_shards import find_small, put_together
 from skcnn.cache._usage import usage_of
 from skcnn.exceptions import StoreWarning
 
-__all__ = ["DTYPES", "CacheInfo", "FeatureStore", "fit_dtype"]
-
 logger = logging.getLogger("skcnn")
 
 # What a shard takes on disk besides its rows and digests, at most.

@@ -11,8 +11,6 @@ from skcnn.cache._rows import StoredRows
 from skcnn.cache._store import FeatureStore
 from skcnn.exceptions import StoreError
 
-__all__ = ["StoredFeatures"]
-
 
 class StoredFeatures:
     """The features of the images of one call: an array whose rows are read when they are indexed.

@@ -7,8 +7,6 @@ import math
 import re
 from datetime import timedelta
 
-__all__ = ["format_age", "format_bytes", "parse_age", "parse_bytes"]
-
 POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 BYTES = re.compile(r"([0-9]*\.?[0-9]+)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 HOURS = {"h": 1, "d": 24, "w": 168}

@@ -12,8 +12,6 @@ from pathlib import Path
 from skcnn._aside import ABANDONED_SECONDS, has_ended, name_of_this_process, remove
 from skcnn._locks import Lock
 
-__all__ = ["Use", "Usage", "is_used_by_others", "last_used", "usage_of"]
-
 USED = "used"
 USED_BY = "used-by-"
 # How often the times of the files are renewed.

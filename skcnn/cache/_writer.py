@@ -11,8 +11,6 @@ from skcnn.cache._digests import DIGEST_BYTES
 from skcnn.cache._directory import warn_not_kept
 from skcnn.cache._store import FeatureStore
 
-__all__ = ["ShardWriter"]
-
 # A shard is written when any of these is reached; a killed process loses at most what came after the last shard.
 SHARD_ROWS = 4096
 SHARD_BYTES = 64 << 20

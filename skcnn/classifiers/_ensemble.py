@@ -35,8 +35,6 @@ from skcnn.images._transformer import check_images
 from skcnn.metrics import ScoreTable
 from skcnn.training._holdout import hold_out
 
-__all__ = ["CNNEnsembleClassifier"]
-
 METHODS = ("independent", "snapshot", "soup")
 # Members that agree to the last bit on so many images are taken to be the same.
 COMPARED_IMAGES = 8

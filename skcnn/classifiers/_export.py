@@ -16,8 +16,6 @@ from skcnn.backbones._backbone import quiet_build
 from skcnn.exceptions import BackboneError
 from skcnn.images._geometry import Box
 
-__all__ = ["average_of_views", "export_network", "join"]
-
 PROBABILITIES = "probabilities"
 
 

@@ -30,8 +30,6 @@ from skcnn.training._rows import EpochRows, SameRows
 from skcnn.training._split import Split
 from skcnn.training._state import TrainingState
 
-__all__ = ["FineTunedCNNClassifier"]
-
 POOLINGS = ("avg", "max", "flatten")
 HEAD_INITS = ("probe", "random")
 # Of a head that begins at random, whichever optimizer is named; those of the optimizers are for trained weights.

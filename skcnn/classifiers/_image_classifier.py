@@ -11,8 +11,6 @@ from skcnn.images._failures import refuse_rows_of_nan
 from skcnn.images._inputs import as_image_sequence
 from skcnn.images._transformer import image_tags
 
-__all__ = ["ImageClassifier"]
-
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):
     """Base of all classifiers of images. A subclass has `fit`, `predict_proba` and, once it is fitted, `classes_`."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["refuse_keras_arguments"]
-
 HELD_OUT = "hold images out by validation_fraction=0.2 of the classifier; validation_indices_ says which they were"
 INSTEAD = {
     "validation_data": HELD_OUT,

@@ -15,8 +15,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from skcnn._private import check_sample_weight
 from skcnn._validation import check_real, closest
 
-__all__ = ["encode_labels", "join_weights"]
-
 
 def encode_labels(y: Any, estimator: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes, sorted, and the number of each image's class.

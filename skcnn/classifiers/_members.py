@@ -20,17 +20,6 @@ from skcnn.classifiers._wrapper import describe_estimator
 from skcnn.exceptions import ImageReadError
 from skcnn.images._sequence import ImageSequence
 
-__all__ = [
-    "Member",
-    "check_same_classes",
-    "check_trains_tail",
-    "fit_members",
-    "naming",
-    "seeded_clone",
-    "shortened",
-    "with_own_directories",
-]
-
 
 class Member(NamedTuple):
     """One classifier of an ensemble, to be fitted.

@@ -8,8 +8,6 @@ from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
 from skcnn.classifiers._ten_crop import TenCropClassifier
 from skcnn.images import Augmentation
 
-__all__ = ["fine_tuning_recipe"]
-
 
 def fine_tuning_recipe(
     backbone: Any = "efficientnet_lite0", *, horizontal_flip: bool = True, **parameters: Any

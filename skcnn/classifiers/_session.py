@@ -23,8 +23,6 @@ from skcnn.training._checkpoints import Checkpoints
 from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._state import TrainingState
 
-__all__ = ["Session", "describe_images", "describe_parameter", "digest_of"]
-
 # What no training can go on with when it is another; and what a directory is of, whatever the settings are.
 FIXED = ("network", "head", "classes")
 DATA = ("images", "labels and weights")

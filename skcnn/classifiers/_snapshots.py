@@ -13,8 +13,6 @@ from skcnn.training import CosineDecay
 from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._schedules import split_epochs
 
-__all__ = ["check_snapshots", "fit_snapshots"]
-
 
 def check_snapshots(estimator: Any, count: int) -> None:
     """Refuse what no snapshots can be taken of.

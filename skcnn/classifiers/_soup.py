@@ -14,8 +14,6 @@ from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
 from skcnn.classifiers._members import check_trains_tail
 from skcnn.images._sequence import ImageSequence
 
-__all__ = ["average_networks", "check_soup", "greedy_soup"]
-
 
 def check_soup(members: Mapping[str, Any]) -> None:
     """Refuse members whose weights cannot be averaged.

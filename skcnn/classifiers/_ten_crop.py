@@ -26,8 +26,6 @@ from skcnn.images._sequence import ImageSequence
 from skcnn.inspection._history_display import history_of
 from skcnn.metrics import ScoreTable
 
-__all__ = ["TenCropClassifier"]
-
 AVERAGES = ("mean", "geometric", "max")
 # The estimator gets the crops of so many images at a time: the features of all crops need not fit in memory at once.
 IMAGES_AT_ONCE = 256

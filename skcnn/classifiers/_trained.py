@@ -14,8 +14,6 @@ from skcnn.classifiers._image_classifier import ImageClassifier
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._transformer import check_images
 
-__all__ = ["TrainedClassifier", "check_one_view"]
-
 
 class TrainedClassifier(ImageClassifier):
     """Base of classifiers that train a network.

@@ -30,8 +30,6 @@ from skcnn.training._rows import EpochRows, FreshViews, SameRows, StoredViews
 from skcnn.training._split import Split
 from skcnn.training._state import TrainingState
 
-__all__ = ["TrainingParameters"]
-
 # Of the images, where early stopping needs some and no share is given.
 DEFAULT_VALIDATION = 0.1
 

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-__all__ = ["check_weights", "fit_weights"]
-
 
 def check_weights(weights: Any, n_members: int) -> np.ndarray:
     """Return given weights of members, scaled to the sum 1; equal ones for None.

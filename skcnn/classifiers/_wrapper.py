@@ -16,8 +16,6 @@ from skcnn.classifiers._image_classifier import ImageClassifier
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._transformer import check_images
 
-__all__ = ["ClassifierWrapper", "check_plain_images", "check_predicts_proba"]
-
 
 class ClassifierWrapper(ImageClassifier):
     """Base of classifiers that combine the probabilities that other classifiers give.

@@ -21,8 +21,6 @@ from skcnn.images._failures import unreadable_error
 if TYPE_CHECKING:
     from sklearn.utils import Bunch
 
-__all__ = ["label_text", "listing", "make_bunch", "object_array", "tidy"]
-
 NAMED_ITEMS = 20
 
 # Share that is cut off of an image twice as long as wide, and the share of such images that is worth a warning.

@@ -13,8 +13,6 @@ import numpy as np
 from skcnn.datasets._open import resolve
 from skcnn.images._sources import CHANNELS
 
-__all__ = ["check_pixel_shape", "read_cell"]
-
 PIXEL_TEXT = b"0123456789 \t\r\n"
 # A path may begin with numbers, or consist of a few.
 LOOKS_LIKE_PIXELS = re.compile(r"\[?\s*\d+(?:[\s,]+\d+){3,}[\s,]*\]?")

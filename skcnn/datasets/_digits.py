@@ -17,8 +17,6 @@ from skcnn.datasets._folder import list_files, load_image_folder
 if TYPE_CHECKING:
     from sklearn.utils import Bunch
 
-__all__ = ["load_digits_images"]
-
 # scikit-learn counts the dark dots of a 4 x 4 block.
 BRIGHTEST = 16
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     from sklearn.utils import Bunch
 
-__all__ = ["find_images", "list_files", "load_image_folder"]
-
 # Of every format that skcnn.images decodes. Files of other extensions are known by how they start.
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff"),

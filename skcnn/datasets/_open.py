@@ -14,8 +14,6 @@ from skcnn.exceptions import ImageReadError
 from skcnn.images._paths import find_file, missing_file
 from skcnn.images._sources import is_url, read_url
 
-__all__ = ["folder_of", "read_text", "resolve", "table_path"]
-
 # Of fsspec.
 LOCAL_PROTOCOLS = {"file", "local"}
 

@@ -12,8 +12,6 @@ from typing import Any
 from skcnn._locks import Lock
 from skcnn._validation import closest
 
-__all__ = ["csv_rows", "json_rows"]
-
 # What to call a row in messages, and what it holds by column, or why it cannot be used.
 Row = tuple[str, "dict[str, Any] | ValueError"]
 

@@ -18,8 +18,6 @@ from skcnn.images._sources import is_url
 if TYPE_CHECKING:
     from sklearn.utils import Bunch
 
-__all__ = ["load_image_csv", "load_image_json"]
-
 # Beyond this many the message would bury what it says.
 NAMED_ROWS = 100
 KINDS = {str: "paths", bytes: "encoded images", np.ndarray: "pixels"}

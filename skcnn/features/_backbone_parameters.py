@@ -14,8 +14,6 @@ from skcnn.cache import FeatureCache
 from skcnn.cache._json_memo import JsonMemo
 from skcnn.images._sequence import DECODES
 
-__all__ = ["BackboneParameters"]
-
 # Of this process, where nothing is kept on disk.
 _known_cuts = JsonMemo(None)
 

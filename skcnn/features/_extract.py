@@ -18,8 +18,6 @@ from skcnn.images._inputs import as_image_sequence
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._steps import ResizeCrop, SubtractMean, ToGrey
 
-__all__ = ["extract", "plan_extraction"]
-
 
 def extract(
     images: Any,

@@ -20,8 +20,6 @@ from skcnn.features._extract import extract, plan_extraction
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._transformer import check_images, image_tags
 
-__all__ = ["CNNFeatureExtractor"]
-
 DTYPES = ("float32", "float16")
 
 

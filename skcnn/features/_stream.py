@@ -11,8 +11,6 @@ from skcnn.features._trunk_rows import TrunkRows
 from skcnn.images._failures import unreadable_error
 from skcnn.images._sequence import ImageSequence
 
-__all__ = ["stream"]
-
 
 def stream(images: ImageSequence, maker: TrunkRows, batch_size: int) -> Iterator[np.ndarray]:
     """Take images through a trunk, in their order; the next ones are decoded meanwhile.

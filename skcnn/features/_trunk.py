@@ -9,8 +9,6 @@ import numpy as np
 from skcnn._validation import check_size
 from skcnn.backbones._runner import Runner
 
-__all__ = ["RawPixels", "Trunk"]
-
 PIXELS_VERSION = 1
 
 

@@ -15,8 +15,6 @@ from skcnn.features._trunk import Trunk
 from skcnn.images._row_maker import RowMaker
 from skcnn.images._steps import ToGrey
 
-__all__ = ["TrunkRows", "already_normalised_error"]
-
 
 class TrunkRows(RowMaker):
     """What a trunk makes of images; it is loaded when the first image comes.

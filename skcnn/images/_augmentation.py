@@ -15,8 +15,6 @@ from skcnn.exceptions import ImageReadError, PreprocessingError
 from skcnn.images._steps import FAST_MARGIN, ViewStep
 from skcnn.images._warp import FILL_MODES, Placement, source_map, warp
 
-__all__ = ["AugmentedViews", "Augmentation"]
-
 # How many images are looked at to tell the range of the pixels of all.
 LOOKED_AT = 8
 # Changes of fewer levels than this cannot be seen, and were meant as a factor or a share.

@@ -24,8 +24,6 @@ from skcnn.images._row_maker import RowMaker
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._transformer import warn_unknown
 
-__all__ = ["CachedRows"]
-
 
 class Loaded(NamedTuple):
     """An image after loading: ready to be run, found in the store, or unreadable, with the reason."""

@@ -14,8 +14,6 @@ from skcnn.images._failures import unreadable_error
 from skcnn.images._row_maker import RowMaker
 from skcnn.images._sequence import ImageSequence
 
-__all__ = ["channel_statistics"]
-
 # Raise it when the same pixels would give other sums.
 VERSION = 1
 BATCH = 256

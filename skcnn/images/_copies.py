@@ -9,8 +9,6 @@ from skcnn.cache._digests import DigestMemo
 from skcnn.exceptions import ImageReadError
 from skcnn.images._sequence import ImageSequence
 
-__all__ = ["copy_groups", "source_digests"]
-
 
 def source_digests(images: ImageSequence, memo: DigestMemo | None, *, on_error: str = "raise") -> list[bytes]:
     """Return a digest of the bytes of each source of a sequence; files that have not changed are not read again.

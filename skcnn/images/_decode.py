@@ -20,8 +20,6 @@ from skcnn.images._pixel_budget import decoding
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-__all__ = ["DECODE_VERSION", "MAX_PIXELS", "decode_image", "opencv_version", "shows_truncated"]
-
 # Part of every fingerprint: raise it when the same bytes would decode to other pixels.
 # 3: damaged PNGs, and JPEGs that end too soon, are refused.
 DECODE_VERSION = 3

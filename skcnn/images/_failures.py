@@ -14,14 +14,6 @@ from skcnn.images._paths import NO_FOLDER
 if TYPE_CHECKING:
     from skcnn.images._sequence import ImageSequence
 
-__all__ = [
-    "describe_failures",
-    "memory_errors_explained",
-    "reasons_of_no_row",
-    "refuse_rows_of_nan",
-    "unreadable_error",
-]
-
 # Beyond this many the message would bury what it says; `failures` of the error always holds all.
 NAMED_FAILURES = 100
 

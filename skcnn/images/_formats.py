@@ -17,18 +17,6 @@ from skcnn.exceptions import ImageReadError
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-__all__ = [
-    "CAMERA_RAW",
-    "CONVERT",
-    "FORMATS",
-    "HEAD_BYTES",
-    "describe_other",
-    "failures_explained",
-    "format_of",
-    "open_image",
-    "quiet_pillow",
-]
-
 # Name, how its files start, and the class that opens them. Pillow's own `Image.open` would load all its plugins for the
 # whole process, and refuse large images by a limit of the whole process.
 FORMATS = (

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Box", "centre_box", "corner_boxes", "covering_size", "limit_aspect_ratio"]
-
 # No photograph or panorama is this many times longer than what is cut out of it.
 MAX_LENGTH_RATIO = 8
 

@@ -11,8 +11,6 @@ import numpy as np
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._sources import CHANNELS, ArraySources, BytesSources, PathSources, PillowSources, Sources
 
-__all__ = ["as_image_sequence", "is_pixel_array"]
-
 ACCEPTED = (
     "a list or array of paths, of encoded bytes, of Pillow images, or of (height, width, channels) arrays; one "
     "(n, height, width, 3) array; an ImageSequence; a Series or a single column of paths"

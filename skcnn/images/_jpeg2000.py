@@ -10,8 +10,6 @@ import numpy as np
 from skcnn.exceptions import ImageReadError
 from skcnn.images._formats import CONVERT
 
-__all__ = ["deep_pixels", "sample_depth"]
-
 # SIZ, the first segment of a codestream: 36 bytes, the number of components, the depth of the first.
 SIZ = re.compile(rb"\xff\x4f\xff\x51.{36}..(.)", re.DOTALL)
 

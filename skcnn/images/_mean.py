@@ -17,8 +17,6 @@ from skcnn.images._sequence import ImageSequence
 from skcnn.images._steps import SubtractMean
 from skcnn.images._transformer import ImageTransformerMixin, check_images, like_input
 
-__all__ = ["MeanSubtract"]
-
 # Of the ImageNet training images, RGB in [0, 255].
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)

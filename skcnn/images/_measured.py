@@ -17,8 +17,6 @@ from skcnn.images._decode import DECODE_VERSION, decode_image, opencv_version, s
 from skcnn.images._steps import INTERPOLATIONS, ResizeCrop, ToGrey
 from skcnn.images._views import apply_step
 
-__all__ = ["describe_decoder"]
-
 PROBES = Path(__file__).with_name("_probes")
 # Raise it when the measurement itself changes.
 PROBE_VERSION = 1

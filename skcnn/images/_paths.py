@@ -8,8 +8,6 @@ import functools
 import os
 import unicodedata
 
-__all__ = ["NO_FOLDER", "find_file", "missing_file"]
-
 # How the reason begins where not a file is missing, but the folder of many.
 NO_FOLDER = "there is no such folder"
 

@@ -14,8 +14,6 @@ from skcnn.images._jpeg2000 import deep_pixels, sample_depth
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["lay_over_white", "orientation_of", "turn_upright", "upright_rgb"]
-
 # Pixels that are laid over white at a time.
 BLEND_PIXELS = 1 << 18
 
@@ -42,21 +40,19 @@ def upright_rgb(image: Image) -> np.ndarray:
     ImageReadError
         For a variant that would come out wrong. What Pillow raises for a damaged file is passed on.
     """
-    quiet: Any = contextlib.nullcontext()
     inverted = False
     if image.format == "TIFF" and hasattr(image, "tag_v2"):
         from skcnn.images import _tiff
 
         _tiff.check_variant(image.tag_v2)
-        quiet, inverted = _tiff.quiet_libtiff, _tiff.is_inverted(image)
+        inverted = _tiff.is_inverted(image)
     depth = sample_depth(image) if image.format == "JPEG2000" else None
     white, shade = largest_sample(image, depth), transparent_shade(image)
     if depth is not None and depth > 8 and image.mode != "I;16":
         pixels = deep_pixels(image, depth)
         return turn_upright(pixels if pixels.shape[2] == 3 else lay_over_white(pixels), orientation_of(image))
     # Before the orientation is asked for: Pillow reads a whole PNG to learn it, and a damaged one must raise here.
-    with quiet:
-        image.load()
+    image.load()
     is_grey = image.mode in ("1", "L") or image.mode[0] == "I"
     pixels = grey_pixels(image, white, shade, inverted=inverted) if is_grey else colour_pixels(image, white)
     return turn_upright(pixels, orientation_of(image))

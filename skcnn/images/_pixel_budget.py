@@ -8,8 +8,6 @@ from collections.abc import Iterator
 
 from skcnn._locks import renew_at_fork
 
-__all__ = ["PixelBudget", "decoding"]
-
 # Of all threads together. Decoding takes up to 28 bytes for a pixel, so this is about a gigabyte.
 PIXELS_AT_ONCE = 50_000_000
 

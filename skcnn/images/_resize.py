@@ -12,8 +12,6 @@ from skcnn.images._sequence import ImageSequence
 from skcnn.images._steps import INTERPOLATIONS, ResizeCrop, ToGrey
 from skcnn.images._transformer import ImageTransformerMixin, check_images, like_input
 
-__all__ = ["AspectAwareResize"]
-
 
 class AspectAwareResize(ImageTransformerMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """Resize along the shorter side and crop the centre, so that nothing is squeezed.

@@ -10,8 +10,6 @@ import numpy as np
 
 from skcnn.cache._manifest import Label
 
-__all__ = ["RowMaker"]
-
 
 class RowMaker(ABC):
     """Makes one row of numbers of each image."""

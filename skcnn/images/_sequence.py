@@ -19,8 +19,6 @@ from skcnn.images._sources import Content, Sources
 from skcnn.images._steps import Step, ToGrey, ViewStep, describe_steps
 from skcnn.images._views import ViewPicks, apply_step, row_indices
 
-__all__ = ["DECODES", "ON_ERROR", "ImageSequence"]
-
 DECODES = ("fast", "exact")
 ON_ERROR = ("raise", "nan")
 

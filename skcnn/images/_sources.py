@@ -26,18 +26,6 @@ from skcnn.images._formats import failures_explained
 from skcnn.images._paths import find_file, missing_file
 from skcnn.images._pillow import lay_over_white, upright_rgb
 
-__all__ = [
-    "ArraySources",
-    "BytesSources",
-    "Content",
-    "KnownDigests",
-    "PathSources",
-    "PillowSources",
-    "Sources",
-    "is_url",
-    "open_at_once",
-]
-
 CHANNELS = (1, 3, 4)
 MAX_FILE_BYTES = 2 << 30
 PIECE_BYTES = 2**20

@@ -13,20 +13,6 @@ from skcnn._plain import plain
 from skcnn._source_code import describe_code
 from skcnn.images._geometry import Box, centre_box, corner_boxes, covering_size, limit_aspect_ratio
 
-__all__ = [
-    "INTERPOLATIONS",
-    "Crop",
-    "FlipHorizontal",
-    "ResizeCrop",
-    "Step",
-    "SubtractMean",
-    "TenCrop",
-    "ToGrey",
-    "ViewStep",
-    "describe_steps",
-    "resize",
-]
-
 INTERPOLATIONS = ("area", "linear", "cubic", "lanczos", "nearest")
 
 # Where area averaging shrinks an image by this much or more it begins with halving it, for which OpenCV has fast code;

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 from typing import Any
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
-from skcnn._locks import Lock
-from skcnn._private import path_of_pillow_library
 from skcnn.exceptions import ImageReadError
 from skcnn.images._formats import CAMERA_RAW, CONVERT
-
-__all__ = ["CheckedTiffFile", "check_variant", "is_inverted", "quiet_libtiff"]
 
 NEW_SUBFILE_TYPE, IMAGE_WIDTH, BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC = 254, 256, 258, 259, 262
 PLANAR_CONFIGURATION, EXTRA_SAMPLES, SAMPLE_FORMAT = 284, 338, 339
@@ -76,41 +70,3 @@ def check_variant(tags: ImageFileDirectory_v2) -> None:
 def unsupported(variant: str) -> ImageReadError:
     """Return the error for a TIFF of a rare variant."""
     return ImageReadError(f"it is a TIFF of a variant that is not read ({variant}); {CONVERT}")
-
-
-class _QuietLibtiff:
-    """Keeps the libtiff within Pillow from printing to stderr, while any thread is in it.
-
-    What matters of what it says Pillow raises as an error.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._n_inside = 0
-        self._handlers: list[int | None] = [None, None]
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._n_inside += 1
-            if self._n_inside == 1:
-                self._handlers = self._swap([None, None])
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._n_inside -= 1
-            if self._n_inside == 0:
-                self._swap(self._handlers)
-
-    def _swap(self, handlers: list[int | None]) -> list[int | None]:
-        """Set the functions that print errors and warnings; return those before."""
-        before: list[int | None] = [None, None]
-        # Where Pillow was built with libtiff inside of it, its functions are not found.
-        with contextlib.suppress(OSError, AttributeError):
-            library = ctypes.CDLL(path_of_pillow_library())
-            for kind, setter in enumerate((library.TIFFSetErrorHandler, library.TIFFSetWarningHandler)):
-                setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
-                before[kind] = setter(handlers[kind])
-        return before
-
-
-quiet_libtiff = _QuietLibtiff()

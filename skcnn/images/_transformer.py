@@ -14,8 +14,6 @@ from skcnn.exceptions import StoreWarning
 from skcnn.images._inputs import as_image_sequence, is_pixel_array
 from skcnn.images._sequence import ON_ERROR, ImageSequence
 
-__all__ = ["ImageTransformerMixin", "check_images", "like_input", "warn_unknown"]
-
 
 def check_images(X: Any, y: Any = None, *, on_error: str = "raise") -> ImageSequence:
     """Return `X` as an `ImageSequence` after checking it against `y` and the error policy.

@@ -10,8 +10,6 @@ import numpy as np
 from skcnn.exceptions import ImageReadError
 from skcnn.images._steps import Step, ViewStep
 
-__all__ = ["ViewPicks", "apply_step", "row_indices"]
-
 
 class ViewPicks(NamedTuple):
     """One view of one image for each item of a sequence.

@@ -10,8 +10,6 @@ import numpy as np
 from skcnn.images._geometry import Box
 from skcnn.images._steps import Crop, resize
 
-__all__ = ["FILL_MODES", "Placement", "source_map", "warp"]
-
 FILL_MODES = ("nearest", "reflect", "wrap", "constant")
 
 

@@ -11,8 +11,6 @@ from skcnn._validation import check_int, check_size
 from skcnn.images import Augmentation, ResizeCrop, as_image_sequence
 from skcnn.images._augmentation import check_levels_of
 
-__all__ = ["AugmentationDisplay"]
-
 COLUMNS = 6
 INCHES = 6.5 / COLUMNS  # of each picture
 

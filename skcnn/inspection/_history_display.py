@@ -9,8 +9,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcnn._optional import check_matplotlib, new_axes
 
-__all__ = ["HistoryDisplay"]
-
 CURVES = ("loss", "accuracy")
 
 

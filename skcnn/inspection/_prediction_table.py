@@ -15,8 +15,6 @@ from skcnn.images._sequence import ImageSequence
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["prediction_table"]
-
 
 def prediction_table(estimator: Any, images: Any, k: int = 3) -> pandas.DataFrame:
     """Make a table of the likeliest labels of each image; an unreadable one gets a row that says what is wrong with it.

@@ -15,8 +15,6 @@ from skcnn._pace import Pace
 from skcnn.exceptions import StoreWarning
 from skcnn.inspection._history_display import HistoryDisplay
 
-__all__ = ["TrainingMonitor"]
-
 SECONDS_BETWEEN_PICTURES = 3.0
 
 

@@ -11,18 +11,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = [
-    "Ranking",
-    "accuracy_within",
-    "check_k",
-    "check_sample_weight",
-    "likeliest_columns",
-    "one_dimensional",
-    "rank_k_accuracy_score",
-    "rank_true_labels",
-    "warn_of_perfect_score",
-]
-
 
 def rank_k_accuracy_score(
     y_true: ArrayLike,

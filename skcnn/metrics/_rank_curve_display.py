@@ -14,8 +14,6 @@ from skcnn.metrics._scorer import class_scores, classes_of
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["RankCurveDisplay"]
-
 MAX_RANK = 10
 MOST_TICKS = 20
 

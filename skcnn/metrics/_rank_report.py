@@ -14,8 +14,6 @@ from skcnn.metrics._table import ScoreTable
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["rank_report"]
-
 
 def rank_report(
     y_true: ArrayLike, y_proba: ArrayLike, *, ranks: Sequence[int] = (1, 5), labels: ArrayLike | None = None

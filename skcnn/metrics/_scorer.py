@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["class_scores", "classes_of", "make_rank_k_scorer", "rank1", "rank5"]
-
 # For which k and number of classes this process has said that the score means nothing. Python's own filter forgets
 # what it has shown whenever scikit-learn sets filters, so that each fit of a search would say it again.
 _said: set[tuple[int, int]] = set()

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ScoreTable"]
-
 
 class ScoreTable:
     """Figures in named rows and columns; printing it shows the table.

@@ -9,8 +9,6 @@ import numpy as np
 
 from skcnn.training._rows import EpochRows
 
-__all__ = ["Batches", "epoch_order"]
-
 
 def epoch_order(n_images: int, seed: tuple[int, ...], epoch: int) -> np.ndarray:
     """Return the positions of all images in the order of one epoch, the same for the same seed.

@@ -11,8 +11,6 @@ import numpy as np
 from skcnn._keras import keras
 from skcnn.training._plan import EarlyStopping
 
-__all__ = ["BestWeights", "Recorder", "ScheduledRate", "Snapshot", "Snapshots", "StateKeeper", "WeightAverage"]
-
 
 class Recorder(keras.callbacks.Callback):
     """Keeps one record per epoch, shows progress, and stops where the loss is no number any more."""

@@ -16,8 +16,6 @@ from skcnn._plain import plain
 from skcnn.exceptions import CheckpointError, StoreWarning
 from skcnn.training._state import TrainingState
 
-__all__ = ["Checkpoints"]
-
 FILE = "checkpoint.npz"
 VERSION = 1
 GROUPS = ("weights", "optimizer")

@@ -8,8 +8,6 @@ import numpy as np
 
 from skcnn.backbones._backbone import quiet_build
 
-__all__ = ["build_head", "copy_head"]
-
 
 def build_head(
     n_features: int,

@@ -7,8 +7,6 @@ import warnings
 
 import numpy as np
 
-__all__ = ["hold_out"]
-
 
 def hold_out(
     codes: np.ndarray,

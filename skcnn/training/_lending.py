@@ -10,8 +10,6 @@ from typing import Any
 from skcnn._locks import Lock
 from skcnn.backbones._fork import check_not_forked
 
-__all__ = ["idle_models", "lend_model", "release_models", "share_model"]
-
 # A search over the unfreeze depth alternates between a few; more would fill the memory of a laptop. One more is kept
 # for each that is lent at the moment: threads that work on several models need them again at once.
 MAX_IDLE = 4

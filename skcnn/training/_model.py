@@ -13,8 +13,6 @@ from skcnn.training._head import copy_head
 from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._state import TrainingState
 
-__all__ = ["MAX_MOMENTUM", "TailAndHead"]
-
 # Of batch normalisation, as Keras has it.
 MAX_MOMENTUM = 0.99
 

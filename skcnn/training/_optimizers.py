@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 from skcnn._validation import check_real
 
-__all__ = ["OPTIMIZERS", "check_sets_rate", "describe_optimizer", "make_optimizer"]
-
 
 class Recipe(NamedTuple):
     """How an optimizer that is given by name is made."""

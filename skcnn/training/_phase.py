@@ -16,8 +16,6 @@ from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._plan import Plan
 from skcnn.training._state import TrainingState
 
-__all__ = ["OnEpoch", "train"]
-
 OnEpoch = Callable[[list[dict[str, Any]], bool, Callable[[], TrainingState]], None]
 
 # Of a head alone, so that all of them together take about a second, and an interrupt is not late.

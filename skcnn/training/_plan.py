@@ -8,8 +8,6 @@ from typing import Any
 from skcnn._validation import check_choice, check_int, check_real
 from skcnn.training._schedules import Schedule
 
-__all__ = ["EarlyStopping", "Plan"]
-
 MONITORS = ("val_loss", "val_accuracy", "loss", "accuracy")
 
 

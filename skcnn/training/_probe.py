@@ -9,8 +9,6 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 
-__all__ = ["LinearProbe", "fit_probe"]
-
 MAX_ITERATIONS = 1000
 
 

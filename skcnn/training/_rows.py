@@ -14,8 +14,6 @@ from skcnn.features._trunk_rows import TrunkRows
 from skcnn.images import Augmentation
 from skcnn.images._sequence import ImageSequence
 
-__all__ = ["EpochRows", "FreshViews", "SameRows", "StoredViews"]
-
 
 class EpochRows(Protocol):
     """Rows to train on, which may be others in each epoch."""

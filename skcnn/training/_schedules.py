@@ -10,8 +10,6 @@ from typing import Any
 
 from skcnn._validation import check_int, check_real
 
-__all__ = ["SCHEDULES", "CosineDecay", "OneCycle", "PolynomialDecay", "Schedule", "StepTable", "make_schedule"]
-
 # From the step, counted from 0 on, to the learning rate.
 Rate = Callable[[int], float]
 

@@ -9,8 +9,6 @@ import numpy as np
 from skcnn.training._batches import Batches
 from skcnn.training._rows import EpochRows
 
-__all__ = ["Split"]
-
 
 class Split(NamedTuple):
     """Labels and weights of the images of one fit, which of them are trained on, and which are held out.

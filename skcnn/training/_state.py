@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["TrainingState"]
-
 # Groups of arrays by name.
 Arrays = dict[str, list[np.ndarray]]
 
