@@ -359,5 +359,4 @@ def module_file(name: str, importer: str) -> str | None:
 
 
 def digest_of(data: str | bytes) -> str:
-    """Return a hex digest."""
     return hashlib.blake2b(data.encode() if isinstance(data, str) else data, digest_size=DIGEST_BYTES).hexdigest()

@@ -159,7 +159,6 @@ def first_trained(model: Any, unfreeze: int | str) -> str | None:
 
 
 def is_count(unfreeze: Any) -> bool:
-    """Whether `unfreeze` is a number of layers."""
     return isinstance(unfreeze, numbers.Integral) and not isinstance(unfreeze, bool) and int(unfreeze) >= 0
 
 

@@ -65,5 +65,4 @@ class LiteBackbone(Backbone):
         return "efficientnet_lite 1"
 
     def normalise(self, pixels: Any) -> Any:
-        """Return (pixels - 127) / 128."""
         return (pixels - 127.0) / 128.0

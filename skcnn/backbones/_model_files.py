@@ -119,7 +119,6 @@ class FileBackbone(OwnBackbone):
         return outline_of(self.path, self.state())
 
     def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
-        """Load the file."""
         from skcnn._keras import keras
 
         check_fixed_size(self.name, self.input_shape(), input_size)

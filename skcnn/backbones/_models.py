@@ -92,7 +92,6 @@ class ModelBackbone(OwnBackbone):
         return id(self.model), model_checksum(check_graph(self.model))
 
     def parts(self) -> Iterable[Part]:
-        """Walk through the graph."""
         return parts_of_model(check_graph(self.model))
 
     @property
@@ -101,7 +100,6 @@ class ModelBackbone(OwnBackbone):
         return True
 
     def input_shape(self) -> tuple[int | None, int | None, int]:
-        """Return the shape of the model's input."""
         model = check_graph(self.model)
         return image_shape([tuple(given.shape) for given in model.inputs], f"the model {model.name!r}")
 
@@ -112,7 +110,6 @@ class ModelBackbone(OwnBackbone):
 
 
 def digest_up_to(backbone: ModelBackbone, layer: str | None) -> str:
-    """Return the digest of a model up to a layer, or of all."""
     model = backbone.build()
     return model_digest(model if layer is None else trunk_of(model, layer))
 

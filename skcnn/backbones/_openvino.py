@@ -60,7 +60,6 @@ class OpenVINORunner(Runner):
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of the activations of one image."""
         return self._shape
 
     def run(self, batch: np.ndarray) -> np.ndarray:

@@ -39,11 +39,9 @@ class KerasRunner(Runner):
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of the activations of one image."""
         return tuple(self.model.output_shape[1:])
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """Return the activations of a batch."""
         with exact_float32(), float32_default():
             activations = self.model.predict_on_batch(batch.astype(np.float32, copy=False))
         # A model of mixed precision gives float16 or bfloat16.

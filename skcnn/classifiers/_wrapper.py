@@ -26,7 +26,6 @@ class ClassifierWrapper(ImageClassifier):
     estimator: Any
 
     def _wrapped(self) -> dict[str, Any]:
-        """Return what is wrapped, by name."""
         return {"estimator": self.estimator}
 
     def get_metadata_routing(self) -> MetadataRouter:

@@ -115,7 +115,6 @@ def write_aside(final: Path, names: list[str], images: np.ndarray) -> None:
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Write one grey image."""
     import cv2
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -104,9 +104,7 @@ class PixelRunner(Runner):
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """(height, width, channels)."""
         return self._input_shape
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """Return the batch."""
         return batch

@@ -33,7 +33,6 @@ class TrunkRows(RowMaker):
         self._is_first_batch = True
 
     def describe(self) -> dict[str, Any]:
-        """Return what decides the rows besides the images."""
         return {"trunk": self.trunk.description}
 
     def label(self, description: dict[str, Any], n_views: int) -> Label:

@@ -183,14 +183,12 @@ class AugmentedViews(ViewStep):
     seed: int  # type: ignore[misc]
 
     def make_view(self, image: np.ndarray, view: int, random: np.random.Generator) -> np.ndarray:
-        """Return an image of shape (height, width, channels), of the dtype of the given one."""
         size = self.height, self.width
         placement, colours = self.augmentation.draw(random)
         matrix = source_map(image.shape[:2], size, placement)
         return change_colours(warp(image, matrix, size, self.augmentation.fill_mode), colours)
 
     def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
-        """Return (height, width) of each view."""
         return self.height, self.width
 
     def sufficient_size(self) -> tuple[int, int]:

@@ -26,7 +26,6 @@ class ChannelSums(RowMaker):
     activity = "averaging channels"
 
     def describe(self) -> dict[str, Any]:
-        """Return the version of the sums."""
         return {"channel sums": VERSION}
 
     def prepare(self, pixels: np.ndarray, name: str) -> np.ndarray:
@@ -43,11 +42,9 @@ class ChannelSums(RowMaker):
         return np.rint(row) if pixels.dtype == np.uint8 else row
 
     def run(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the rows of a batch."""
         return np.stack(prepared)
 
     def row_shape(self) -> tuple[int, ...]:
-        """Return (8,)."""
         return (8,)
 
 

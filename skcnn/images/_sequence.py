@@ -378,7 +378,6 @@ class ImageSequence:
         return np.full((*views, *self.image_size, channels), np.nan, np.float32)
 
     def _take(self, rows: np.ndarray | slice, **changes: Any) -> ImageSequence:
-        """Return a sequence of some of the sources."""
         index = None if self._source_index is None else self._source_index[rows]
         return self._with(sources=self.sources.take(rows), source_index=index, **changes)
 

@@ -121,7 +121,6 @@ class ResizeCrop(Step):
     interpolation: str = "area"
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Return an image of shape (height, width, channels)."""
         size, target = image.shape[:2], (self.height, self.width)
         if size == target:
             return image
@@ -133,7 +132,6 @@ class ResizeCrop(Step):
         return Crop(*centre_box(covering, target))(image)
 
     def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
-        """Return (height, width), whatever the size before."""
         return self.height, self.width
 
     def sufficient_size(self) -> tuple[int, int] | None:
@@ -201,12 +199,10 @@ class TenCrop(ViewStep):
         return [*(corner_boxes(size, target) if self.corners else ()), centre_box(size, target)]
 
     def make_view(self, image: np.ndarray, view: int, random: np.random.Generator) -> np.ndarray:
-        """Return a contiguous image of shape (height, width, channels)."""
         crop = Crop(*self.boxes(image.shape[:2])[view % self._n_boxes])(image)
         return crop if view < self._n_boxes else FlipHorizontal()(crop)
 
     def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
-        """Return (height, width) of each view."""
         return self.height, self.width
 
 
@@ -215,7 +211,6 @@ class FlipHorizontal(Step):
     """Mirror an image left to right."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Return the mirror image."""
         return np.ascontiguousarray(image[:, ::-1])
 
 
@@ -224,7 +219,6 @@ class ToGrey(Step):
     """Reduce RGB to one channel of luma (ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B)."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Return an image of shape (height, width, 1)."""
         if image.shape[2] == 1:
             return image
         import cv2
@@ -249,7 +243,6 @@ class SubtractMean(Step):
             raise ValueError(msg)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Return a float32 image of the same shape."""
         if len(self.mean) not in (1, image.shape[2]):
             raise ValueError(f"a mean of {len(self.mean)} channels does not fit an image of {image.shape[2]} channels")
         centred = image.astype(np.float32) - np.asarray(self.mean, np.float32)

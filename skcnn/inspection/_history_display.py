@@ -116,7 +116,6 @@ class HistoryDisplay:
         return self
 
     def _draw(self, axis: Any, curve: str, line_options: dict[str, Any]) -> Any:
-        """Draw one curve and the phases; return its line."""
         phases = [record["phase"] for record in self.history]
         begins = [index for index in range(1, len(phases)) if phases[index] != phases[index - 1]]
         epochs = apart(np.arange(1.0, len(self.history) + 1), begins)

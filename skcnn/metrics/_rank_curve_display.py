@@ -209,7 +209,6 @@ def by_name(estimators: Any) -> dict[str, Any]:
 
 
 def last_rank(max_rank: int | None) -> int:
-    """Return the last rank that was asked for."""
     if max_rank is None:
         return MAX_RANK
     check_k(max_rank, name="max_rank")

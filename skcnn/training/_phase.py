@@ -171,5 +171,4 @@ def feed(batches: Batches, first: int, last: int, errors: list[Exception]) -> An
 
 
 def largest_divisor(number: int, limit: int) -> int:
-    """Return the largest divisor of a number that is not above a limit."""
     return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)

@@ -55,7 +55,6 @@ class SameRows:
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """Shape of the row of one image."""
         return self._rows.shape[1:]
 
     def __len__(self) -> int:
@@ -86,7 +85,6 @@ class StoredViews:
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """Shape of the row of one view."""
         return self._rows.shape[2:]
 
     def __len__(self) -> int:
@@ -126,7 +124,6 @@ class FreshViews:
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """Shape of the row of one view; the trunk is loaded for that."""
         return self._rows.row_shape()
 
     def __len__(self) -> int:

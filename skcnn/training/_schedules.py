@@ -63,7 +63,6 @@ class PolynomialDecay(Schedule):
         check_real("final", self.final, most=1)
 
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
-        """Return the function from the step to the learning rate."""
         from skcnn._keras import keras
 
         final = self.final * learning_rate
@@ -101,7 +100,6 @@ class StepTable(Schedule):
             raise ValueError(f"{msg}; set 'epochs' higher, or leave that entry out")
 
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
-        """Return the function from the step to the learning rate."""
         from skcnn._keras import keras
 
         table = {0: learning_rate, **self.rates}
@@ -152,7 +150,6 @@ class CosineDecay(Schedule):
             raise ValueError(f"{msg}; set 'warmup' below {longest / epochs:g}")
 
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
-        """Return the function from the step to the learning rate."""
         lengths = [length * steps_per_epoch for length in split_epochs(epochs, self.cycles)]
         warmup = round(self.warmup * sum(lengths))
         falls = [
@@ -195,7 +192,6 @@ class OneCycle(Schedule):
         check_real("final", self.final, most=1)
 
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
-        """Return the function from the step to the learning rate."""
         steps = epochs * steps_per_epoch
         return falling(learning_rate, steps, round(self.warmup * steps), start=self.start, final=self.final)
 
@@ -254,6 +250,5 @@ def as_float(schedule: Any) -> Rate:
 
 
 def split_epochs(epochs: int, n_cycles: int) -> list[int]:
-    """Return the number of epochs in each cycle."""
     shorter, longer = divmod(epochs, n_cycles)
     return [shorter + (cycle < longer) for cycle in range(n_cycles)]
