@@ -18,8 +18,7 @@ import sys
 import sysconfig
 import tokenize
 import types
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -118,21 +117,15 @@ class CodeWalk:
                 self.visit(function)
 
     def visit_function(self, function: types.FunctionType, path: str | None) -> None:
-        """Add a function by the file it is defined in, or by its byte code where there is none."""
-        wrapped = getattr(function, "__wrapped__", None)
-        if wrapped is not None:
-            self.visit(wrapped)
+        """Add a function: the file it is defined in, its byte code, and the values it finds around itself."""
         if is_library(function.__code__.co_filename):
             return
-        # What runs may be older than the file: the module was imported before the file was edited.
-        key = code_key(function.__code__)
-        place = None
         if path:
             self._add_file(path)
-            place = functions_of_file(*file_state(path)).get(key)
         else:
             self._add_imports(function)
-        self.parts.append(f"{function.__qualname__} {key if place is None else place}")
+        # Beside the file: what runs may be older, where a module was imported before its file was edited.
+        self.parts.append(f"{function.__qualname__} {code_key(function.__code__)}")
         owner = function.__qualname__
         self.parts.append(repr(self._value(function.__defaults__, owner)))
         self.parts.append(repr(self._value(function.__kwdefaults__, owner)))
@@ -269,29 +262,6 @@ def file_state(path: str) -> tuple[str, int, int]:
     """Return what tells the state of a file from a later one."""
     stat = os.stat(path)
     return path, stat.st_mtime_ns, stat.st_size
-
-
-@functools.lru_cache(maxsize=512)
-def functions_of_file(path: str, mtime_ns: int, size: int) -> dict[str, int]:
-    """Return, for the key of each function that a file defines, which of those of its name it is: 0, 1, ..."""
-    try:
-        module = compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)
-    except (OSError, SyntaxError, ValueError):
-        return {}
-    places: dict[str, int] = {}
-    counts: Counter[str] = Counter()
-    for code in code_objects_within(module):
-        places.setdefault(code_key(code), counts[code.co_name])
-        counts[code.co_name] += 1
-    return places
-
-
-def code_objects_within(code: types.CodeType) -> Iterator[types.CodeType]:
-    """Yield the code objects inside a code object, at any depth."""
-    for const in code.co_consts:
-        if isinstance(const, types.CodeType):
-            yield const
-            yield from code_objects_within(const)
 
 
 @functools.lru_cache(maxsize=512)
