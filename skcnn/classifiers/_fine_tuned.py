@@ -21,7 +21,7 @@ from skcnn.exceptions import ImageReadError
 from skcnn.features import RawPixels, StoredFeatures, Trunk
 from skcnn.features._backbone_parameters import BackboneParameters
 from skcnn.images._sequence import ImageSequence
-from skcnn.training import Schedule, build_head, fit_probe, make_optimizer, make_schedule
+from skcnn.training import LinearProbe, Schedule, build_head, fit_probe, make_optimizer, make_schedule
 from skcnn.training._head import copy_head
 from skcnn.training._lending import lend_model, share_model
 from skcnn.training._optimizers import check_sets_rate
@@ -366,13 +366,17 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         network, tuned = self._fitted_network()
         rows = self._extract(images, self._trunk(network, images) if tuned else network.features)
         head, tail = self.head_weights_, self.tail_weights_
-        loan = share_model(
-            *recipe(network if tuned else None, self._head),
-            weights=[*head, *tail],
-            set_weights=lambda model: model.set_trained(head, tail),
-        )
-        with loan as model:
-            logits = model.logits(rows, self.batch_size)
+        if not tuned and self._head["hidden_units"] is None:
+            starts = range(0, len(rows), self.batch_size)
+            logits = np.concatenate([LinearProbe(*head).logits(rows[at : at + self.batch_size]) for at in starts])
+        else:
+            loan = share_model(
+                *recipe(network if tuned else None, self._head),
+                weights=[*head, *tail],
+                set_weights=lambda model: model.set_trained(head, tail),
+            )
+            with loan as model:
+                logits = model.logits(rows, self.batch_size)
         logits[[*rows.failures]] = np.nan
         return logits
 

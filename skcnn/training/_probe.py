@@ -24,9 +24,16 @@ class LinearProbe(NamedTuple):
     kernel: np.ndarray
     bias: np.ndarray
 
+    def logits(self, features: Any) -> np.ndarray:
+        """Return the logits of features of shape (n_images, n_features): (n_images, n_classes), float64.
+
+        In float64 they do not depend on which images are asked for together.
+        """
+        return np.asarray(features, np.float64) @ self.kernel + self.bias
+
     def judge(self, features: Any, codes: np.ndarray, weights: np.ndarray | None = None) -> dict[str, float]:
         """Return loss and accuracy on features of shape (n_images, n_features), as a training records them."""
-        probabilities = softmax((features @ self.kernel + self.bias).astype(np.float64), axis=1)
+        probabilities = softmax(self.logits(features), axis=1)
         labels = np.arange(len(self.bias))
         return {
             "loss": log_loss(codes, probabilities, sample_weight=weights, labels=labels),
