@@ -2,8 +2,9 @@
 
 The rule errs on the side of computing again: the whole text of the file that defines a class or a function counts, and
 that of every module of the user's own which that file imports, directly or not; comments and blank lines do not.
-Installed packages stand for themselves by the file a class is defined in. The code of a script, a prompt or a notebook
-counts by its byte code: joblib's workers get it by value, and must come to the same fingerprint without its file.
+Installed packages stand for themselves by the file a class is defined in. Besides, the byte code of each function counts:
+what runs may be older than its file. Of a script, a prompt or a notebook it counts alone: joblib's workers get their
+code by value, and must come to the same fingerprint without a file.
 """
 
 from __future__ import annotations
@@ -118,13 +119,15 @@ class CodeWalk:
 
     def visit_function(self, function: types.FunctionType, path: str | None) -> None:
         """Add a function: the file it is defined in, its byte code, and the values it finds around itself."""
+        wrapped = getattr(function, "__wrapped__", None)
+        if wrapped is not None:
+            self.visit(wrapped)
         if is_library(function.__code__.co_filename):
             return
         if path:
             self._add_file(path)
         else:
             self._add_imports(function)
-        # Beside the file: what runs may be older, where a module was imported before its file was edited.
         self.parts.append(f"{function.__qualname__} {code_key(function.__code__)}")
         owner = function.__qualname__
         self.parts.append(repr(self._value(function.__defaults__, owner)))

@@ -1,3 +1,4 @@
+import contextlib
 import importlib
 import subprocess
 import sys
@@ -37,6 +38,10 @@ def test_equal_functions_have_equal_descriptions():
 @pytest.mark.parametrize("other", [make(3), make(2, default=5), scaled, make(np.ones(2))])
 def test_closures_and_defaults_count(other):
     assert describe_code(make(2)) != describe_code(other)
+
+
+def test_a_function_within_the_decorator_of_a_library_counts():
+    assert describe_code(contextlib.contextmanager(make(2))) != describe_code(contextlib.contextmanager(make(3)))
 
 
 @pytest.mark.parametrize("code", [scaled, Twice])

@@ -283,7 +283,15 @@ def test_trailing_bytes(refuse):
 
 
 @pytest.mark.parametrize(
-    "identifier", [("module",), ("storage", 1, "7", "cpu", 6, None), "storage", 7, (*SIX.identifier, None)]
+    "identifier",
+    [
+        ("module",),
+        ("storage", 1, "7", "cpu", 6, None),
+        ("storage", "O", "7", "cpu", 6, None),
+        "storage",
+        7,
+        (*SIX.identifier, None),
+    ],
 )
 def test_persistent_identifier(refuse, identifier):
     storage = type("Odd", (Storage,), {"identifier": identifier})("7", SIX.data)

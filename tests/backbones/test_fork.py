@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
 PRELUDE = """
-import multiprocessing, sys, warnings
+import multiprocessing, sys
 import joblib
 import numpy as np
 from skcnn import CNNFeatureExtractor

@@ -24,6 +24,14 @@ def test_it_is_logistic_regression_on_centred_features(n_classes):
     np.testing.assert_allclose(probabilities, reference.predict_proba(centred / scale), atol=1e-4)
 
 
+def test_logits_do_not_depend_on_which_images_are_asked_for():
+    features, codes = blobs(3)
+    probe = fit_probe(features.astype(np.float32), codes)
+    logits = probe.logits(features.astype(np.float32))
+    assert logits.dtype == np.float64
+    np.testing.assert_allclose(probe.logits(features[7:8].astype(np.float32)), logits[7:8], rtol=1e-12)
+
+
 def test_c_means_the_same_whatever_the_scale_of_the_features():
     features, codes = blobs(3)
     one, other = fit_probe(features, codes), fit_probe(features * 1000 - 7, codes)
