@@ -2,9 +2,9 @@
 
 The rule errs on the side of computing again: the whole text of the file that defines a class or a function counts, and
 that of every module of the user's own which that file imports, directly or not; comments and blank lines do not.
-Installed packages stand for themselves by the file a class is defined in. Besides, the byte code of each function counts:
-what runs may be older than its file. Of a script, a prompt or a notebook it counts alone: joblib's workers get their
-code by value, and must come to the same fingerprint without a file.
+Installed packages stand for themselves by the file a class is defined in. Besides, the byte code of each function
+counts: what runs may be older than its file. Of a script, a prompt or a notebook it counts alone: joblib's workers get
+their code by value, and must come to the same fingerprint without a file.
 """
 
 from __future__ import annotations
