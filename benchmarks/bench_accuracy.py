@@ -24,6 +24,7 @@ from sklearn.model_selection import train_test_split
 from skcnn import Augmentation, FineTunedCNNClassifier, TenCropClassifier
 from skcnn.datasets import load_digits_images, load_image_folder
 from skcnn.images import as_image_sequence
+from skcnn.training import LinearHead
 
 PROBE: dict[str, Any] = {"unfreeze": 0}
 AUGMENTATION = {"rotation": 20, "width_shift": 0, "height_shift": 0, "shear": 0, "zoom": 0, "crop": (0.5, 1),
@@ -35,7 +36,7 @@ RECIPE: dict[str, Any] = {
     "learning_rate": 1e-3,
     "schedule": "cosine",
     "label_smoothing": 0.1,
-    "dropout": 0.3,
+    "head": LinearHead(dropout=0.3),
     "augmented_views": 10,
 }
 SEEDS = range(3)

@@ -23,7 +23,7 @@ from skcnn.classifiers._fine_tuned import TAIL_ORDER
 from skcnn.datasets import load_image_folder
 from skcnn.features._trunk_rows import TrunkRows
 from skcnn.images import ResizeCrop, as_image_sequence
-from skcnn.training import build_head, epoch_order
+from skcnn.training import LinearHead, build_head, epoch_order
 
 AUGMENTATION = Augmentation(crop=(0.5, 1), brightness=20, contrast=0.2)
 TOP_BLOCK = 4  # convolution layers: the one on top, and the last block
@@ -80,8 +80,9 @@ def whole_network(head_weights: list[np.ndarray]) -> WholeNetwork:
 
 def classifier(cache: str, **settings: Any) -> FineTunedCNNClassifier:
     """Return the classifier, without dropout: Keras would draw other numbers."""
-    fixed = {"unfreeze": TOP_BLOCK, "epochs": EPOCHS, "learning_rate": RATE, "batch_size": BATCH_SIZE, "dropout": 0}
-    return FineTunedCNNClassifier(**{**fixed, "random_state": SEED, "cache": cache, **settings})
+    fixed = {"unfreeze": TOP_BLOCK, "epochs": EPOCHS, "learning_rate": RATE, "batch_size": BATCH_SIZE}
+    head = LinearHead(dropout=0)
+    return FineTunedCNNClassifier(**{"head": head, **fixed, "random_state": SEED, "cache": cache, **settings})
 
 
 def tuning_seconds(clf: FineTunedCNNClassifier) -> list[float]:

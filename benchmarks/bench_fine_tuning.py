@@ -24,7 +24,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, train_test_sp
 from skcnn import AspectAwareResize, FineTunedCNNClassifier
 from skcnn.backbones import FrozenNetwork, cut_for, resolve_backbone
 from skcnn.datasets import load_image_folder
-from skcnn.training import _phase, release_models
+from skcnn.training import DenseHead, _phase, release_models
 
 LAST_THREE_BLOCKS = 10  # convolution layers, with the one on top
 DEPTHS = [0, 1, 4, LAST_THREE_BLOCKS]
@@ -84,10 +84,10 @@ class WholeNetwork(keras.Model):
         return self.logits(self.dropout(self.features(pixels, training=False), training=training))
 
 
-def ours(cache: str, **parameters: Any) -> FineTunedCNNClassifier:
+def ours(cache: str, head_epochs: int = 25, **parameters: Any) -> FineTunedCNNClassifier:
     """Return the classifier that does the same."""
-    rates = {"head_learning_rate": HEAD_RATE, "learning_rate": TAIL_RATE, "dropout": DROPOUT}
-    return FineTunedCNNClassifier(head_init="random", cache=cache, random_state=0, **rates, **parameters)
+    head = DenseHead(None, dropout=DROPOUT, epochs=head_epochs, learning_rate=HEAD_RATE)
+    return FineTunedCNNClassifier(head=head, learning_rate=TAIL_RATE, cache=cache, random_state=0, **parameters)
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:

@@ -19,6 +19,7 @@ from sklearn.model_selection import train_test_split
 
 from skcnn import FineTunedCNNClassifier
 from skcnn.datasets import load_image_folder
+from skcnn.training import DenseHead, LinearHead
 
 SEEDS = range(3)
 BASE: dict[str, Any] = {"unfreeze": 4, "epochs": 10, "learning_rate": 1e-4, "label_smoothing": 0.0}
@@ -34,9 +35,9 @@ CHANGES: list[dict[str, Any]] = [
     {"label_smoothing": 0.1},
     {"epochs": 20, "label_smoothing": 0.1},
     {"unfreeze": 10, "label_smoothing": 0.1},
-    {"head_init": "random"},
-    {"probe_C": 0.1},
-    {"dropout": 0.0},
+    {"head": DenseHead(None)},
+    {"head": LinearHead(C=0.1)},
+    {"head": LinearHead(dropout=0.0)},
 ]
 
 

@@ -39,7 +39,7 @@ def main() -> None:
     print("### Predictions of one image each, efficientnet_lite0 with two layers fine-tuned\n")
     print_machine()
     pixels = np.random.default_rng(0).integers(0, 256, (N_IMAGES, 224, 224, 3), dtype=np.uint8)
-    classifier = FineTunedCNNClassifier(unfreeze=2, head_epochs=1, epochs=1, random_state=0)
+    classifier = FineTunedCNNClassifier(unfreeze=2, epochs=1, random_state=0)
     classifier.fit(pixels, np.arange(N_IMAGES) % 3)
     expected = classifier.predict_proba(pixels)
     print("\n| threads | calls a second | median | 99 % take at most |\n| --- | --- | --- | --- |")

@@ -5,10 +5,56 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+
+# Takes the name of a parameter, for the message, and its value; raises ValueError where that does not do.
+Check = Callable[[str, Any], Any]
+
+
+def check_parameters(owner: Any, prefix: str = "") -> None:
+    """Check the parameters of an estimator, and of the values that some of them are, by the tables of their classes.
+
+    A class has its own table, `_constraints`, from the names of parameters to their checks.
+    """
+    tables = [vars(kind).get("_constraints", {}) for kind in type(owner).__mro__]
+    for name, check in {name: check for table in reversed(tables) for name, check in table.items()}.items():
+        value = getattr(owner, name)
+        check(prefix + name, value)
+        if hasattr(value, "_constraints"):
+            check_parameters(value, f"{prefix}{name}__")
+
+
+def none_or(check: Check) -> Check:
+    """Return the check of a parameter that may also be None."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def one_of(*options: Any) -> Check:
+    """Return the check of a parameter that is one of some values."""
+    return lambda name, value: check_choice(name, value, options)
+
+
+def instance_of(*kinds: type, words: str) -> Check:
+    """Return the check of a parameter that is an instance of some classes; `words` are for the message."""
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, kinds):
+            raise ValueError(f"The {name!r} parameter must be {words}. Got {value!r} instead.")
+
+    return check
+
+
+def whole(*, least: int = 1) -> Check:
+    """Return the check of a parameter that is a whole number, as `check_int`."""
+    return lambda name, value: check_int(name, value, least=least)
+
+
+def real(**bounds: Any) -> Check:
+    """Return the check of a parameter that is a number within bounds, as `check_real`."""
+    return lambda name, value: check_real(name, value, **bounds)
 
 
 def closest(name: Any, options: Iterable[str], n: int = 3) -> str:

@@ -30,6 +30,7 @@ from skcnn import (
     MeanSubtract,
     TenCropClassifier,
 )
+from skcnn.training import DenseHead
 
 # The methods that were given a table; a check that leaves no trace here has checked nothing.
 fed = []
@@ -140,7 +141,7 @@ ROW_FED = [
     RowFedMean(std=True),
     RowFedFineTuned("tiny.keras", pooling="flatten", unfreeze=0),
     RowFedFineTuned("tiny.keras", pooling="flatten", unfreeze="all", epochs=3),
-    RowFedFineTuned("tiny.keras", pooling="flatten", unfreeze=0, hidden_units=16, head_learning_rate=0.01, cache=None),
+    RowFedFineTuned("tiny.keras", pooling="flatten", unfreeze=0, head=DenseHead(16, learning_rate=0.01), cache=None),
     RowFedTenCrop(RegressionOfPixels(), resize=8, crop_size=8, horizontal_flips=False),
     RowFedTenCrop(
         RegressionOfPixels(),
@@ -164,7 +165,7 @@ ROW_FED = [
 
 def expected_failed_checks(estimator):
     """Return what cannot hold, with the reason."""
-    if isinstance(estimator, FineTunedCNNClassifier) and (estimator.unfreeze or estimator.hidden_units):
+    if isinstance(estimator, FineTunedCNNClassifier) and (estimator.unfreeze or estimator.head != "probe"):
         reason = "another number of images is another order of batches; the probe alone does pass"
         return {"check_sample_weight_equivalence_on_dense_data": reason}
     if isinstance(estimator, CNNEnsembleClassifier) and estimator.method != "independent":
@@ -225,7 +226,7 @@ def cases_of(estimator):
     failing = expected_failed_checks(estimator)
     settings = estimator.get_params(deep=False)
     trains = settings.get("method", "independent") != "independent" or settings.get("unfreeze")
-    marks_of_all = [pytest.mark.slow] if trains or settings.get("hidden_units") else []
+    marks_of_all = [pytest.mark.slow] if trains or "head" in settings else []
     # `parametrize_with_checks`, by the function it is made of: before scikit-learn 1.9, new versions of pytest reject it.
     for case in estimator_checks_generator(estimator, expected_failed_checks=failing, mark="xfail"):
         values, marks = (case, ()) if type(case) is tuple else (case.values, case.marks)
@@ -313,7 +314,7 @@ ESTIMATORS = [
 SMALL = {
     "AspectAwareResize": {"size": (8, 9)},
     "CNNEnsembleClassifier": {
-        "estimator": FineTunedCNNClassifier("tiny.keras", hidden_units=4, unfreeze=0, head_epochs=1),
+        "estimator": FineTunedCNNClassifier("tiny.keras", head=DenseHead(4, epochs=1), unfreeze=0),
         "n_estimators": 2,
     },
     "CNNFeatureExtractor": {"backbone": "tiny.keras"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import MetaEstimatorMixin
@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skcnn._private import BaseComposition, check_method_params
-from skcnn._validation import check_choice, check_int, check_real
+from skcnn._validation import Check, check_parameters, one_of, real, whole
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
 from skcnn.classifiers._labels import encode_labels, join_weights
 from skcnn.classifiers._members import (
@@ -125,6 +125,12 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
     >>> clf.fit(images, ["cat", "dog", "cow"] * 2).predict_proba(images).shape
     (6, 3)
     """
+
+    _constraints: ClassVar[dict[str, Check]] = {
+        "n_estimators": whole(),
+        "method": one_of(*METHODS),
+        "validation_fraction": real(below=1, open_left=True),
+    }
 
     def __init__(
         self,
@@ -385,9 +391,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
         wrapped = self._wrapped()
         for estimator in wrapped.values():
             check_predicts_proba(estimator, type(self).__name__)
-        check_int("n_estimators", self.n_estimators)
-        check_choice("method", self.method, METHODS)
-        check_real("validation_fraction", self.validation_fraction, below=1, open_left=True)
+        check_parameters(self)
         check_weights(None if self._learns_weights() else self.weights, self._n_members())
         if self.method == "snapshot":
             if self._is_named():

@@ -6,11 +6,11 @@ import dataclasses
 import time
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from skcnn._validation import check_choice, check_flag, check_int, check_real
+from skcnn._validation import Check, check_parameters, one_of
 from skcnn.backbones._tail import TunableNetwork
 from skcnn.classifiers._keras_arguments import refuse_keras_arguments
 from skcnn.classifiers._labels import encode_labels, join_weights
@@ -21,7 +21,7 @@ from skcnn.exceptions import ImageReadError
 from skcnn.features import RawPixels, StoredFeatures, Trunk
 from skcnn.features._backbone_parameters import BackboneParameters
 from skcnn.images._sequence import ImageSequence
-from skcnn.training import LinearProbe, Schedule, build_head, fit_probe, make_optimizer, make_schedule
+from skcnn.training import DenseHead, LinearHead, LinearProbe, Schedule, build_head, fit_probe, make_schedule
 from skcnn.training._head import copy_head
 from skcnn.training._lending import lend_model, share_model
 from skcnn.training._optimizers import check_sets_rate
@@ -31,11 +31,15 @@ from skcnn.training._split import Split
 from skcnn.training._state import TrainingState
 
 POOLINGS = ("avg", "max", "flatten")
-HEAD_INITS = ("probe", "random")
-# Of a head that begins at random, whichever optimizer is named; those of the optimizers are for trained weights.
-HEAD_LEARNING_RATE = 1e-3
 # What the random numbers of one fit are for; each has a seed of its own.
 HEAD_WEIGHTS, HEAD_ORDER, TAIL_ORDER = range(3)
+
+
+def check_head(name: str, value: Any) -> None:
+    """Refuse what is no head."""
+    if not isinstance(value, LinearHead | DenseHead) and not (isinstance(value, str) and value == "probe"):
+        msg = f"The {name!r} parameter must be 'probe', or a LinearHead or DenseHead of skcnn.training."
+        raise ValueError(f"{msg} Got {value!r} instead.")
 
 
 class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClassifier):
@@ -53,33 +57,18 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         For names: the published weights, seeded random values, or a file.
     layer : str or int, default=None
         The layer that the head is put on. None takes the last one before the network's own classification head.
-    hidden_units : int, default=None
-        Width of a dense layer with ReLU between the features and the logits; None for a softmax on the features.
-    dropout : float, default=0.2
-        Fraction in [0, 1) of the values before the logits that is left out at each training step.
-    batch_norm : bool, default=False
-        Whether the hidden layer is normalised by batch before its ReLU. `predict` normalises by the statistics of all
-        images that were trained on, which are taken when a phase ends.
     pooling : {"avg", "max", "flatten"}, default="avg"
         How the positions of the last image become the features of the head.
-    head_init : {"probe", "random"}, default="probe"
-        Where the head begins. "probe" fits logistic regression on the features, if there is no hidden layer; "random",
-        and a head with a hidden layer, are trained by gradient for `head_epochs`.
-    probe_C : float, default=1.0
-        Inverse of the strength of the L2 penalty of the probe; see `skcnn.training.fit_probe`.
-    head_epochs : int, default=25
-        Epochs of the first phase, where it is trained by gradient.
-    head_optimizer : str or keras.optimizers.Optimizer, default="rmsprop"
-        Of the first phase, as `optimizer`.
-    head_learning_rate : float, default=None
-        Of the first phase. None takes that of a configured `head_optimizer`, and 1e-3 where it is given by name.
+    head : "probe", LinearHead or DenseHead, default="probe"
+        What is put on the features. "probe", the same as ``skcnn.training.LinearHead()``, is one logit for each class,
+        and begins as logistic regression on the features. ``skcnn.training.DenseHead()`` has a dense layer, and is
+        first trained alone, by gradient. A search reaches their parameters as ``head__C`` or ``head__dropout``.
     unfreeze : int, str or "all", default=4
         What is trained in the second phase besides the head: so many convolution layers, counted from the top, with all
         layers after the first of them; all layers from the one of this name on; or all. 0 trains the head alone. Where
         the first layer is inside a residual or dense block, activations are stored before the block. Batch
         normalisation keeps its statistics; its scale and offset are trained. With 0 and no augmentation there is no
-        second phase: `schedule`, `early_stopping` and `average_weights` are for the first one then, where the head is
-        trained by gradient.
+        second phase: `schedule`, `early_stopping` and `average_weights` are for the first one then, of a `DenseHead`.
     epochs : int, default=20
         Of the second phase.
     optimizer : str or keras.optimizers.Optimizer, default="adamw"
@@ -93,9 +82,6 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         epochs: ``{10: 1e-5}``. `skcnn.training` has schedules with settings, such as ``CosineDecay(cycles=3)``.
     label_smoothing : float, default=0.0
         Fraction in [0, 1) of each target that is shared out to all classes, in training by gradient.
-    l2 : float, default=0.0
-        What the sum of the squared kernels of the head counts in the loss, in training by gradient. It covers the head
-        alone; the weights of the layers that are unfrozen are kept near 0 by an optimizer with weight decay ("adamw").
     augmentation : skcnn.Augmentation, default=None
         Random changes of the images in the second phase, which then also runs with ``unfreeze=0``. None makes none.
         The first phase and `predict` see the images as they are. Give photographs that were not resized before: there
@@ -184,28 +170,22 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
     (6, 3)
     """
 
+    _constraints: ClassVar[dict[str, Check]] = {"pooling": one_of(*POOLINGS), "head": check_head}
+
     def __init__(
         self,
         backbone="efficientnet_lite0",
         *,
         weights="imagenet",
         layer=None,
-        hidden_units=None,
-        dropout=0.2,
-        batch_norm=False,
         pooling="avg",
-        head_init="probe",
-        probe_C=1.0,
-        head_epochs=25,
-        head_optimizer="rmsprop",
-        head_learning_rate=None,
+        head="probe",
         unfreeze=4,
         epochs=20,
         optimizer="adamw",
         learning_rate=None,
         schedule=None,
         label_smoothing=0.0,
-        l2=0.0,
         augmentation=None,
         augmented_views=None,
         validation_fraction=None,
@@ -227,22 +207,14 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         self.backbone = backbone
         self.weights = weights
         self.layer = layer
-        self.hidden_units = hidden_units
-        self.dropout = dropout
-        self.batch_norm = batch_norm
         self.pooling = pooling
-        self.head_init = head_init
-        self.probe_C = probe_C
-        self.head_epochs = head_epochs
-        self.head_optimizer = head_optimizer
-        self.head_learning_rate = head_learning_rate
+        self.head = head
         self.unfreeze = unfreeze
         self.epochs = epochs
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.label_smoothing = label_smoothing
-        self.l2 = l2
         self.augmentation = augmentation
         self.augmented_views = augmented_views
         self.validation_fraction = validation_fraction
@@ -260,6 +232,14 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         self.engine = engine
         self.random_state = random_state
         self.verbose = verbose
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "head" not in state:
+            msg = (
+                "this FineTunedCNNClassifier was pickled before the parameter 'head' took the place of 'hidden_units',"
+            )
+            raise ValueError(f"{msg} 'dropout' and others; fit it again with this version, and pickle it anew")
+        super().__setstate__(state)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **of_keras: Any) -> FineTunedCNNClassifier:
         """Train the head, then the head with the layers that are unfrozen, from the weights of the backbone.
@@ -312,25 +292,18 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         images = check_one_view(X, y).with_on_error("raise")
         classes, codes = encode_labels(y, type(self).__name__)
         weights = join_weights(codes, classes, sample_weight, self.class_weight)
-        head_plan, plan = self._check_parameters()
+        plan = self._check_parameters()
         check_not_views(images, self.augmentation)
         if schedule is not None:
             plan = dataclasses.replace(plan, schedule=schedule)
         network = self._tunable_network()
         tunes = plan.epochs > 0 and (network.has_tail or self.augmentation is not None)
-        if not tunes and not self._probes():
-            head_plan = self._as_only_phase(head_plan)
+        head_value = self._head_value()
+        head_plan = self._head_plan(head_value, plan, is_only=not tunes)
         self._announce(images, network.features, self._trunk(network, images) if tunes else None)
         # All activations before any training: an unreadable image is named at once.
         features = self._extract(images, network.features)
-        settings: dict[str, Any] = {
-            "n_features": features.shape[1],
-            "n_classes": len(classes),
-            "hidden_units": None if self.hidden_units is None else int(self.hidden_units),
-            "batch_norm": bool(self.batch_norm),
-            "dropout": float(self.dropout),
-            "l2": float(self.l2),
-        }
+        settings = {"n_features": features.shape[1], "n_classes": len(classes), **head_value.layers()}
         fixed = {"network": network.description, "head": settings, "classes": classes.tolist()}
         with self._session(images, codes, weights, fixed) as session:
             split = self._split(images, codes, weights, classes, session.seed)
@@ -366,7 +339,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         network, tuned = self._fitted_network()
         rows = self._extract(images, self._trunk(network, images) if tuned else network.features)
         head, tail = self.head_weights_, self.tail_weights_
-        if not tuned and self._head["hidden_units"] is None:
+        if not tuned and self._head["units"] is None:
             starts = range(0, len(rows), self.batch_size)
             logits = np.concatenate([LinearProbe(*head).logits(rows[at : at + self.batch_size]) for at in starts])
         else:
@@ -421,15 +394,20 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
 
     # Training ---------------------------------------------------------------------------------------------------------
 
-    def _probes(self) -> bool:
-        """Whether the head begins as a linear probe."""
-        return self.head_init == "probe" and self.hidden_units is None
+    def _head_value(self) -> LinearHead | DenseHead:
+        return LinearHead() if isinstance(self.head, str) else self.head
 
     def _fit_head(
-        self, head: Any, settings: dict[str, Any], features: StoredFeatures, split: Split, plan: Plan, session: Session
+        self,
+        head: Any,
+        settings: dict[str, Any],
+        features: StoredFeatures,
+        split: Split,
+        plan: Plan | None,
+        session: Session,
     ) -> tuple[list[dict[str, Any]], bool]:
         """Take a head through the first phase; return the records, and whether the user did not interrupt it."""
-        if self._probes():
+        if plan is None:
             return [self._fit_probe(head, features, split)], True
         if not plan.epochs:
             return [], True
@@ -442,7 +420,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         """Give the head the weights of a linear probe; return the record of it."""
         begin = time.perf_counter()
         values, labels = features[split.trained], split.labels(split.trained)
-        probe = fit_probe(values, *labels, C=self.probe_C)
+        probe = fit_probe(values, *labels, C=self._head_value().C)  # type: ignore[union-attr]
         head.set_weights(probe)
         figures = probe.judge(values, *labels)
         if len(split.held_out):
@@ -477,33 +455,25 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
         copy_head(model.head, head)
         return state
 
-    def _check_parameters(self) -> tuple[Plan, Plan]:
-        """Refuse parameters out of range; return the plans of both phases."""
-        check_choice("pooling", self.pooling, POOLINGS)
-        check_choice("head_init", self.head_init, HEAD_INITS)
-        if check_flag("batch_norm", self.batch_norm) and self.batch_size == 1:
+    def _check_parameters(self) -> Plan:
+        """Refuse parameters out of range; return the plan of the second phase."""
+        check_parameters(self)
+        if getattr(self.head, "batch_norm", False) and self.batch_size == 1:
             msg = "batch_norm=True normalises the images of a batch by each other, and batch_size=1 leaves one"
             raise ValueError(f"{msg}; set 'batch_size' to 2 at least, or batch_norm=False")
-        if self.hidden_units is not None:
-            check_int("hidden_units", self.hidden_units)
-        head_epochs = check_int("head_epochs", self.head_epochs, least=0)
-        check_real("dropout", self.dropout, below=1)
-        check_real("l2", self.l2)
-        check_real("probe_C", self.probe_C, open_left=True)
-        plan = self._training_plan()
-        rate = self.head_learning_rate
-        if rate is None and isinstance(self.head_optimizer, str):
-            rate = HEAD_LEARNING_RATE
-        optimizer = make_optimizer(self.head_optimizer, rate, parameter="head_optimizer")
-        return Plan(head_epochs, optimizer, plan.label_smoothing), plan
+        return self._training_plan()
 
-    def _as_only_phase(self, plan: Plan) -> Plan:
-        """Return the plan of the first phase where no second one follows: what else was asked for is for it then."""
-        schedule = make_schedule(self.schedule, plan.epochs)
-        check_sets_rate(plan.optimizer, schedule)
-        average_weights = bool(self.average_weights)
+    def _head_plan(self, head: LinearHead | DenseHead, plan: Plan, *, is_only: bool) -> Plan | None:
+        """Return the plan of the first phase, None for a probe; if it is the only one, it has the schedule."""
+        if isinstance(head, LinearHead):
+            return None
+        head_plan = head.plan(plan.label_smoothing)
+        if not is_only:
+            return head_plan
+        schedule = make_schedule(self.schedule, head_plan.epochs)
+        check_sets_rate(head_plan.optimizer, schedule)
         return dataclasses.replace(
-            plan, schedule=schedule, early_stopping=self._early_stopping(), average_weights=average_weights
+            head_plan, schedule=schedule, early_stopping=plan.early_stopping, average_weights=plan.average_weights
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
 from skcnn.classifiers._ten_crop import TenCropClassifier
 from skcnn.images import Augmentation
+from skcnn.training import LinearHead
 
 
 def fine_tuning_recipe(
@@ -64,7 +65,7 @@ def fine_tuning_recipe(
         "learning_rate": 1e-3,
         "schedule": "cosine",
         "label_smoothing": 0.1,
-        "dropout": 0.3,
+        "head": LinearHead(dropout=0.3),
         "augmentation": augmentation,
         "augmented_views": 10,
         "verbose": 1,

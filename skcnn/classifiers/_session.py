@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from skcnn._pace import Pace
+from skcnn._parameters import ParameterGroup
 from skcnn._plain import plain
 from skcnn._progress import say
 from skcnn._source_code import UnknownCodeError
@@ -181,8 +182,8 @@ def describe_parameter(value: Any) -> Any:
         return {str(name): describe_parameter(each) for name, each in value.items()}
     if isinstance(value, list):
         return [describe_parameter(each) for each in value]
-    if dataclasses.is_dataclass(value):
-        return {type(value).__qualname__: describe_parameter(dataclasses.asdict(value))}  # type: ignore[arg-type]
+    if isinstance(value, ParameterGroup):
+        return {type(value).__qualname__: describe_parameter(value.get_params())}
     if hasattr(value, "get_config") and hasattr(value, "learning_rate"):  # an optimizer of Keras
         return repr(describe_optimizer(value))
     return repr(value)

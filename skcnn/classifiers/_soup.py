@@ -13,6 +13,7 @@ from skcnn.backbones._tail import differences
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
 from skcnn.classifiers._members import check_trains_tail
 from skcnn.images._sequence import ImageSequence
+from skcnn.training import DenseHead
 
 
 def check_soup(members: Mapping[str, Any]) -> None:
@@ -32,9 +33,9 @@ def check_soup(members: Mapping[str, Any]) -> None:
     """
     for name, member in members.items():
         check_trains_tail(member, "soup")
-        if member.hidden_units is not None or member.head_init != "probe":
+        if isinstance(member.head, DenseHead):
             msg = f"a soup averages networks that begin with the same head, and that of {name} begins at random"
-            raise ValueError(f"{msg}; leave head_init='probe' and hidden_units=None")
+            raise ValueError(f"{msg}; leave head='probe', or give a LinearHead")
     (first, reference), *others = members.items()
     network = reference._tunable_network()
     for name, member in others:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import softmax
@@ -15,7 +15,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skcnn._private import check_method_params, safe_indexing
-from skcnn._validation import check_choice, check_flag, check_size
+from skcnn._validation import Check, check_flag, check_parameters, check_size, one_of
 from skcnn.classifiers._export import average_of_views, export_network
 from skcnn.classifiers._trained import TrainedClassifier
 from skcnn.classifiers._wrapper import ClassifierWrapper, check_plain_images, check_predicts_proba, describe_estimator
@@ -92,6 +92,14 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
     >>> clf.fit(images, ["cat", "dog", "cow"] * 2).predict_proba(images).shape
     (6, 3)
     """
+
+    _constraints: ClassVar[dict[str, Check]] = {
+        "resize": check_size,
+        "crop_size": check_size,
+        "average": one_of(*AVERAGES),
+        "horizontal_flips": check_flag,
+        "fit_crops": check_flag,
+    }
 
     def __init__(self, estimator, *, resize=256, crop_size=224, horizontal_flips=True, average="mean", fit_crops=False):
         self.estimator = estimator
@@ -297,9 +305,7 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
         return TenCrop(*crop, horizontal_flips=bool(self.horizontal_flips), corners=corners)
 
     def _check_parameters(self) -> None:
-        check_choice("average", self.average, AVERAGES)
-        check_flag("horizontal_flips", self.horizontal_flips)
-        check_flag("fit_crops", self.fit_crops)
+        check_parameters(self)
         resize, crop = check_size("resize", self.resize), check_size("crop_size", self.crop_size)
         if crop[0] > resize[0] or crop[1] > resize[1]:
             msg = f"crops of {crop[0]} x {crop[1]} pixels do not fit in images of {resize[0]} x {resize[1]}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from skcnn._plain import plain
 from skcnn._progress import say
-from skcnn._validation import check_flag, check_int, check_real
+from skcnn._validation import Check, check_flag, instance_of, none_or, real, whole
 from skcnn.cache import FeatureCache
 from skcnn.cache._units import format_bytes
 from skcnn.classifiers._session import Session, describe_images, describe_parameter, digest_of
@@ -32,6 +32,14 @@ from skcnn.training._state import TrainingState
 
 # Of the images, where early stopping needs some and no share is given.
 DEFAULT_VALIDATION = 0.1
+
+# Parameters that may be values with parameters of their own.
+VALUES = {
+    "head": "skcnn.training.LinearHead() or DenseHead()",
+    "augmentation": "skcnn.Augmentation()",
+    "schedule": "a schedule of skcnn.training, such as CosineDecay()",
+    "early_stopping": "skcnn.training.EarlyStopping()",
+}
 
 # Parameters that do not decide what a training ends with, or are described as the network.
 NO_PART_OF_A_RUN = {
@@ -65,6 +73,46 @@ class TrainingParameters:
     # The seed of the last fit, what it was fixed on, and its state; kept for a warm start alone.
     _left: tuple[int, dict[str, Any], TrainingState | None] | None
 
+    _constraints: ClassVar[dict[str, Check]] = {
+        "epochs": whole(least=0),
+        "learning_rate": none_or(real(open_left=True)),
+        "label_smoothing": real(below=1),
+        "augmentation": instance_of(Augmentation, type(None), words="a skcnn.Augmentation or None"),
+        "augmented_views": none_or(whole()),
+        "validation_fraction": none_or(real(below=1, open_left=True)),
+        "early_stopping": instance_of(
+            EarlyStopping, bool, np.bool_, type(None), words="True, False or a skcnn.training.EarlyStopping"
+        ),
+        "average_weights": check_flag,
+        "warm_start": check_flag,
+        "checkpoint_every": none_or(whole()),
+    }
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters, those of values, such as ``augmentation__rotation``, included.
+
+        Parameters
+        ----------
+        **params
+            As `get_params` names them.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an unknown name, or a parameter of what has none, such as ``head__dropout`` where `head` is "probe".
+        """
+        for name in params:
+            outer, _, inner = name.partition("__")
+            value = params.get(outer, getattr(self, outer, None))
+            if inner and outer in VALUES and not hasattr(value, "set_params"):
+                msg = f"{name!r} cannot be set: {outer}={value!r} has no parameters"
+                raise ValueError(f"{msg}; set {outer!r} to {VALUES[outer]} first")
+        return super().set_params(**params)  # type: ignore[misc]
+
     def _training_plan(self) -> Plan:
         """Return how the network is trained.
 
@@ -73,20 +121,7 @@ class TrainingParameters:
         ValueError
             For parameters out of range, or that exclude each other.
         """
-        epochs = check_int("epochs", self.epochs, least=0)
-        check_int("batch_size", self.batch_size)
-        smoothing = check_real("label_smoothing", self.label_smoothing, below=1)
-        average_weights = check_flag("average_weights", self.average_weights)
-        check_flag("warm_start", self.warm_start)
-        if self.checkpoint_every is not None:
-            check_int("checkpoint_every", self.checkpoint_every)
-        if not isinstance(self.augmentation, Augmentation | None):
-            msg = "The 'augmentation' parameter must be a skcnn.Augmentation or None."
-            raise ValueError(f"{msg} Got {self.augmentation!r} instead.")
-        if self.augmented_views is not None:
-            check_int("augmented_views", self.augmented_views)
-        if self.validation_fraction is not None:
-            check_real("validation_fraction", self.validation_fraction, below=1, open_left=True)
+        epochs, average_weights = int(self.epochs), bool(self.average_weights)
         early_stopping = self._early_stopping()
         if early_stopping and average_weights:
             msg = "early_stopping goes back to the weights of the best epoch, and average_weights takes the mean of the"
@@ -94,18 +129,13 @@ class TrainingParameters:
         optimizer = make_optimizer(self.optimizer, self.learning_rate)
         schedule = make_schedule(self.schedule, epochs)
         check_sets_rate(optimizer, schedule)
-        return Plan(epochs, optimizer, smoothing, schedule, early_stopping, average_weights)
+        return Plan(epochs, optimizer, float(self.label_smoothing), schedule, early_stopping, average_weights)
 
     def _early_stopping(self) -> EarlyStopping | None:
         asked = plain(self.early_stopping)
         if asked is True:
             return EarlyStopping()
-        if asked is False or asked is None:
-            return None
-        if not isinstance(asked, EarlyStopping):
-            msg = "The 'early_stopping' parameter must be True, False or a skcnn.training.EarlyStopping."
-            raise ValueError(f"{msg} Got {self.early_stopping!r} instead.")
-        return asked
+        return asked or None
 
     @contextlib.contextmanager
     def _session(

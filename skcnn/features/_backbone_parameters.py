@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any
+from typing import Any, ClassVar
 
 from skcnn._progress import without_verbosity
-from skcnn._validation import check_choice, check_size
+from skcnn._validation import Check, check_size, instance_of, none_or, one_of, whole
 from skcnn.backbones import FrozenNetwork, resolve_backbone
 from skcnn.backbones._models import is_keras_model
 from skcnn.backbones._portable import PortableBackbone
+from skcnn.backbones._runners import ENGINES
 from skcnn.cache import FeatureCache
 from skcnn.cache._json_memo import JsonMemo
 from skcnn.images._sequence import DECODES
@@ -34,18 +35,23 @@ class BackboneParameters:
     decode: Any
     cache: Any
 
+    _constraints: ClassVar[dict[str, Check]] = {
+        "layer": instance_of(str, numbers.Integral, type(None), words="a name, an index or None"),
+        "input_size": none_or(check_size),
+        "preprocess": one_of("auto", None),
+        "decode": one_of(*DECODES),
+        "batch_size": whole(),
+        "engine": one_of(*ENGINES),
+    }
+
     def _frozen_network(self, precision: str = "float32") -> FrozenNetwork:
         """Return the network that the parameters name; nothing is loaded.
 
         Raises
         ------
         ValueError
-            For parameters out of range, and an unknown backbone; `pooling` is left to the caller.
+            For an unknown backbone.
         """
-        check_choice("preprocess", self.preprocess, ("auto", None))
-        check_choice("decode", self.decode, DECODES)
-        if self.layer is not None and not isinstance(self.layer, (str, numbers.Integral)):
-            raise ValueError(f"The 'layer' parameter must be a name, an index or None. Got {self.layer!r} instead.")
         # A search over np.arange gives NumPy's integers, which are no JSON.
         layer = int(self.layer) if isinstance(self.layer, numbers.Integral) else self.layer
         size = None if self.input_size is None else check_size("input_size", self.input_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn import get_config
@@ -10,14 +10,14 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from skcnn._private import output_config
-from skcnn._validation import check_choice
+from skcnn._validation import Check, check_parameters, one_of
 from skcnn.backbones import FrozenNetwork
 from skcnn.backbones._network import POOLINGS
 from skcnn.backbones._runners import PRECISIONS
 from skcnn.cache import CacheInfo, FeatureCache
 from skcnn.features._backbone_parameters import BackboneParameters
 from skcnn.features._extract import extract, plan_extraction
-from skcnn.images._sequence import ImageSequence
+from skcnn.images._sequence import ON_ERROR, ImageSequence
 from skcnn.images._transformer import check_images, image_tags
 
 DTYPES = ("float32", "float16")
@@ -90,6 +90,13 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
     >>> extractor.fit_transform(images).shape
     (2, 1280)
     """
+
+    _constraints: ClassVar[dict[str, Check]] = {
+        "pooling": one_of(*POOLINGS),
+        "precision": one_of(*PRECISIONS),
+        "dtype": one_of(*DTYPES),
+        "on_error": one_of(*ON_ERROR),
+    }
 
     def __init__(
         self,
@@ -239,8 +246,8 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
 
     def _prepare(self, X: Any, y: Any = None) -> tuple[ImageSequence, FrozenNetwork, dict[str, Any]]:
         """Return the images, the network, and the settings of `extract`."""
+        check_parameters(self)
         images = check_images(X, y, on_error=self.on_error)
-        self._check_parameters()
         settings = {
             "dtype": self.dtype,
             "batch_size": self.batch_size,
@@ -248,11 +255,6 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
             "verbose": self.verbose,
         }
         return images.with_decode(self.decode), self._frozen_network(self.precision), settings
-
-    def _check_parameters(self) -> None:
-        check_choice("pooling", self.pooling, POOLINGS)
-        check_choice("precision", self.precision, PRECISIONS)
-        check_choice("dtype", self.dtype, DTYPES)
 
     def __sklearn_tags__(self):
         tags = image_tags(super().__sklearn_tags__())

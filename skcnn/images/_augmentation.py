@@ -6,11 +6,24 @@ import math
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from skcnn._validation import check_choice, check_flag, check_int, check_real, check_size
+from skcnn._parameters import ParameterGroup
+from skcnn._validation import (
+    Check,
+    check_flag,
+    check_int,
+    check_parameters,
+    check_real,
+    check_size,
+    none_or,
+    one_of,
+    real,
+    whole,
+)
 from skcnn.exceptions import ImageReadError, PreprocessingError
 from skcnn.images._steps import FAST_MARGIN, ViewStep
 from skcnn.images._warp import FILL_MODES, Placement, source_map, warp
@@ -29,8 +42,48 @@ class Colours(NamedTuple):
     is_inverted: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
+def check_factors(name: str, value: Any, *, open_left: bool = False) -> None:
+    """Refuse what is neither a number in [0, 1) nor a range of factors."""
+    if isinstance(value, numbers.Real):
+        check_real(name, value, below=1)
+    else:
+        check_pair(name, value, "of factors, or one number below 1", least=0, most=10, open_left=open_left)
+
+
+def check_levels(name: str, value: Any) -> None:
+    """Refuse what is no range of levels, or too small for one."""
+    if isinstance(value, numbers.Real):
+        check_real(name, value, most=255)
+        most = float(value)
+    else:
+        check_pair(name, value, "of levels, or one number of them", least=-255, most=255)
+        most = float(max(map(abs, value)))
+    if 0 < most < LEAST_LEVELS:
+        msg = f"The {name!r} parameter is what is added to levels of 0 to 255; {value!r} changes nothing that is seen"
+        raise ValueError(f"{msg}. Give levels, such as {name}=20; 'contrast' is a factor.")
+
+
+def check_level(name: str, value: Any) -> None:
+    """Refuse what is no single number of levels, or too small for one."""
+    if isinstance(value, Sequence):
+        raise ValueError(f"The {name!r} parameter must be one number. Got {value!r} instead.")
+    check_levels(name, value)
+
+
+def check_pair(name: str, value: Any, what: str, *, least: float, most: float, open_left: bool = False) -> None:
+    """Refuse what is no (low, high) within bounds."""
+    try:
+        low, high = value
+        fits = least <= low <= high <= most and not (open_left and low == least)
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        bounds = f"above {least:g} and at most {most:g}" if open_left else f"from {least:g} to {most:g}"
+        raise ValueError(f"The {name!r} parameter must be a range (low, high) {what}, {bounds}. Got {value!r} instead.")
+
+
+@dataclass(kw_only=True)
+class Augmentation(ParameterGroup):
     """Ranges that random changes of training images are drawn from; all changes are made in one warp of each image.
 
     Numbers are drawn uniformly. A number r stands for the range from -r to r, or, for factors, from 1 - r to 1 + r;
@@ -66,11 +119,6 @@ class Augmentation:
     seed : int, default=0
         Of the views that are stored. Equal images have equal views, in each fit, fold and process.
 
-    Raises
-    ------
-    ValueError
-        For a range that is out of bounds.
-
     See Also
     --------
     skcnn.inspection.AugmentationDisplay : A picture of views.
@@ -100,28 +148,22 @@ class Augmentation:
     fill_mode: str = "nearest"
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_real("rotation", self.rotation, most=180)
-        check_real("width_shift", self.width_shift, below=1)
-        check_real("height_shift", self.height_shift, below=1)
-        check_real("shear", self.shear, most=1)
-        check_factors("zoom", self.zoom, open_left=True)
-        check_flag("horizontal_flip", self.horizontal_flip)
-        check_flag("vertical_flip", self.vertical_flip)
-        check_levels("brightness", self.brightness)
-        if self.contrast is not None:
-            check_factors("contrast", self.contrast)
-        if isinstance(self.channel_shift, Sequence):
-            raise ValueError(f"The 'channel_shift' parameter must be one number. Got {self.channel_shift!r} instead.")
-        check_levels("channel_shift", self.channel_shift)
-        check_real("invert", self.invert, most=1)
-        if self.crop is not None:
-            check_pair("crop", self.crop, "of the area", least=0, most=1, open_left=True)
-        check_choice("fill_mode", self.fill_mode, FILL_MODES)
-        check_int("seed", self.seed, least=0)
-        # Equal augmentations have equal descriptions: 30 and 30.0 are equal, but not their JSON.
-        for name, value in vars(self).items():
-            object.__setattr__(self, name, int(value) if name == "seed" else as_given(value))
+    _constraints: ClassVar[dict[str, Check]] = {
+        "rotation": real(most=180),
+        "width_shift": real(below=1),
+        "height_shift": real(below=1),
+        "shear": real(most=1),
+        "zoom": partial(check_factors, open_left=True),
+        "horizontal_flip": check_flag,
+        "vertical_flip": check_flag,
+        "brightness": none_or(check_levels),
+        "contrast": none_or(check_factors),
+        "channel_shift": none_or(check_level),
+        "invert": real(most=1),
+        "crop": none_or(partial(check_pair, what="of the area", least=0, most=1, open_left=True)),
+        "fill_mode": one_of(*FILL_MODES),
+        "seed": whole(least=0),
+    }
 
     def views(self, n_views: int, size: tuple[int, int], *, seed: int | None = None) -> AugmentedViews:
         """Return the step that makes views of images.
@@ -134,11 +176,20 @@ class Augmentation:
             Height and width in pixels of the views.
         seed : int, default=None
             Of their random numbers. None takes that of the augmentation.
+
+        Raises
+        ------
+        ValueError
+            For a range of this augmentation that is out of bounds.
         """
+        check_parameters(self)
         check_int("n_views", n_views)
         height, width = check_size("size", size)
-        seed = self.seed if seed is None else seed
-        return AugmentedViews(augmentation=self, height=height, width=width, n_views=n_views, seed=seed)
+        # A copy, which nobody can change. 30 and 30.0 are equal, but their JSON, which is stored, is not.
+        settings = {name: as_given(value) for name, value in self.get_params().items()}
+        augmentation = Augmentation(**{**settings, "seed": int(self.seed)})
+        seed = augmentation.seed if seed is None else seed
+        return AugmentedViews(augmentation=augmentation, height=height, width=width, n_views=n_views, seed=seed)
 
     def draw(self, random: np.random.Generator) -> tuple[Placement, Colours]:
         """Draw the changes of one view; the same number of random numbers is used whatever the ranges are."""
@@ -254,41 +305,6 @@ def limits(middle: float, value: float | tuple[float, float] | None) -> tuple[fl
     if isinstance(value, tuple):
         return value
     return middle - (value or 0), middle + (value or 0)
-
-
-def check_factors(name: str, value: Any, *, open_left: bool = False) -> None:
-    """Refuse what is neither a number in [0, 1) nor a range of factors."""
-    if isinstance(value, numbers.Real):
-        check_real(name, value, below=1)
-    else:
-        check_pair(name, value, "of factors, or one number below 1", least=0, most=10, open_left=open_left)
-
-
-def check_levels(name: str, value: Any) -> None:
-    """Refuse what is no range of levels, or too small for one."""
-    if value is None:
-        return
-    if isinstance(value, numbers.Real):
-        check_real(name, value, most=255)
-        most = float(value)
-    else:
-        check_pair(name, value, "of levels, or one number of them", least=-255, most=255)
-        most = float(max(map(abs, value)))
-    if 0 < most < LEAST_LEVELS:
-        msg = f"The {name!r} parameter is what is added to levels of 0 to 255; {value!r} changes nothing that is seen"
-        raise ValueError(f"{msg}. Give levels, such as {name}=20; 'contrast' is a factor.")
-
-
-def check_pair(name: str, value: Any, what: str, *, least: float, most: float, open_left: bool = False) -> None:
-    """Refuse what is no (low, high) within bounds."""
-    try:
-        low, high = value
-        fits = least <= low <= high <= most and not (open_left and low == least)
-    except (TypeError, ValueError):
-        fits = False
-    if not fits:
-        bounds = f"above {least:g} and at most {most:g}" if open_left else f"from {least:g} to {most:g}"
-        raise ValueError(f"The {name!r} parameter must be a range (low, high) {what}, {bounds}. Got {value!r} instead.")
 
 
 def as_given(value: Any) -> Any:

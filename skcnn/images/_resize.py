@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from skcnn._validation import check_choice, check_size
-from skcnn.images._sequence import ImageSequence
+from skcnn._validation import Check, check_parameters, check_size, one_of
+from skcnn.images._sequence import ON_ERROR, ImageSequence
 from skcnn.images._steps import INTERPOLATIONS, ResizeCrop, ToGrey
 from skcnn.images._transformer import ImageTransformerMixin, check_images, like_input
 
@@ -37,6 +37,13 @@ class AspectAwareResize(ImageTransformerMixin, TransformerMixin, BaseEstimator, 
     >>> AspectAwareResize(32).fit_transform(["cat.jpg", "dog.jpg"])  # nothing is read yet
     ImageSequence of 2 images (cat.jpg, ...), steps: ResizeCrop(height=32, width=32, interpolation='area')
     """
+
+    _constraints: ClassVar[dict[str, Check]] = {
+        "size": check_size,
+        "interpolation": one_of(*INTERPOLATIONS),
+        "channels": one_of("rgb", "grey"),
+        "on_error": one_of(*ON_ERROR),
+    }
 
     def __init__(self, size=(224, 224), *, interpolation="area", channels="rgb", on_error="raise"):
         self.size = size
@@ -80,15 +87,15 @@ class AspectAwareResize(ImageTransformerMixin, TransformerMixin, BaseEstimator, 
         ImageReadError
             When `X` is an array and some of its images are not valid.
         """
+        steps = self._steps()
         images = check_images(X, on_error=self.on_error)
-        for step in self._steps():
+        for step in steps:
             images = images.with_step(step)
         return like_input(X, images)
 
     def _steps(self) -> list:
+        check_parameters(self)
         height, width = check_size("size", self.size)
-        check_choice("interpolation", self.interpolation, INTERPOLATIONS)
-        check_choice("channels", self.channels, ("rgb", "grey"))
         grey = [ToGrey()] if self.channels == "grey" else []
         return [ResizeCrop(height, width, self.interpolation), *grey]
 

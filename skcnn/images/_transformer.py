@@ -9,21 +9,19 @@ import numpy as np
 from sklearn.utils import check_consistent_length
 
 from skcnn._source_code import UnknownCodeError
-from skcnn._validation import check_choice
 from skcnn.exceptions import StoreWarning
 from skcnn.images._inputs import as_image_sequence, is_pixel_array
-from skcnn.images._sequence import ON_ERROR, ImageSequence
+from skcnn.images._sequence import ImageSequence
 
 
 def check_images(X: Any, y: Any = None, *, on_error: str = "raise") -> ImageSequence:
-    """Return `X` as an `ImageSequence` after checking it against `y` and the error policy.
+    """Return `X` as an `ImageSequence` after checking it against `y`.
 
     Raises
     ------
     ValueError
         When `X` holds no images, or `y` is of another length.
     """
-    check_choice("on_error", on_error, ON_ERROR)
     images = as_image_sequence(X, len(y) if hasattr(y, "__len__") else None)
     if y is not None:
         check_consistent_length(images, y)

@@ -1,7 +1,7 @@
 """Training: batches of rows, heads, the linear probe, optimizers, schedules and phases."""
 
 from skcnn.training._batches import Batches, epoch_order
-from skcnn.training._head import build_head
+from skcnn.training._head import DenseHead, LinearHead, build_head
 from skcnn.training._lending import release_models
 from skcnn.training._optimizers import make_optimizer
 from skcnn.training._plan import EarlyStopping
@@ -11,7 +11,9 @@ from skcnn.training._schedules import CosineDecay, OneCycle, PolynomialDecay, Sc
 __all__ = [
     "Batches",
     "CosineDecay",
+    "DenseHead",
     "EarlyStopping",
+    "LinearHead",
     "LinearProbe",
     "OneCycle",
     "PolynomialDecay",

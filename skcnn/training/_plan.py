@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
-from skcnn._validation import check_choice, check_int, check_real
+from skcnn._parameters import ParameterGroup
+from skcnn._validation import Check, one_of, real, whole
 from skcnn.training._schedules import Schedule
 
 MONITORS = ("val_loss", "val_accuracy", "loss", "accuracy")
 
 
-@dataclasses.dataclass(frozen=True)
-class EarlyStopping:
+@dataclasses.dataclass
+class EarlyStopping(ParameterGroup):
     """Stop where a figure has not become better for some epochs, and go back to the weights of the best one.
 
     Parameters
@@ -29,11 +30,11 @@ class EarlyStopping:
     min_delta: float = 0.0
     patience: int = 5
 
-    def __post_init__(self) -> None:
-        check_choice("monitor", self.monitor, MONITORS)
-        # NumPy's numbers, as from a search, are no JSON types.
-        object.__setattr__(self, "min_delta", check_real("min_delta", self.min_delta))
-        object.__setattr__(self, "patience", check_int("patience", self.patience))
+    _constraints: ClassVar[dict[str, Check]] = {
+        "monitor": one_of(*MONITORS),
+        "min_delta": real(),
+        "patience": whole(),
+    }
 
     @property
     def needs_validation(self) -> bool:

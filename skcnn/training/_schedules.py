@@ -5,20 +5,21 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from skcnn._validation import check_int, check_real
+from skcnn._parameters import ParameterGroup
+from skcnn._validation import Check, check_int, check_parameters, check_real, real, whole
 
 # From the step, counted from 0 on, to the learning rate.
 Rate = Callable[[int], float]
 
 
-class Schedule(ABC):
+class Schedule(ParameterGroup, ABC):
     """How the learning rate changes from step to step.
 
-    One of your own is a frozen dataclass, as those here are: its fields tell it from others when a fit goes on from a
-    checkpoint.
+    One of your own is a dataclass, as those here are: its fields tell it from others when a fit goes on from a
+    checkpoint, and searches reach them as ``schedule__name``.
     """
 
     @abstractmethod
@@ -33,7 +34,7 @@ class Schedule(ABC):
         steps_per_epoch : int
         """
 
-    def check(self, epochs: int) -> None:  # noqa: B027
+    def check(self, epochs: int) -> None:
         """Refuse a number of epochs that this cannot be followed in.
 
         Raises
@@ -43,7 +44,7 @@ class Schedule(ABC):
         """
 
 
-@dataclass(frozen=True)
+@dataclass
 class PolynomialDecay(Schedule):
     """From the learning rate down to a share of it, along a power of what is left of the training.
 
@@ -58,9 +59,10 @@ class PolynomialDecay(Schedule):
     power: float = 1.0
     final: float = 0.0
 
-    def __post_init__(self) -> None:
-        check_real("power", self.power, open_left=True)
-        check_real("final", self.final, most=1)
+    _constraints: ClassVar[dict[str, Check]] = {
+        "power": real(open_left=True),
+        "final": real(most=1),
+    }
 
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
         from skcnn._keras import keras
@@ -71,7 +73,17 @@ class PolynomialDecay(Schedule):
         )
 
 
-@dataclass(frozen=True)
+def check_rates(name: str, rates: Any) -> None:
+    """Refuse what is no table from numbers of epochs to learning rates."""
+    if not isinstance(rates, Mapping) or not rates:
+        msg = f"The {name!r} parameter must be a table of learning rates with at least one entry, such as {{10: 1e-4}}."
+        raise ValueError(f"{msg} Got {rates!r} instead.")
+    for epoch, rate in rates.items():
+        check_int("schedule", epoch, least=0)
+        check_real(f"schedule[{epoch}]", rate, open_left=True)
+
+
+@dataclass
 class StepTable(Schedule):
     """Other learning rates after some numbers of epochs. A dict in the place of a schedule is one.
 
@@ -81,16 +93,11 @@ class StepTable(Schedule):
         The learning rate after so many epochs; 0 for that of the beginning, which else is the classifier's.
     """
 
-    rates: Mapping[int, float] = field(hash=False)
+    rates: Mapping[int, float]
 
-    def __post_init__(self) -> None:
-        if not self.rates:
-            raise ValueError("a table of learning rates must have at least one entry, such as {10: 1e-4}")
-        rates = {
-            check_int("schedule", epoch, least=0): check_real(f"schedule[{epoch}]", rate, open_left=True)
-            for epoch, rate in self.rates.items()
-        }
-        object.__setattr__(self, "rates", rates)
+    _constraints: ClassVar[dict[str, Check]] = {
+        "rates": check_rates,
+    }
 
     def check(self, epochs: int) -> None:
         """Refuse a table whose last rate would never be used."""
@@ -102,7 +109,7 @@ class StepTable(Schedule):
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
         from skcnn._keras import keras
 
-        table = {0: learning_rate, **self.rates}
+        table = {0: learning_rate, **{int(epoch): float(rate) for epoch, rate in self.rates.items()}}
         begins, *later = sorted(table)
         if not later:
             return lambda step: table[begins]
@@ -113,7 +120,7 @@ class StepTable(Schedule):
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class CosineDecay(Schedule):
     """Up to the learning rate, then along half a cosine down to a share of it; several times over, if asked.
 
@@ -134,10 +141,11 @@ class CosineDecay(Schedule):
     cycles: int = 1
     final: float = 0.0
 
-    def __post_init__(self) -> None:
-        check_real("warmup", self.warmup, below=1)
-        check_int("cycles", self.cycles)
-        check_real("final", self.final, most=1)
+    _constraints: ClassVar[dict[str, Check]] = {
+        "warmup": real(below=1),
+        "cycles": whole(),
+        "final": real(most=1),
+    }
 
     def check(self, epochs: int) -> None:
         """Refuse cycles that are shorter than an epoch, and a warm-up that is longer than a cycle."""
@@ -165,7 +173,7 @@ class CosineDecay(Schedule):
         return rate
 
 
-@dataclass(frozen=True)
+@dataclass
 class OneCycle(Schedule):
     """From a share of the learning rate up to it, then along half a cosine down to next to nothing.
 
@@ -186,10 +194,11 @@ class OneCycle(Schedule):
     start: float = 0.04
     final: float = 1e-4
 
-    def __post_init__(self) -> None:
-        check_real("warmup", self.warmup, below=1)
-        check_real("start", self.start, most=1)
-        check_real("final", self.final, most=1)
+    _constraints: ClassVar[dict[str, Check]] = {
+        "warmup": real(below=1),
+        "start": real(most=1),
+        "final": real(most=1),
+    }
 
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
         steps = epochs * steps_per_epoch
@@ -228,7 +237,10 @@ def make_schedule(schedule: Any, epochs: int) -> Schedule | None:
         names = ", ".join(map(repr, SCHEDULES))
         msg = f"The 'schedule' parameter must be one of {names}, None, a table such as {{10: 1e-4}}, or a schedule of"
         raise ValueError(f"{msg} skcnn.training. Got {schedule!r} instead.")
-    if schedule is not None and epochs:
+    if schedule is None:
+        return None
+    check_parameters(schedule, "schedule__")
+    if epochs:
         schedule.check(epochs)
     return schedule
 

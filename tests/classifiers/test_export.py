@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from skcnn import AspectAwareResize, FineTunedCNNClassifier, TenCropClassifier
 from skcnn.classifiers._export import export_network
 from skcnn.exceptions import BackboneError
+from skcnn.training import DenseHead
 
 LABELS = np.array(["cat", "dog", "émeu"] * 4)
 
@@ -120,7 +121,7 @@ def test_crops_that_no_network_takes_as_they_are_are_not_exported(tuned, pixels,
     "settings",
     [
         {"unfreeze": 0},
-        {"unfreeze": 0, "hidden_units": 5, "batch_norm": True, "head_epochs": 2},
+        {"unfreeze": 0, "head": DenseHead(5, batch_norm=True, epochs=2)},
         {"unfreeze": "all"},
         pytest.param({"unfreeze": 3, "pooling": "max"}, marks=pytest.mark.slow),
         pytest.param({"unfreeze": 1, "pooling": "flatten"}, marks=pytest.mark.slow),

@@ -22,7 +22,7 @@ from skcnn.backbones._model_files import FileBackbone
 from skcnn.classifiers._fine_tuned import HEAD_ORDER, HEAD_WEIGHTS, TAIL_ORDER
 from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError
 from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
-from skcnn.training import build_head, epoch_order, release_models
+from skcnn.training import DenseHead, LinearHead, build_head, epoch_order, release_models
 from skcnn.training._model import TailAndHead
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
@@ -75,11 +75,10 @@ class PlainKeras(keras.Model):
 )
 def test_the_weights_are_those_of_plain_keras(request, network, unfreeze, first, pixels):
     model = request.getfixturevalue(network)
-    settings = {"hidden_units": 6, "dropout": 0.3, "batch_norm": True, "l2": 0.01}
+    settings = {"units": 6, "dropout": 0.3, "batch_norm": True, "l2": 0.01}
     clf = FineTunedCNNClassifier(
         model,
-        **settings,
-        head_epochs=3,
+        head=DenseHead(**settings, epochs=3),
         unfreeze=unfreeze,
         epochs=4,
         optimizer="adam",
@@ -296,9 +295,9 @@ def test_a_fit_after_the_backbone_was_trained_on_starts_from_its_new_weights(tun
         np.testing.assert_array_equal(now, then)
 
 
-@pytest.mark.parametrize("head_init", ["probe", "random"])
-def test_a_global_policy_of_mixed_precision_changes_nothing(tuned, pixels, head_init):
-    clf = tuned(head_init=head_init, head_epochs=2)
+@pytest.mark.parametrize("head", ["probe", DenseHead(None, epochs=2)], ids=["probe", "random"])
+def test_a_global_policy_of_mixed_precision_changes_nothing(tuned, pixels, head):
+    clf = tuned(head=head)
     expected = clf.fit(pixels, LABELS).predict_proba(pixels)
     release_models()
     policy = keras.config.dtype_policy()
@@ -332,7 +331,7 @@ def test_it_learns(tuned, image_paths):
 
 
 def test_the_seed_decides(tuned, pixels):
-    settings = {"hidden_units": 4, "head_epochs": 2, "epochs": 1}
+    settings = {"head": DenseHead(4, epochs=2), "epochs": 1}
     one, same, other = [
         tuned(**settings, random_state=seed).fit(pixels, LABELS).predict_proba(pixels) for seed in (0, 0, 1)
     ]
@@ -341,7 +340,7 @@ def test_the_seed_decides(tuned, pixels):
 
 
 def test_weights_of_images_and_classes_count(tuned, pixels):
-    for settings in ({"unfreeze": 0}, {"head_init": "random", "head_epochs": 5}):
+    for settings in ({"unfreeze": 0}, {"head": DenseHead(None, epochs=5)}):
         plain = tuned(**settings).fit(pixels, LABELS).predict_proba(pixels)[:, 1].mean()
         by_class = tuned(**settings, class_weight={"dog": 50}).fit(pixels, LABELS).predict_proba(pixels)
         by_image = tuned(**settings).fit(pixels, LABELS, np.where(LABELS == "dog", 50, 1)).predict_proba(pixels)
@@ -396,7 +395,7 @@ def test_a_pickle_of_a_fitted_classifier_is_loaded_without_tensorflow(files, tmp
 
 
 def test_a_progress_bar_for_each_part_on_request(tuned, files, capsys):
-    tuned(verbose=1, head_init="random", head_epochs=1).fit(files, LABELS)
+    tuned(verbose=1, head=DenseHead(None, epochs=1)).fit(files, LABELS)
     shown = capsys.readouterr().err
     assert "head: 1 of 1 (100 %)" in shown
     assert "fine-tune: 2 of 2 (100 %)" in shown
@@ -433,7 +432,7 @@ def test_one_view_of_several_is_trained_on(tuned, files):
 
 @pytest.mark.parametrize("settings", [{"unfreeze": 0}, {}, {"average_weights": True}], ids=["head", "tail", "averaged"])
 def test_batch_normalisation_of_the_head_has_the_statistics_of_the_training_images(tuned, pixels, settings):
-    clf = tuned(hidden_units=6, batch_norm=True, head_epochs=2, **settings).fit(pixels, LABELS)
+    clf = tuned(head=DenseHead(6, batch_norm=True, epochs=2), **settings).fit(pixels, LABELS)
     features = pixels.astype(np.float32)
     for part in clf._build_parts()[:-1]:
         features = np.asarray(part(features))
@@ -445,7 +444,7 @@ def test_batch_normalisation_of_the_head_has_the_statistics_of_the_training_imag
 
 def test_batch_normalisation_judges_images_held_out_by_the_statistics_of_the_epoch(tuned, pixels):
     # One step an epoch, of all images: the statistics are those of the weights before it.
-    clf = tuned(hidden_units=6, batch_norm=True, unfreeze=0, head_epochs=30, head_learning_rate=1e-9)
+    clf = tuned(head=DenseHead(6, batch_norm=True, epochs=30, learning_rate=1e-9), unfreeze=0)
     records = clf.set_params(validation_fraction=0.3).fit(pixels, LABELS).history_
     held_out = clf.validation_indices_
     probabilities = clf.predict_proba(pixels[held_out])
@@ -478,20 +477,20 @@ def test_what_keras_takes_is_refused_with_what_does_the_same(tuned, pixels, argu
         ({"layer": "nowhere"}, "'residual' has no layer 'nowhere'"),
         ({"layer": 1.5}, "The 'layer' parameter must be a name, an index or None"),
         ({"optimizer": "adma"}, "The 'optimizer' parameter must be one of 'sgd'"),
-        ({"head_optimizer": "rms"}, "The 'head_optimizer' parameter must be one of"),
+        ({"head": DenseHead(optimizer="rms")}, "The 'head__optimizer' parameter must be one of"),
         ({"learning_rate": 0}, "The 'learning_rate' parameter must be a number above 0"),
-        ({"head_learning_rate": -1}, "The 'head_learning_rate' parameter must be a number above 0"),
-        ({"hidden_units": 0}, "The 'hidden_units' parameter must be an int of at least 1"),
-        ({"dropout": 1}, "The 'dropout' parameter must be a number of at least 0 and below 1"),
+        ({"head": DenseHead(learning_rate=-1)}, "The 'head__learning_rate' parameter must be a number above 0"),
+        ({"head": DenseHead(0)}, "The 'head__units' parameter must be an int of at least 1"),
+        ({"head": LinearHead(dropout=1)}, "The 'head__dropout' parameter must be a number of at least 0 and below 1"),
         ({"label_smoothing": 1.0}, "The 'label_smoothing' parameter"),
-        ({"l2": -0.1}, "The 'l2' parameter must be a number of at least 0"),
-        ({"probe_C": 0}, "The 'probe_C' parameter must be a number above 0"),
+        ({"head": DenseHead(l2=-0.1)}, "The 'head__l2' parameter must be a number of at least 0"),
+        ({"head": LinearHead(C=0)}, "The 'head__C' parameter must be a number above 0"),
         ({"pooling": None}, "The 'pooling' parameter must be one of 'avg', 'max', 'flatten'"),
-        ({"head_init": "zeros"}, "The 'head_init' parameter must be one of 'probe', 'random'"),
+        ({"head": "zeros"}, "The 'head' parameter must be 'probe', or a LinearHead or DenseHead of skcnn.training"),
         ({"epochs": -1}, "The 'epochs' parameter must be an int of at least 0"),
-        ({"head_epochs": 2.5}, "The 'head_epochs' parameter must be an int of at least 0"),
+        ({"head": DenseHead(epochs=2.5)}, "The 'head__epochs' parameter must be an int of at least 0"),
         (
-            {"batch_size": 1, "batch_norm": True, "hidden_units": 4},
+            {"batch_size": 1, "head": DenseHead(4, batch_norm=True)},
             "set 'batch_size' to 2 at least, or batch_norm=False",
         ),
         ({"batch_size": 0}, "The 'batch_size' parameter must be an int of at least 1"),
@@ -574,9 +573,9 @@ def test_a_backbone_that_was_trained_on_is_refused(tuned, residual, pixels):
 
 
 def test_parameters_of_training_may_change_after_the_fit(tuned, pixels):
-    clf = tuned(hidden_units=4, head_epochs=1).fit(pixels, LABELS)
+    clf = tuned(head=DenseHead(4, epochs=1)).fit(pixels, LABELS)
     expected = clf.predict_proba(pixels)
-    clf.set_params(hidden_units=9, batch_norm=True, dropout=0.9, learning_rate=1.0, epochs=0, batch_size=3)
+    clf.set_params(head__units=9, head__batch_norm=True, head__dropout=0.9, learning_rate=1.0, epochs=0, batch_size=3)
     for each in (clf, pickle.loads(pickle.dumps(clf))):
         np.testing.assert_allclose(each.predict_proba(pixels), expected, atol=1e-6)
 

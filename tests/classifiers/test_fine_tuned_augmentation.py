@@ -9,7 +9,7 @@ from skcnn import Augmentation, FineTunedCNNClassifier
 from skcnn.classifiers._fine_tuned import TAIL_ORDER
 from skcnn.exceptions import ImageReadError, PreprocessingError
 from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
-from skcnn.training import build_head, epoch_order
+from skcnn.training import DenseHead, LinearHead, build_head, epoch_order
 from skcnn.training._model import TailAndHead
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
@@ -39,7 +39,7 @@ def assert_same_weights(one, two, **tolerance):
     [pytest.param(0, 3, marks=pytest.mark.slow), ("two_a", 3), pytest.param("all", 1, marks=pytest.mark.slow)],
 )
 def test_the_weights_are_those_of_plain_keras_on_the_views(tuned, residual, pixels, unfreeze, n_views):
-    clf = tuned(unfreeze=unfreeze, augmented_views=n_views, dropout=0, optimizer="adam", batch_size=5)
+    clf = tuned(unfreeze=unfreeze, augmented_views=n_views, head=LinearHead(dropout=0), optimizer="adam", batch_size=5)
     clf.fit(pixels, LABELS)
 
     seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
@@ -53,7 +53,7 @@ def test_the_weights_are_those_of_plain_keras_on_the_views(tuned, residual, pixe
         layer.trainable = layer.name not in (() if unfreeze == "all" else ("stem", "one_a", "one_bn", "one_b"))
     base.trainable = base.trainable and unfreeze != 0
     features = keras.Model(base.input, keras.layers.GlobalAveragePooling2D()(base.output))
-    probe = tuned(unfreeze=0, augmentation=None, dropout=0).fit(pixels, LABELS)
+    probe = tuned(unfreeze=0, augmentation=None, head=LinearHead(dropout=0)).fit(pixels, LABELS)
     head = build_head(8, 3)
     head.set_weights(probe.head_weights_)
     plain = TailAndHead(features, head)
@@ -72,8 +72,8 @@ def test_the_weights_are_those_of_plain_keras_on_the_views(tuned, residual, pixe
 
 
 def test_stored_views_pass_the_network_once_for_all_folds_and_settings(tuned, files, run_sizes, new_process):
-    clf = tuned(augmented_views=5, epochs=2)
-    search = GridSearchCV(clf, {"learning_rate": [1e-4, 1e-3], "dropout": [0, 0.5]}, cv=2).fit(files, LABELS)
+    clf = tuned(augmented_views=5, epochs=2, head=LinearHead())
+    search = GridSearchCV(clf, {"learning_rate": [1e-4, 1e-3], "head__dropout": [0, 0.5]}, cv=2).fit(files, LABELS)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     # Each image once for the probe, once to be predicted from the cut, and its five views.
     assert sum(run_sizes) == (1 + 1 + 5) * len(files)
@@ -107,15 +107,17 @@ def test_fresh_views_without_a_trunk(tuned, pixels):
 
 def test_images_are_predicted_as_they_are(tuned, residual, pixels):
     # A mirrored image has other pixels, but training at a rate of next to nothing changes no weights.
-    plain = tuned(augmentation=None, learning_rate=1e-12, dropout=0).fit(pixels, LABELS)
+    plain = tuned(augmentation=None, learning_rate=1e-12, head=LinearHead(dropout=0)).fit(pixels, LABELS)
     for views in (None, 2):
-        clf = tuned(augmentation=MIRRORED, augmented_views=views, learning_rate=1e-12, dropout=0).fit(pixels, LABELS)
+        clf = tuned(augmentation=MIRRORED, augmented_views=views, learning_rate=1e-12, head=LinearHead(dropout=0)).fit(
+            pixels, LABELS
+        )
         np.testing.assert_allclose(clf.predict_proba(pixels), plain.predict_proba(pixels), atol=1e-5)
 
 
 def test_the_head_begins_on_the_images_as_they_are(tuned, pixels):
-    for head_init in ("probe", "random"):
-        settings = {"head_init": head_init, "head_epochs": 2, "epochs": 0}
+    for head in ("probe", DenseHead(None, epochs=2)):
+        settings = {"head": head, "epochs": 0}
         assert_same_weights(
             tuned(**settings).fit(pixels, LABELS), tuned(**settings, augmentation=None).fit(pixels, LABELS), atol=1e-6
         )

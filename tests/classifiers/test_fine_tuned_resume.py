@@ -18,7 +18,7 @@ from sklearn.model_selection import cross_val_score
 from skcnn import Augmentation, CNNEnsembleClassifier, FineTunedCNNClassifier
 from skcnn.exceptions import CheckpointError, StoreWarning
 from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
-from skcnn.training import CosineDecay, EarlyStopping
+from skcnn.training import CosineDecay, DenseHead, EarlyStopping, LinearHead
 from skcnn.training._checkpoints import Checkpoints
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
@@ -70,10 +70,10 @@ def assert_same(one, two):
 
 KINDS = {
     "averaged": {"average_weights": True, "schedule": "cosine", "optimizer": "nadam"},
-    "stopping": {"early_stopping": EarlyStopping("loss", min_delta=10.0, patience=3), "dropout": 0.5},
+    "stopping": {"early_stopping": EarlyStopping("loss", min_delta=10.0, patience=3), "head": LinearHead(dropout=0.5)},
     "fresh views": {"augmentation": Augmentation(), "validation_fraction": 0.3, "schedule": {3: 1e-4}},
     "head alone": {"augmentation": Augmentation(), "augmented_views": 2, "unfreeze": 0},
-    "random head": {"head_init": "random", "head_epochs": 3, "hidden_units": 4, "batch_norm": True},
+    "random head": {"head": DenseHead(4, epochs=3, batch_norm=True)},
 }
 QUICK = {"averaged", "fresh views"}
 
@@ -97,7 +97,7 @@ def test_a_fit_that_was_ended_goes_on_and_ends_where_it_would_have(tuned, files,
 
 
 def test_the_first_phase_is_gone_on_with_as_well(tuned, files, tmp_path, killed_after):
-    settings = {"head_init": "random", "head_epochs": 5, "epochs": 2}
+    settings = {"head": DenseHead(None, epochs=5), "epochs": 2}
     whole = tuned(**settings).fit(files, LABELS)
     clf = tuned(checkpoint_dir=tmp_path / "run", **settings)
     killed_after(3, "head")
@@ -221,7 +221,7 @@ def test_another_optimizer_begins_with_a_state_of_its_own(tuned, files):
     ("change", "what"),
     [
         ({"unfreeze": "one_a"}, "network is another"),
-        ({"hidden_units": 5, "dropout": 0}, r"hidden_units was None and is 5, dropout was 0\.[12] and is 0\.0"),
+        ({"head": DenseHead(5, dropout=0)}, r"units was None and is 5, dropout was 0\.[12] and is 0\.0"),
     ],
 )
 def test_what_a_warm_start_cannot_go_on_from(tuned, files, change, what):

@@ -1,5 +1,6 @@
 """`FineTunedCNNClassifier` with schedules, images that are held out, early stopping and averages."""
 
+import functools
 import shutil
 
 import keras
@@ -11,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from skcnn import Augmentation, FineTunedCNNClassifier
 from skcnn.exceptions import ImageReadError
 from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
-from skcnn.training import CosineDecay, EarlyStopping, OneCycle
+from skcnn.training import CosineDecay, DenseHead, EarlyStopping, OneCycle
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
 
@@ -33,7 +34,7 @@ def assert_same_weights(one, two):
 
 @pytest.mark.parametrize(
     ("settings", "augmented_views"),
-    [({}, 0), ({}, 2), ({"head_init": "random", "head_epochs": 3}, 0), ({}, None)],
+    [({}, 0), ({}, 2), ({"head": DenseHead(None, epochs=3)}, 0), ({}, None)],
     ids=["probe", "stored views", "random head", "fresh views"],
 )
 def test_images_held_out_are_judged_and_not_trained_on(tuned, files, settings, augmented_views):
@@ -197,50 +198,52 @@ def test_copies_of_images_and_their_views_are_held_out_together(tuned, files, tm
     assert len(held_out) == 10 * len(set(held_out))
 
 
-@pytest.mark.parametrize("hidden_units", [None, 6])
-def test_where_the_head_alone_is_trained_stopping_and_schedule_are_for_it(tuned, files, hidden_units):
-    settings = {"unfreeze": 0, "head_init": "random", "hidden_units": hidden_units, "validation_fraction": 0.3}
-    settings |= {"head_learning_rate": 0.05}
-    stopped = tuned(**settings, head_epochs=200, early_stopping=EarlyStopping(patience=3)).fit(files, LABELS)
+@pytest.mark.parametrize("units", [None, 6])
+def test_where_the_head_alone_is_trained_stopping_and_schedule_are_for_it(tuned, files, units):
+    tuned = functools.partial(tuned, unfreeze=0, validation_fraction=0.3)
+    head = functools.partial(DenseHead, units, learning_rate=0.05)
+    stopped = tuned(head=head(epochs=200), early_stopping=EarlyStopping(patience=3)).fit(files, LABELS)
     figures = [record["val_loss"] for record in stopped.history_]
     assert len(figures) == np.argmin(figures) + 1 + 3 < 200
-    falling = tuned(**settings, head_epochs=4, schedule="polynomial").fit(files, LABELS)
+    falling = tuned(head=head(epochs=4), schedule="polynomial").fit(files, LABELS)
     assert [record["learning_rate"] for record in falling.history_] == pytest.approx([0.05, 0.0375, 0.025, 0.0125])
-    averaged = tuned(**settings, head_epochs=8, average_weights=True).fit(files, LABELS)
-    ends = [tuned(**settings, head_epochs=epochs).fit(files, LABELS) for epochs in (7, 8)]
+    averaged = tuned(head=head(epochs=8), average_weights=True).fit(files, LABELS)
+    ends = [tuned(head=head(epochs=epochs)).fit(files, LABELS) for epochs in (7, 8)]
     for mean, one, two in zip(averaged.head_weights_, *(end.head_weights_ for end in ends), strict=True):
         np.testing.assert_allclose(mean, (one + two) / 2 if mean.dtype.kind == "f" else mean, atol=1e-6)
 
 
 def test_a_schedule_that_the_head_cannot_follow(tuned, files):
-    clf = tuned(unfreeze=0, head_init="random", head_epochs=3, epochs=20, schedule={10: 1e-4})
+    clf = tuned(unfreeze=0, head=DenseHead(None, epochs=3), epochs=20, schedule={10: 1e-4})
     with pytest.raises(ValueError, match="after 10 epochs, and training ends after 3"):
         clf.fit(files, LABELS)
     own = keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 10))
     with pytest.raises(ValueError, match="the optimizer has a schedule of its own"):
-        clf.set_params(schedule="cosine", head_optimizer=own).fit(files, LABELS)
+        clf.set_params(schedule="cosine", head__optimizer=own).fit(files, LABELS)
 
 
 def test_the_rate_of_a_configured_optimizer_of_the_head(tuned, files):
     def rate(**settings):
-        clf = tuned(unfreeze=0, head_init="random", head_epochs=1, **settings).fit(files, LABELS)
+        clf = tuned(unfreeze=0, head=DenseHead(None, epochs=1, **settings)).fit(files, LABELS)
         return clf.history_[0]["learning_rate"]
 
-    assert rate() == rate(head_optimizer="sgd") == pytest.approx(1e-3)
-    assert rate(head_optimizer=keras.optimizers.Adam(0.125)) == 0.125
-    assert rate(head_optimizer=keras.optimizers.Adam(0.125), head_learning_rate=0.25) == 0.25
+    assert rate() == rate(optimizer="sgd") == pytest.approx(1e-3)
+    assert rate(optimizer=keras.optimizers.Adam(0.125)) == 0.125
+    assert rate(optimizer=keras.optimizers.Adam(0.125), learning_rate=0.25) == 0.25
 
 
 def test_settings_of_numpy_from_a_search(tuned, files, tmp_path):
     settings = {
         "unfreeze": np.int64(1),
         "epochs": np.int64(2),
-        "hidden_units": np.int32(4),
-        "head_epochs": np.int64(1),
-        "batch_norm": np.True_,
+        "head": DenseHead(
+            units=np.int32(4),
+            epochs=np.int64(1),
+            batch_norm=np.True_,
+            dropout=np.float32(0.1),
+            l2=np.float32(1e-4),
+        ),
         "batch_size": np.int64(8),
-        "dropout": np.float32(0.1),
-        "l2": np.float32(1e-4),
         "label_smoothing": np.float64(0.1),
         "learning_rate": np.float64(1e-3),
         "schedule": {np.int64(1): np.float32(1e-4)},
@@ -255,6 +258,9 @@ def test_settings_of_numpy_from_a_search(tuned, files, tmp_path):
     }
     clf = tuned(**settings, checkpoint_dir=tmp_path / "run").fit(files, LABELS)
     plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in settings.items()}
+    plain["head"] = DenseHead(
+        units=4, epochs=1, batch_norm=True, dropout=float(np.float32(0.1)), l2=float(np.float32(1e-4))
+    )
     plain |= {"schedule": {1: float(np.float32(1e-4))}, "early_stopping": EarlyStopping(patience=3)}
     same = tuned(**plain, checkpoint_dir=tmp_path / "run").fit(files, LABELS)  # read from the checkpoint
     assert [record["seconds"] for record in same.history_] == [record["seconds"] for record in clf.history_]
@@ -269,11 +275,14 @@ def test_a_grid_of_booleans_of_numpy(tuned, files):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"monitor": "val_acc"}, "'monitor' parameter must be one of 'val_loss', 'val_accuracy', 'loss', 'accuracy'"),
-        ({"patience": 0}, "'patience' parameter must be an int of at least 1"),
-        ({"min_delta": -1}, "'min_delta' parameter must be a number of at least 0"),
+        (
+            {"monitor": "val_acc"},
+            "'early_stopping__monitor' parameter must be one of 'val_loss', 'val_accuracy', 'loss', 'accuracy'",
+        ),
+        ({"patience": 0}, "'early_stopping__patience' parameter must be an int of at least 1"),
+        ({"min_delta": -1}, "'early_stopping__min_delta' parameter must be a number of at least 0"),
     ],
 )
-def test_bad_early_stopping(settings, message):
+def test_bad_early_stopping(tuned, files, settings, message):
     with pytest.raises(ValueError, match=message):
-        EarlyStopping(**settings)
+        tuned(early_stopping=EarlyStopping(**settings)).fit(files, LABELS)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from skcnn import CNNEnsembleClassifier, FineTunedCNNClassifier
-from skcnn.training import release_models
+from skcnn.training import DenseHead, release_models
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
 SAID = r"training was interrupted in epoch {} of {} of phase '{}'; the weights so far are kept"
@@ -78,7 +78,7 @@ def test_the_best_weights_are_those_of_an_interrupted_fit_with_early_stopping(tu
 
 
 def test_an_interrupted_head_is_the_classifier(tuned, files, interrupted):
-    clf = tuned(head_init="random", head_epochs=5)
+    clf = tuned(head=DenseHead(None, epochs=5))
     interrupted(1, "head")
     with pytest.warns(UserWarning, match=SAID.format(2, 5, "head")):
         clf.fit(files, LABELS)

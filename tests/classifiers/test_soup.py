@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from skcnn import CNNEnsembleClassifier, FineTunedCNNClassifier, TenCropClassifier
 from skcnn.classifiers._soup import average_networks, average_weights, greedy_soup
+from skcnn.training import DenseHead, LinearHead
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
 
@@ -93,7 +94,10 @@ def test_of_equal_accuracy_the_lower_log_loss_counts(tuned, image_paths):
 
 
 def test_different_settings_of_one_network(soup, tuned, files):
-    members = [("slow", tuned), ("fast", clone(tuned).set_params(learning_rate=0.01, dropout=0.5, epochs=3))]
+    members = [
+        ("slow", tuned),
+        ("fast", clone(tuned).set_params(learning_rate=0.01, head=LinearHead(dropout=0.5), epochs=3)),
+    ]
     clf = CNNEnsembleClassifier(members, method="soup", random_state=0).fit(files, LABELS)
     scores = clf.member_scores(files, LABELS)
     assert scores.rows == ["slow", "fast", "ensemble"]
@@ -128,8 +132,7 @@ def test_ten_crops_around_it(soup, files):
         ),
         ({"pooling": "max"}, "and member 'b' differs from member 'a' in pooling;"),
         ({"layer": "one_add", "unfreeze": "one_b"}, "differs from member 'a' in layer, unfreeze;"),
-        ({"hidden_units": 4}, "begin with the same head, and that of member 'b' begins at random; leave head_init='pr"),
-        ({"head_init": "random"}, "begin with the same head, and that of member 'b' begins at random"),
+        ({"head": DenseHead(4)}, "begin with the same head, and that of member 'b' begins at random; leave head='pr"),
         ({"unfreeze": 0}, "method='soup' needs members that train more than the head; got unfreeze=0 and epochs=2"),
         ({"epochs": 0}, "method='soup' needs members that train more than the head"),
     ],
@@ -144,7 +147,7 @@ def test_networks_that_do_not_share_a_trunk(tuned, files, run_sizes, second, mes
 
 def test_a_head_that_begins_at_random(soup, files):
     with pytest.raises(ValueError, match="begin with the same head, and that of every member begins at random; leave"):
-        soup.set_params(estimator__hidden_units=4).fit(files, LABELS)
+        soup.set_params(estimator__head=DenseHead(4)).fit(files, LABELS)
 
 
 def test_networks_of_other_weights(tuned, chain, files):

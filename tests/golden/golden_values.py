@@ -135,12 +135,12 @@ def estimators() -> dict[str, Any]:
         TenCropClassifier,
     )
     from skcnn.images import Augmentation
-    from skcnn.training import CosineDecay, EarlyStopping
+    from skcnn.training import CosineDecay, DenseHead, EarlyStopping
 
     settings = {"cache": None, "engine": "keras", "random_state": 0}
     tuned = FineTunedCNNClassifier(network(), unfreeze=1, epochs=2, **settings)
     full = FineTunedCNNClassifier(
-        network(), unfreeze="all", epochs=2, hidden_units=5, batch_norm=True, head_epochs=2, schedule=CosineDecay(),
+        network(), unfreeze="all", epochs=2, head=DenseHead(5, batch_norm=True, epochs=2), schedule=CosineDecay(),
         early_stopping=EarlyStopping(patience=2), augmentation=Augmentation(), warm_start=True, **settings,
     )  # fmt: skip
     extractor = CNNFeatureExtractor(network(), cache=None, engine="keras")

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from sklearn.exceptions import InconsistentVersionWarning
 
+from skcnn import FineTunedCNNClassifier
+
 # Tests are no package that a module beside them could be imported from.
 SPEC = importlib.util.spec_from_file_location("golden_values", Path(__file__).with_name("golden_values.py"))
 golden = importlib.util.module_from_spec(SPEC)
@@ -52,3 +54,10 @@ def test_estimators_that_were_pickled_predict_what_they_did(name):
 
 def test_there_is_a_pickle_of_each_kind():
     assert sorted(golden.estimators()) == PICKLED
+
+
+def test_a_classifier_that_was_pickled_with_the_parameters_of_before_says_what_to_do():
+    state = FineTunedCNNClassifier().__getstate__()
+    del state["head"]
+    with pytest.raises(ValueError, match="pickled before the parameter 'head' .* fit it again with this version"):
+        object.__new__(FineTunedCNNClassifier).__setstate__({**state, "hidden_units": None})

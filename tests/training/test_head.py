@@ -6,7 +6,7 @@ import pytest
 
 from skcnn.training import build_head
 
-PLAIN = {"hidden_units": None, "dropout": 0.0, "batch_norm": False, "l2": 0.0, "seed": (0,)}
+PLAIN = {"units": None, "dropout": 0.0, "batch_norm": False, "l2": 0.0, "seed": (0,)}
 
 
 def kinds(head):
@@ -21,7 +21,7 @@ def test_a_softmax_on_the_features():
 
 
 def test_a_hidden_layer():
-    settings = {**PLAIN, "hidden_units": 7, "dropout": 0.5}
+    settings = {**PLAIN, "units": 7, "dropout": 0.5}
     assert kinds(build_head(5, 3, **settings)) == ["Dense", "ReLU", "Dropout", "Dense"]
     head = build_head(5, 3, **{**settings, "batch_norm": True})
     assert kinds(head) == ["Dense", "BatchNormalization", "ReLU", "Dropout", "Dense"]
@@ -30,14 +30,14 @@ def test_a_hidden_layer():
 
 
 def test_l2_is_added_to_the_loss_for_every_kernel_and_no_bias():
-    head = build_head(5, 3, **{**PLAIN, "hidden_units": 7, "l2": 0.01})
+    head = build_head(5, 3, **{**PLAIN, "units": 7, "l2": 0.01})
     head(np.zeros((1, 5), np.float32))
     kernels = [weight.numpy() for weight in head.weights if weight.name == "kernel"]
     assert float(sum(head.losses)) == pytest.approx(0.01 * sum((kernel**2).sum() for kernel in kernels), rel=1e-5)
 
 
 def test_the_seed_decides_weights_and_dropout_and_no_global_state_does():
-    settings = {**PLAIN, "hidden_units": 7, "dropout": 0.5}
+    settings = {**PLAIN, "units": 7, "dropout": 0.5}
     state = random.getstate()
     features = np.ones((4, 5), np.float32)
     heads = [build_head(5, 3, **{**settings, "seed": (seed, 2)}) for seed in (0, 0, 1)]

@@ -28,7 +28,7 @@ def test_the_tail_keeps_its_statistics_and_drops_nothing():
 
 def test_logits_do_not_depend_on_the_batch_size():
     rows = np.random.default_rng(0).normal(size=(11, 5)).astype(np.float32)
-    head = build_head(5, 3, hidden_units=8, batch_norm=True)
+    head = build_head(5, 3, units=8, batch_norm=True)
     model = TailAndHead(None, head)
     expected = head.predict_on_batch(rows)
     for batch_size in (1, 4, 11, 50):
@@ -44,7 +44,7 @@ TARGETS = np.eye(3, dtype=np.float32)[np.arange(20) % 3]
 
 
 def new_head(seed=0):
-    return build_head(5, 3, hidden_units=4, dropout=0.4, batch_norm=True, seed=(seed,))
+    return build_head(5, 3, units=4, dropout=0.4, batch_norm=True, seed=(seed,))
 
 
 def new_model():

@@ -21,9 +21,7 @@ def task():
 
 
 def make_model(dropout=0.3, *, batch_norm=False):
-    return TailAndHead(
-        None, build_head(5, 3, hidden_units=8, dropout=dropout, batch_norm=batch_norm, l2=0.0, seed=(0,))
-    )
+    return TailAndHead(None, build_head(5, 3, units=8, dropout=dropout, batch_norm=batch_norm, l2=0.0, seed=(0,)))
 
 
 def test_training_is_keras_training_in_the_same_order(task):

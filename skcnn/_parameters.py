@@ -1,0 +1,57 @@
+"""Parameters that belong together as one value, such as `skcnn.Augmentation`, for searches to reach into."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar
+
+
+class ParameterGroup:
+    """Base of values that stand in a parameter of an estimator and have parameters themselves.
+
+    A subclass is a dataclass. ``clf.set_params(augmentation__rotation=10)`` and searches over
+    ``augmentation__rotation`` set its parameters, as they do those of the kernel of a Gaussian process. The constructor
+    keeps what it is given; the estimator checks it, by the table of the class, when it is fitted.
+    """
+
+    # The checks of parameters; see `skcnn._validation.check_parameters`.
+    _constraints: ClassVar[dict[str, Any]] = {}
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name.
+
+        Parameters
+        ----------
+        deep : ignored
+            For scikit-learn.
+
+        Returns
+        -------
+        dict of str to any
+        """
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def set_params(self, **params: Any) -> ParameterGroup:
+        """Set parameters.
+
+        Parameters
+        ----------
+        **params
+            As `get_params` names them.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a name that is none of a parameter.
+        """
+        known = self.get_params()
+        for name, value in params.items():
+            if name not in known:
+                msg = f"Invalid parameter {name!r} for {type(self).__name__}. Valid parameters are: {[*known]}."
+                raise ValueError(msg)
+            setattr(self, name, value)
+        return self
