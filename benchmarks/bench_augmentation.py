@@ -19,11 +19,11 @@ from sklearn.model_selection import train_test_split
 from skcnn import Augmentation, FineTunedCNNClassifier
 from skcnn.backbones import FrozenNetwork, cut_for, resolve_backbone
 from skcnn.backbones._tail import TunableNetwork
-from skcnn.classifiers._fine_tuned import TAIL_ORDER
 from skcnn.datasets import load_image_folder
 from skcnn.features._trunk_rows import TrunkRows
 from skcnn.images import ResizeCrop, as_image_sequence
 from skcnn.training import LinearHead, build_head, epoch_order
+from skcnn.training._fine_tuned_network import TAIL_ORDER
 
 AUGMENTATION = Augmentation(crop=(0.5, 1), brightness=20, contrast=0.2)
 TOP_BLOCK = 4  # convolution layers: the one on top, and the last block

@@ -24,7 +24,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, train_test_sp
 from skcnn import AspectAwareResize, FineTunedCNNClassifier
 from skcnn.backbones import FrozenNetwork, cut_for, resolve_backbone
 from skcnn.datasets import load_image_folder
-from skcnn.training import DenseHead, _phase, release_models
+from skcnn.training import DenseHead, _loop, release_models
 
 LAST_THREE_BLOCKS = 10  # convolution layers, with the one on top
 DEPTHS = [0, 1, 4, LAST_THREE_BLOCKS]
@@ -173,7 +173,7 @@ def bench_parts(data: Any) -> None:
         "head alone, 40 epochs": {"unfreeze": 0, "head_epochs": 40},
         "head, 1 epoch, and unfreeze=4, 1 epoch": {"unfreeze": 4, "head_epochs": 1, "epochs": 1},
     }
-    unchanged = {"MAX_STEPS_AT_ONCE": _phase.MAX_STEPS_AT_ONCE, "feed": _phase.feed}
+    unchanged = {"MAX_STEPS_AT_ONCE": _loop.MAX_STEPS_AT_ONCE, "feed": _loop.feed}
     changes: dict[str, dict[str, Any]] = {
         "as it is": {},
         "models of earlier fits are not used again": {},
@@ -187,7 +187,7 @@ def bench_parts(data: Any) -> None:
             clf = ours(cache, **parameters).fit(train, y_train)
             expected, first = clf.head_weights_, 0.0
             for title, change in changes.items():
-                vars(_phase).update(unchanged | change)
+                vars(_loop).update(unchanged | change)
                 clf.fit(train, y_train)
                 seconds = []
                 for _ in range(7):
@@ -199,7 +199,7 @@ def bench_parts(data: Any) -> None:
                 median = statistics.median(seconds)
                 first = first or median
                 print(f"| {work} | {title} | {median:.2f} s | {median / first:.1f} |", flush=True)
-    vars(_phase).update(unchanged)
+    vars(_loop).update(unchanged)
 
 
 def bench_search(data: Any, depths: list[int], results: Path | None) -> None:

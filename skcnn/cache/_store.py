@@ -374,12 +374,16 @@ def is_shard(name: str) -> bool:
     return name.startswith("shard-") and name.endswith(".h5")
 
 
+class DtypeError(ValueError):
+    """Rows are not what the dtype of a store can hold."""
+
+
 def fit_dtype(rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Convert rows to the dtype of a store.
 
     Raises
     ------
-    ValueError
+    DtypeError
         When finite values are too large for a floating dtype, or are not whole numbers in [0, 255] for uint8.
     """
     if rows.dtype == dtype:
@@ -389,7 +393,7 @@ def fit_dtype(rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if dtype == np.uint8:
         if not (fitted == rows).all():
             found = f"values from {rows.min():.4g} to {rows.max():.4g}"
-            raise ValueError(f"{found} are no whole numbers in [0, 255]; use dtype='float32'")
+            raise DtypeError(f"{found} are no whole numbers in [0, 255]; use dtype='float32'")
     elif not np.isfinite(fitted).all() and np.isfinite(rows).all():
-        raise ValueError(f"values of up to {np.abs(rows).max():.3g} do not fit {dtype}; use dtype='float32'")
+        raise DtypeError(f"values of up to {np.abs(rows).max():.3g} do not fit {dtype}; use dtype='float32'")
     return fitted

@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skcnn._private import BaseComposition, check_method_params
 from skcnn._validation import Check, check_parameters, one_of, real, whole
-from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
 from skcnn.classifiers._labels import encode_labels, join_weights
 from skcnn.classifiers._members import (
     Member,
@@ -24,6 +23,7 @@ from skcnn.classifiers._members import (
     shortened,
     with_own_directories,
 )
+from skcnn.classifiers._network_classifier import NetworkClassifier
 from skcnn.classifiers._snapshots import check_snapshots, fit_snapshots
 from skcnn.classifiers._soup import check_soup, greedy_soup
 from skcnn.classifiers._weights import check_weights, fit_weights
@@ -233,7 +233,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
         self.estimators_ = fitted
         self._names, self._titles = [each.name for each in members], [each.title for each in members]
         self.classes_ = check_same_classes(self._titles, fitted)
-        self.soup_: FineTunedCNNClassifier | None = None
+        self.soup_: NetworkClassifier | None = None
         self.validation_scores_: np.ndarray | None = None
         if held_out is None:
             self.weights_ = check_weights(self.weights, len(members))

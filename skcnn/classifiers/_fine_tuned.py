@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import time
-from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
 
-from skcnn._validation import Check, check_parameters, one_of
+from skcnn._validation import Check, one_of
 from skcnn.backbones._tail import TunableNetwork
-from skcnn.classifiers._keras_arguments import refuse_keras_arguments
-from skcnn.classifiers._labels import encode_labels, join_weights
-from skcnn.classifiers._session import Session
-from skcnn.classifiers._trained import TrainedClassifier, check_one_view
-from skcnn.classifiers._training_parameters import TrainingParameters
-from skcnn.exceptions import ImageReadError
-from skcnn.features import RawPixels, StoredFeatures, Trunk
+from skcnn.classifiers._network_classifier import NetworkClassifier
 from skcnn.features._backbone_parameters import BackboneParameters
-from skcnn.images._sequence import ImageSequence
-from skcnn.training import DenseHead, LinearHead, LinearProbe, Schedule, build_head, fit_probe, make_schedule
-from skcnn.training._head import copy_head
-from skcnn.training._lending import lend_model, share_model
-from skcnn.training._optimizers import check_sets_rate
+from skcnn.training import DenseHead, LinearHead, Schedule
+from skcnn.training._fine_tuned_network import FineTunedNetwork
 from skcnn.training._plan import Plan
-from skcnn.training._rows import EpochRows, SameRows
-from skcnn.training._split import Split
-from skcnn.training._state import TrainingState
 
 POOLINGS = ("avg", "max", "flatten")
-# What the random numbers of one fit are for; each has a seed of its own.
-HEAD_WEIGHTS, HEAD_ORDER, TAIL_ORDER = range(3)
 
 
 def check_head(name: str, value: Any) -> None:
@@ -42,7 +24,7 @@ def check_head(name: str, value: Any) -> None:
         raise ValueError(f"{msg} Got {value!r} instead.")
 
 
-class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClassifier):
+class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
     """Classify images with a pretrained network, whose head and upper layers are trained on them.
 
     The network is cut in a trunk and a tail. What the frozen trunk makes of an image is computed once and then read
@@ -170,6 +152,7 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
     (6, 3)
     """
 
+    _network_parameters: ClassVar = (*BackboneParameters._network_parameters, "unfreeze", "head")
     _constraints: ClassVar[dict[str, Check]] = {"pooling": one_of(*POOLINGS), "head": check_head}
 
     def __init__(
@@ -241,269 +224,33 @@ class FineTunedCNNClassifier(BackboneParameters, TrainingParameters, TrainedClas
             raise ValueError(f"{msg} 'dropout' and others; fit it again with this version, and pickle it anew")
         super().__setstate__(state)
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, **of_keras: Any) -> FineTunedCNNClassifier:
-        """Train the head, then the head with the layers that are unfrozen, from the weights of the backbone.
+    def _network(self) -> FineTunedNetwork:
+        head = LinearHead() if isinstance(self.head, str) else self.head
+        return FineTunedNetwork(TunableNetwork(self._frozen_network(), self.unfreeze), head)
 
-        Parameters
-        ----------
-        X : images
-            Anything `skcnn.images.as_image_sequence` takes.
-        y : array-like of shape (n_images,)
-            Labels: strings or whole numbers, of at least two classes.
-        sample_weight : array-like of shape (n_images,), default=None
-            Weight of each image, at least 0.
-        **of_keras
-            Refused: arguments of `keras.Model.fit`, such as ``validation_data``. The error names the parameter of the
-            classifier that does the same.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        TypeError
-            For other arguments.
-        ValueError
-            For parameters out of range, labels that are missing or all the same, an unknown backbone or layer.
-        ImageReadError
-            Naming every unreadable image, before anything is trained.
-        PreprocessingError
-            When pixels were centred or scaled before and ``preprocess="auto"``. It is a ValueError.
-        FloatingPointError
-            When training diverges.
-        CheckpointError
-            When `checkpoint_dir` has a checkpoint of another training. It is a ValueError.
-
-        Warns
-        -----
-        UserWarning
-            When training is interrupted (Ctrl-C): it ends there, and the classifier is fitted with the weights so far.
-            With `checkpoint_dir`, the same fit goes on from its last checkpoint.
-        """
-        refuse_keras_arguments(of_keras)
-        return self._fit(X, y, sample_weight)
-
-    def _fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, schedule: Schedule | None = None, callbacks: Any = ()
-    ) -> FineTunedCNNClassifier:
-        """Fit as `fit` does, with another schedule and with Keras callbacks in the second phase."""
-        # A step before may have asked for rows of NaN; there is nothing to learn from them.
-        images = check_one_view(X, y).with_on_error("raise")
-        classes, codes = encode_labels(y, type(self).__name__)
-        weights = join_weights(codes, classes, sample_weight, self.class_weight)
-        plan = self._check_parameters()
-        check_not_views(images, self.augmentation)
-        if schedule is not None:
-            plan = dataclasses.replace(plan, schedule=schedule)
-        network = self._tunable_network()
-        tunes = plan.epochs > 0 and (network.has_tail or self.augmentation is not None)
-        head_value = self._head_value()
-        head_plan = self._head_plan(head_value, plan, is_only=not tunes)
-        self._announce(images, network.features, self._trunk(network, images) if tunes else None)
-        # All activations before any training: an unreadable image is named at once.
-        features = self._extract(images, network.features)
-        settings = {"n_features": features.shape[1], "n_classes": len(classes), **head_value.layers()}
-        fixed = {"network": network.description, "head": settings, "classes": classes.tolist()}
-        with self._session(images, codes, weights, fixed) as session:
-            split = self._split(images, codes, weights, classes, session.seed)
-            tail_rows = self._tail_rows(network, images, split, session) if tunes else None
-
-            head, tail_weights = build_head(**settings, seed=(session.seed, HEAD_WEIGHTS)), []
-            history: list[dict[str, Any]] = []
-            state, goes_on = session.of_phase("fine-tune"), True
-            if state is not None and tail_rows is None:
-                msg = "warm_start=True trains what was fitted before for 'epochs' more, and nothing is left to train"
-                raise ValueError(f"{msg}; set 'epochs' above 0, and 'augmentation' where unfreeze=0")
-            if state is None:
-                history, goes_on = self._fit_head(head, settings, features, split, head_plan, session)
-            if tail_rows is not None and goes_on:
-                with lend(network if network.has_tail else None, settings) as model:
-                    parts = {"history": history, "callbacks": callbacks, "order": TAIL_ORDER}
-                    state = self._train("fine-tune", model, head, tail_rows, split, plan, session, **parts)
-                    tail_weights = model.tail_weights()
-                    history = state.history
-
-        self.classes_ = classes
-        self.history_ = history
-        self.validation_indices_ = split.held_out
-        self.cut_ = network.cut
-        self.head_weights_ = head.get_weights()
-        self.tail_weights_ = tail_weights
-        self._head = settings
-        self._fitted_on = network.description
-        self._left = (session.seed, fixed, state) if self.warm_start else None
-        return self
-
-    def _predict_logits(self, images: ImageSequence) -> np.ndarray:
-        network, tuned = self._fitted_network()
-        rows = self._extract(images, self._trunk(network, images) if tuned else network.features)
-        head, tail = self.head_weights_, self.tail_weights_
-        if not tuned and self._head["units"] is None:
-            starts = range(0, len(rows), self.batch_size)
-            logits = np.concatenate([LinearProbe(*head).logits(rows[at : at + self.batch_size]) for at in starts])
-        else:
-            loan = share_model(
-                *recipe(network if tuned else None, self._head),
-                weights=[*head, *tail],
-                set_weights=lambda model: model.set_trained(head, tail),
-            )
-            with loan as model:
-                logits = model.logits(rows, self.batch_size)
-        logits[[*rows.failures]] = np.nan
-        return logits
-
-    def _build_parts(self) -> list[Any]:
-        network, tuned = self._fitted_network()
-        head = build_head(**self._head)
-        head.set_weights(self.head_weights_)
-        if not tuned:
-            return [network.features.build(), head]
-        tail = network.build_tail()
-        tail.set_weights(self.tail_weights_)
-        return [tail, head] if network.trunk is None else [network.trunk.build(), tail, head]
-
-    def _fitted_network(self) -> tuple[TunableNetwork, bool]:
-        """Return the network this was fitted on, and whether its tail was trained."""
-        network = self._tunable_network()
-        network.check_same(self._fitted_on)
-        return network, bool(self.tail_weights_)
-
-    # The network and its rows -----------------------------------------------------------------------------------------
-
-    def _tunable_network(self) -> TunableNetwork:
-        return TunableNetwork(self._frozen_network(), self.unfreeze)
-
-    def _trunk(self, network: TunableNetwork, images: ImageSequence) -> Trunk:
-        """Return what stays frozen while the tail is trained; where nothing does, the pixels."""
-        if network.trunk is not None:
-            return network.trunk
-        features = network.features
-        return RawPixels(features.input_shape, normalises=features.normalises, dtype=pixel_dtype(images))
-
-    def _tail_rows(
-        self, network: TunableNetwork, images: ImageSequence, split: Split, session: Session
-    ) -> tuple[EpochRows, EpochRows]:
-        """Return what the second phase is trained on, and what it is judged by."""
-        trunk = self._trunk(network, images)
-        if self.augmentation is None:
-            rows = self._extract(images, trunk)
-            return SameRows(rows, split.trained), SameRows(rows, split.held_out)
-        views = self._augmented_rows(images[split.trained], trunk, session)
-        return views, SameRows(self._extract(images[split.held_out], trunk) if len(split.held_out) else split.held_out)
-
-    # Training ---------------------------------------------------------------------------------------------------------
-
-    def _head_value(self) -> LinearHead | DenseHead:
-        return LinearHead() if isinstance(self.head, str) else self.head
-
-    def _fit_head(
-        self,
-        head: Any,
-        settings: dict[str, Any],
-        features: StoredFeatures,
-        split: Split,
-        plan: Plan | None,
-        session: Session,
-    ) -> tuple[list[dict[str, Any]], bool]:
-        """Take a head through the first phase; return the records, and whether the user did not interrupt it."""
-        if plan is None:
-            return [self._fit_probe(head, features, split)], True
-        if not plan.epochs:
-            return [], True
-        rows = SameRows(features, split.trained), SameRows(features, split.held_out)
-        with lend(None, settings) as model:
-            state = self._train("head", model, head, rows, split, plan, session, order=HEAD_ORDER)
-        return state.history, state.is_finished
-
-    def _fit_probe(self, head: Any, features: StoredFeatures, split: Split) -> dict[str, Any]:
-        """Give the head the weights of a linear probe; return the record of it."""
-        begin = time.perf_counter()
-        values, labels = features[split.trained], split.labels(split.trained)
-        probe = fit_probe(values, *labels, C=self._head_value().C)  # type: ignore[union-attr]
-        head.set_weights(probe)
-        figures = probe.judge(values, *labels)
-        if len(split.held_out):
-            judged = probe.judge(features[split.held_out], *split.labels(split.held_out))
-            figures |= {f"val_{name}": value for name, value in judged.items()}
-        seconds = time.perf_counter() - begin
-        return {"phase": "head", "epoch": 1, **figures, "learning_rate": np.nan, "seconds": seconds}
-
-    def _train(
-        self,
-        phase: str,
-        model: Any,
-        head: Any,
-        rows: tuple[EpochRows, EpochRows],
-        split: Split,
-        plan: Plan,
-        session: Session,
-        *,
-        order: int,
-        **settings: Any,
-    ) -> TrainingState:
-        """Train a model from the weights of a head, which gets what was trained; return the state after it."""
-        from skcnn.training._phase import train
-
-        trained, held_out = rows
-        batches = split.training(trained, self.batch_size, (session.seed, order))
-        settings |= {"validation": split.validation(held_out, self.batch_size), "verbose": self.verbose}
-        model.start(head)
-        state = train(
-            phase, model, batches, plan, state=session.of_phase(phase), on_epoch=session.after_epoch, **settings
-        )
-        copy_head(model.head, head)
-        return state
-
-    def _check_parameters(self) -> Plan:
-        """Refuse parameters out of range; return the plan of the second phase."""
-        check_parameters(self)
+    def _plan(self, schedule: Schedule | None = None) -> Plan:
+        plan = super()._plan(schedule)
         if getattr(self.head, "batch_norm", False) and self.batch_size == 1:
             msg = "batch_norm=True normalises the images of a batch by each other, and batch_size=1 leaves one"
             raise ValueError(f"{msg}; set 'batch_size' to 2 at least, or batch_norm=False")
-        return self._training_plan()
+        return plan
 
-    def _head_plan(self, head: LinearHead | DenseHead, plan: Plan, *, is_only: bool) -> Plan | None:
-        """Return the plan of the first phase, None for a probe; if it is the only one, it has the schedule."""
-        if isinstance(head, LinearHead):
-            return None
-        head_plan = head.plan(plan.label_smoothing)
-        if not is_only:
-            return head_plan
-        schedule = make_schedule(self.schedule, head_plan.epochs)
-        check_sets_rate(head_plan.optimizer, schedule)
-        return dataclasses.replace(
-            head_plan, schedule=schedule, early_stopping=plan.early_stopping, average_weights=plan.average_weights
-        )
+    def _note_fitted(self, network: FineTunedNetwork) -> None:
+        self.cut_ = network.network.cut
+        self._fitted_on = network.network.description
+        self._keep_parameters()
 
+    def _fitted_network(self) -> FineTunedNetwork:
+        network = self._as_fitted()._network()
+        network.network.check_same(self._fitted_on)
+        return network
 
-def lend(network: TunableNetwork | None, head: dict[str, Any]) -> AbstractContextManager[Any]:
-    """Lend a model of the tail of a network, if there is one, and a head of these settings."""
-    return lend_model(*recipe(network, head))
+    @property
+    def head_weights_(self) -> list[np.ndarray]:
+        """The weights of the head."""
+        return [*self._weights.head]
 
-
-def recipe(network: TunableNetwork | None, head: dict[str, Any]) -> tuple[Hashable, Callable[[], Any]]:
-    """Return what tells such a model from others, and what makes one."""
-    from skcnn.training._model import TailAndHead
-
-    def make() -> Any:
-        return TailAndHead(None if network is None else network.build_tail(), build_head(**head))
-
-    return (None if network is None else network.state(), *head.items()), make
-
-
-def check_not_views(images: ImageSequence, augmentation: Any) -> None:
-    """Refuse to augment what a step made several views of: only one step may."""
-    if augmentation is not None and images.n_views > 1:
-        msg = f"these are views already, of {images.n_views} that a step makes of each image"
-        raise ValueError(f"{msg}; give the images themselves, or augmentation=None")
-
-
-def pixel_dtype(images: ImageSequence) -> str:
-    """Return the dtype that the pixels of images are kept in, by the first that can be read."""
-    for index in range(len(images)):
-        try:
-            return "uint8" if images[index].dtype == np.uint8 else "float32"
-        except ImageReadError:
-            continue
-    return "uint8"
+    @property
+    def tail_weights_(self) -> list[np.ndarray]:
+        """The weights of the tail, those that stayed frozen included; none where the head alone was trained."""
+        return [*self._weights.tail]

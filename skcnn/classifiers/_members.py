@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
+from skcnn.classifiers._network_classifier import NetworkClassifier
 from skcnn.classifiers._wrapper import describe_estimator
 from skcnn.exceptions import ImageReadError
 from skcnn.images._sequence import ImageSequence
@@ -88,16 +88,15 @@ def check_trains_tail(estimator: Any, method: str) -> None:
     Raises
     ------
     TypeError
-        When it is no `FineTunedCNNClassifier`.
+        When it is no `NetworkClassifier`, such as `FineTunedCNNClassifier`.
     ValueError
         When its parameters are out of range, or leave nothing to train but the head.
     """
-    if not isinstance(estimator, FineTunedCNNClassifier):
+    if not isinstance(estimator, NetworkClassifier):
         msg = f"method={method!r} is for FineTunedCNNClassifier, and got {describe_estimator(estimator)}"
         hint = "; steps before it go around the ensemble: make_pipeline(step, CNNEnsembleClassifier(...))"
         raise TypeError(msg + (hint if isinstance(estimator, Pipeline) else ""))
-    estimator._check_parameters()
-    if estimator.epochs == 0 or not estimator._tunable_network().has_tail:
+    if not estimator._network().trains_layers(estimator._plan()):
         msg = f"method={method!r} needs members that train more than the head"
         raise ValueError(f"{msg}; got unfreeze={estimator.unfreeze!r} and epochs={estimator.epochs!r}")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from typing import Any
 
-from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
 from skcnn.classifiers._members import Member, check_trains_tail
+from skcnn.classifiers._network_classifier import NetworkClassifier
 from skcnn.images._sequence import ImageSequence
 from skcnn.training import CosineDecay
 from skcnn.training._optimizers import describe_optimizer
@@ -20,7 +19,7 @@ def check_snapshots(estimator: Any, count: int) -> None:
     Raises
     ------
     TypeError
-        When the estimator is no `FineTunedCNNClassifier`.
+        When the estimator is no `NetworkClassifier`.
     ValueError
         When it trains no tail, for fewer epochs than snapshots, with a schedule of its own, or stops early.
     """
@@ -28,7 +27,7 @@ def check_snapshots(estimator: Any, count: int) -> None:
     if count > estimator.epochs:
         msg = f"each of {count} snapshots takes at least one epoch, and the classifier trains for {estimator.epochs}"
         raise ValueError(f"{msg}; set 'epochs' higher, or 'n_estimators' lower")
-    plan = estimator._training_plan()
+    plan = estimator._plan()
     if plan.schedule is not None or describe_optimizer(plan.optimizer)[1] is None:
         msg = "method='snapshot' sets the learning rate itself, and there is a schedule"
         raise ValueError(f"{msg}; give schedule=None, and one number, which each cycle begins with")
@@ -39,13 +38,13 @@ def check_snapshots(estimator: Any, count: int) -> None:
         raise ValueError("a checkpoint holds no snapshots; method='snapshot' needs checkpoint_dir=None")
 
 
-def fit_snapshots(member: Member, images: ImageSequence, labels: Any, count: int) -> list[FineTunedCNNClassifier]:
+def fit_snapshots(member: Member, images: ImageSequence, labels: Any, count: int) -> list[NetworkClassifier]:
     """Fit once; return a classifier with the weights at the end of each cycle of the learning rate.
 
     Parameters
     ----------
     member : Member
-        A `FineTunedCNNClassifier`, which becomes the last of them.
+        A `NetworkClassifier`.
     images : ImageSequence
     labels : ndarray of shape (n_images,)
     count : int
@@ -53,7 +52,7 @@ def fit_snapshots(member: Member, images: ImageSequence, labels: Any, count: int
 
     Returns
     -------
-    list of `count` FineTunedCNNClassifier
+    list of `count` NetworkClassifier
         Their `history_` ends where they do.
     """
     from skcnn.training._callbacks import Snapshots
@@ -62,8 +61,4 @@ def fit_snapshots(member: Member, images: ImageSequence, labels: Any, count: int
     snapshots = Snapshots(itertools.accumulate(split_epochs(last.epochs, count)))
     last._fit(images, labels, **member.params, schedule=CosineDecay(0, count), callbacks=[snapshots])
     history, before = last.history_, len(last.history_) - last.epochs
-    fitted = [copy.copy(last) for _ in snapshots.kept[:-1]] + [last]
-    for each, snapshot in zip(fitted, snapshots.kept, strict=True):
-        each.head_weights_, each.tail_weights_ = snapshot.head_weights, snapshot.tail_weights
-        each.history_ = history[: before + snapshot.epochs]
-    return fitted
+    return [last._with_weights(weights, history[: before + epochs]) for epochs, weights in snapshots.kept.items()]

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from skcnn._private import check_method_params, safe_indexing
 from skcnn._validation import Check, check_flag, check_parameters, check_size, one_of
 from skcnn.classifiers._export import average_of_views, export_network
-from skcnn.classifiers._trained import TrainedClassifier
+from skcnn.classifiers._network_classifier import NetworkClassifier
 from skcnn.classifiers._wrapper import ClassifierWrapper, check_plain_images, check_predicts_proba, describe_estimator
 from skcnn.exceptions import ImageReadError
 from skcnn.images import ResizeCrop, TenCrop
@@ -256,12 +256,12 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
 
         export_network(build, self.classes_, path, overwrite=overwrite)
 
-    def _trained_classifier(self) -> TrainedClassifier:
+    def _trained_classifier(self) -> NetworkClassifier:
         """Return the network that was trained, if the crops go into it as they are."""
         fitted = inner = self._fitted()
         if isinstance(inner, Pipeline) and all(step in ("passthrough", None) for _, step in inner.steps[:-1]):
             inner = inner.steps[-1][1]
-        if isinstance(inner, TrainedClassifier):
+        if isinstance(inner, NetworkClassifier):
             return inner
         msg = f"the estimator is {describe_estimator(fitted)}; only a FineTunedCNNClassifier is exported with its crops"
         raise TypeError(f"{msg}. Export the network alone, or keep the classifier with joblib.dump.")

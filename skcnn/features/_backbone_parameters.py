@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import numbers
 from typing import Any, ClassVar
 
+from skcnn._parameters import ParameterGroup
 from skcnn._progress import without_verbosity
 from skcnn._validation import Check, check_size, instance_of, none_or, one_of, whole
 from skcnn.backbones import FrozenNetwork, resolve_backbone
@@ -35,6 +37,10 @@ class BackboneParameters:
     decode: Any
     cache: Any
 
+    # What a fitted estimator computes is decided by these, as they were when it was fitted.
+    _network_parameters: ClassVar[tuple[str, ...]] = (
+        *("backbone", "weights", "layer", "pooling", "input_size", "preprocess", "decode"),
+    )
     _constraints: ClassVar[dict[str, Check]] = {
         "layer": instance_of(str, numbers.Integral, type(None), words="a name, an index or None"),
         "input_size": none_or(check_size),
@@ -60,6 +66,19 @@ class BackboneParameters:
         known_cuts = _known_cuts if cache is None else cache.memo("layers")
         return FrozenNetwork(backbone, layer, self.pooling, size, self.preprocess, precision, known_cuts=known_cuts)
 
+    def _keep_parameters(self) -> None:
+        """Keep the parameters that decide what a fitted estimator computes."""
+        values = {name: getattr(self, name) for name in self._network_parameters}
+        self._fitted_with = {
+            name: copy.copy(value) if isinstance(value, ParameterGroup) else value for name, value in values.items()
+        }
+
+    def _as_fitted(self) -> Any:
+        """Return this estimator with these parameters as they were when it was fitted."""
+        fitted = object.__new__(type(self))
+        fitted.__dict__.update(self.__dict__, **vars(self).get("_fitted_with", {}))
+        return fitted
+
     def __sklearn_clone__(self) -> Any:
         if not is_keras_model(self.backbone):
             return super().__sklearn_clone__()  # type: ignore[misc]
@@ -72,10 +91,21 @@ class BackboneParameters:
 
     def __getstate__(self) -> dict[str, Any]:
         state: Any = super().__getstate__()
-        return without_verbosity({**state, "backbone": PortableBackbone(state["backbone"])})
+        state = {**state, "backbone": PortableBackbone(state["backbone"])}
+        if "_fitted_with" in state:
+            fitted = state["_fitted_with"]["backbone"]
+            portable = state["backbone"] if fitted is self.backbone else PortableBackbone(fitted)
+            state["_fitted_with"] = {**state["_fitted_with"], "backbone": portable}
+        return without_verbosity(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        backbone = state["backbone"]
-        if isinstance(backbone, PortableBackbone):  # a copy in this process: it shares the network
-            backbone = backbone.backbone
-        super().__setstate__({**state, "backbone": backbone})  # type: ignore[misc]
+        state = {**state, "backbone": itself(state["backbone"])}
+        if "_fitted_with" in state:
+            fitted = state["_fitted_with"]
+            state["_fitted_with"] = {**fitted, "backbone": itself(fitted["backbone"])}
+        super().__setstate__(state)  # type: ignore[misc]
+
+
+def itself(backbone: Any) -> Any:
+    """Return a backbone that is on its way, where it stays in this process: a copy shares the network."""
+    return backbone.backbone if isinstance(backbone, PortableBackbone) else backbone

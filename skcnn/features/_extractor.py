@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, ClassVar
 
 import numpy as np
@@ -79,7 +80,8 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
     feature_shape_ : tuple of int
         Shape of the features of one image.
     errors_ : list of (int, str, str)
-        Position, name and reason of each image that the last `transform` could not read.
+        Position, name and reason of each image without features, of the last `transform` in this thread; in a thread
+        that made none, of the last one of all.
 
     Examples
     --------
@@ -91,6 +93,7 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
     (2, 1280)
     """
 
+    _network_parameters: ClassVar = (*BackboneParameters._network_parameters, "precision", "dtype")
     _constraints: ClassVar[dict[str, Check]] = {
         "pooling": one_of(*POOLINGS),
         "precision": one_of(*PRECISIONS),
@@ -153,8 +156,9 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
         images, network, settings = self._prepare(X, y)
         rows = plan_extraction(images, network, FeatureCache.open(self.cache), **settings)
         self.feature_shape_ = rows.row_shape()
+        self._keep_parameters()
         self._description = None if rows.store is None else rows.store.description
-        self.errors_: list[tuple[int, str, str]] = []
+        self._errors = ErrorsOfThreads()
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -183,12 +187,19 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
             the message names them. It is a ValueError, too.
         """
         check_is_fitted(self, "feature_shape_")
-        images, network, settings = self._prepare(X)
-        self.errors_ = []
+        images, network, settings = self._as_fitted()._prepare(X)
+        errors = self.__dict__.setdefault("_errors", ErrorsOfThreads())
+        errors.set([])
         features = extract(images, network, self.cache, in_memory=True, **settings)
         self._description = None if features.store is None else features.store.description
-        self.errors_ = [(i, images.name(i), reason) for i, reason in sorted(features.failures.items())]
+        errors.set([(i, images.name(i), reason) for i, reason in sorted(features.failures.items())])
         return self._keep_index(features[:], images)
+
+    @property
+    def errors_(self) -> list[tuple[int, str, str]]:
+        """Position, name and reason of each image that the last `transform` has no features of."""
+        check_is_fitted(self, "feature_shape_")
+        return self.__dict__.setdefault("_errors", ErrorsOfThreads()).get()
 
     def cache_info(self) -> CacheInfo:
         """Return how often the store answered, and what it holds.
@@ -260,3 +271,22 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
         tags = image_tags(super().__sklearn_tags__())
         tags.input_tags.allow_nan = False
         return tags
+
+
+class ErrorsOfThreads:
+    """What could not be read by the last call of each thread; a thread without a call gets those of the last of all."""
+
+    def __init__(self, errors: list[tuple[int, str, str]] | None = None):
+        self._last = errors or []
+        self._own = threading.local()
+
+    def set(self, errors: list[tuple[int, str, str]]) -> None:
+        """Keep the errors of a call in this thread."""
+        self._own.errors = self._last = errors
+
+    def get(self) -> list[tuple[int, str, str]]:
+        """Return the errors that this thread should see."""
+        return getattr(self._own, "errors", self._last)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.get(),)

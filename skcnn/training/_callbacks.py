@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from skcnn._keras import keras
 from skcnn.training._plan import EarlyStopping
+from skcnn.training._weights import Weights
 
 
 class Recorder(keras.callbacks.Callback):
@@ -118,20 +119,6 @@ class WeightAverage(keras.callbacks.Callback):
         self._sums = [*state["average_sums"]]
 
 
-class Snapshot(NamedTuple):
-    """What head and tail had learned after some epochs.
-
-    Attributes
-    ----------
-    epochs : int
-    head_weights, tail_weights : list of ndarray
-    """
-
-    epochs: int
-    head_weights: list[np.ndarray]
-    tail_weights: list[np.ndarray]
-
-
 class Snapshots(keras.callbacks.Callback):
     """Keeps the weights after some numbers of epochs.
 
@@ -141,18 +128,19 @@ class Snapshots(keras.callbacks.Callback):
 
     Attributes
     ----------
-    kept : list of Snapshot
+    kept : dict of int to Weights
+        By the number of epochs.
     """
 
     def __init__(self, after: Iterable[int]):
         super().__init__()
-        self.kept: list[Snapshot] = []
+        self.kept: dict[int, Weights] = {}
         self._after = frozenset(after)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Keep the weights, if it is time."""
         if epoch + 1 in self._after:
-            self.kept.append(Snapshot(epoch + 1, self.model.head.get_weights(), self.model.tail_weights()))
+            self.kept[epoch + 1] = self.model.trained_weights()
 
 
 class BestWeights(keras.callbacks.EarlyStopping):

@@ -179,9 +179,3 @@ def build_head(
         if dropout:
             x = keras.layers.Dropout(dropout, seed=next(seeds), name="dropout")(x)
         return keras.Model(features, dense(n_classes, "logits")(x), name="head")
-
-
-def copy_head(source: Any, target: Any) -> None:
-    """Copy the weights of a head to another of the same settings, and how far its dropout has come."""
-    for old, new in zip(target.variables, source.variables, strict=True):
-        old.assign(new)

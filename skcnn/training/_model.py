@@ -9,16 +9,16 @@ import numpy as np
 
 from skcnn._keras import keras
 from skcnn._private import keep_from_summing_over_devices
-from skcnn.training._head import copy_head
 from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._state import TrainingState
+from skcnn.training._weights import Weights
 
 # Of batch normalisation, as Keras has it.
 MAX_MOMENTUM = 0.99
 
 
 class TailAndHead(keras.Model):
-    """A head on a tail; the tail stays in inference mode, so its batch normalisation keeps its statistics.
+    """A head on a tail, which stays in inference mode unless its batch normalisation is live.
 
     A functional model of the two would not do: it hands ``training=True`` down to all its layers, whatever they were
     called with.
@@ -31,13 +31,17 @@ class TailAndHead(keras.Model):
         From rows to features; None where the rows are the features.
     head : keras.Model
         From features to logits.
+    live_norm : bool, default=False
+        Whether the tail is in training mode while it is trained: its batch normalisation normalises by the batch, and
+        learns its statistics. False keeps those that it came with.
     """
 
-    def __init__(self, tail: Any, head: Any):
+    def __init__(self, tail: Any, head: Any, *, live_norm: bool = False):
         # Under a global policy of mixed precision it would round the rows.
         super().__init__(name="tail_and_head", dtype="float32")
         self.tail = tail
         self.head = head
+        self.live_norm = live_norm
         self._norm = next((layer for layer in head.layers if isinstance(layer, keras.layers.BatchNormalization)), None)
         self._tail_at_first = self.tail_weights()
         self._compiled_for: Hashable = None
@@ -45,24 +49,33 @@ class TailAndHead(keras.Model):
 
     def call(self, rows: Any, training: bool = False) -> Any:
         """Return logits of shape (n_images, n_classes)."""
-        features = rows if self.tail is None else self.tail(rows, training=False)
+        features = rows if self.tail is None else self.tail(rows, training=training and self.live_norm)
         return self.head(features, training=training)
 
     def tail_weights(self) -> list[np.ndarray]:
         """Return the weights of the tail, trained ones and others; none where there is no tail."""
         return [] if self.tail is None else self.tail.get_weights()
 
-    def start(self, head: Any) -> None:
-        """Give the tail the weights that it came with, and the head those of another one, and the state of dropout."""
+    def trained_weights(self) -> Weights:
+        """Return the weights as they are now, and how far dropout has come."""
+        dropout = [variable.numpy() for variable in dropout_variables(self.head)]
+        return Weights(self.head.get_weights(), self.tail_weights(), dropout)
+
+    def start(self, seed: tuple[int, ...], weights: Weights | None = None) -> None:
+        """Give the tail the weights that it came with, and the head those of an earlier phase, or new random ones."""
         if self.tail is not None:
             self.tail.set_weights(self._tail_at_first)
-        copy_head(head, self.head)
+        begin_at_random(self.head, seed)
+        if weights is not None:
+            self.head.set_weights(weights.head)
+            for variable, value in zip(dropout_variables(self.head), weights.dropout, strict=False):
+                variable.assign(value)
 
-    def set_trained(self, head_weights: list[np.ndarray], tail_weights: list[np.ndarray]) -> None:
+    def set_trained(self, weights: Weights) -> None:
         """Give head and tail weights that were trained before."""
         if self.tail is not None:
-            self.tail.set_weights(tail_weights)
-        self.head.set_weights(head_weights)
+            self.tail.set_weights(weights.tail)
+        self.head.set_weights(weights.head)
 
     def compile_for(
         self,
@@ -176,6 +189,31 @@ class TailAndHead(keras.Model):
             for start in range(0, len(rows), batch_size)
         ]
         return np.concatenate(batches).astype(np.float64)
+
+
+def begin_at_random(model: Any, seed: tuple[int, ...]) -> None:
+    """Give the layers of a model new weights, drawn by their own initializers, and dropout a new beginning.
+
+    The same seed gives the same weights as it gives in `build_head`.
+    """
+    seeds = iter(np.random.SeedSequence(seed).generate_state(2 * len(model.layers)).tolist())
+    for layer in model.layers:
+        for name, initializer in [*vars(layer).items()]:
+            variable = getattr(layer, name.removesuffix("_initializer"), None)
+            if not name.endswith("_initializer") or variable is None:
+                continue
+            config = initializer.get_config()
+            if "seed" in config:
+                initializer = type(initializer).from_config({**config, "seed": next(seeds)})
+            variable.assign(initializer(variable.shape, variable.dtype))
+        if isinstance(layer, keras.layers.Dropout) and layer.rate:
+            layer.seed_generator.state.assign(keras.random.SeedGenerator(next(seeds)).state)
+
+
+def dropout_variables(model: Any) -> list[Any]:
+    """Return the variables of a model that are no weights: how far the random numbers of dropout have come."""
+    weights = {id(weight) for weight in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]
 
 
 def leave_out_sum_over_devices(optimizer: Any) -> None:

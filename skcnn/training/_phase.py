@@ -1,174 +1,154 @@
-"""One phase of training: a model, an optimizer, and so many epochs. Importing this module loads Keras."""
+"""The phases of a training: a linear probe, which is computed, or epochs of steps along the gradient."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from skcnn._progress import progress_bar
-from skcnn.training._batches import Batches
-from skcnn.training._callbacks import BestWeights, Recorder, ScheduledRate, StateKeeper, WeightAverage
-from skcnn.training._model import MAX_MOMENTUM
-from skcnn.training._optimizers import describe_optimizer
+from skcnn.features import Trunk
 from skcnn.training._plan import Plan
+from skcnn.training._probe import fit_probe
+from skcnn.training._recipe import ModelRecipe
+from skcnn.training._rows import EpochRows
+from skcnn.training._session import Session
+from skcnn.training._split import Split
 from skcnn.training._state import TrainingState
-
-OnEpoch = Callable[[list[dict[str, Any]], bool, Callable[[], TrainingState]], None]
-
-# Of a head alone, so that all of them together take about a second, and an interrupt is not late.
-MAX_STEPS_AT_ONCE = 256
-MAX_WEIGHTS_AT_ONCE = 1_000_000
+from skcnn.training._weights import Weights
 
 
-def train(
-    phase: str,
-    model: Any,
-    batches: Batches,
-    plan: Plan,
-    *,
-    state: TrainingState | None = None,
-    history: Sequence[dict[str, Any]] = (),
-    validation: Batches | None = None,
-    callbacks: Sequence[Any] = (),
-    on_epoch: OnEpoch | None = None,
-    verbose: int | None = None,
-) -> TrainingState:
-    """Train head and tail by cross-entropy.
+class PhaseEnd(NamedTuple):
+    """What a phase ends with.
+
+    Attributes
+    ----------
+    weights : Weights
+    history : list of dict
+        The records of this phase and of those before.
+    state : TrainingState or None, default=None
+        What a later fit can go on from.
+    is_finished : bool, default=True
+        False where the user interrupted it.
+    """
+
+    weights: Weights
+    history: list[dict[str, Any]]
+    state: TrainingState | None = None
+    is_finished: bool = True
+
+
+@dataclass(frozen=True)
+class ProbePhase:
+    """Logistic regression on features; its weights become those of a head without a hidden layer.
 
     Parameters
     ----------
-    phase : str
-        Its name, for records and messages.
-    model : TailAndHead
-    batches : Batches
+    name : str
+        For records and messages.
+    trunk : Trunk
+        What the images go through before.
+    C : float
+        As in `fit_probe`.
+    """
+
+    name: str
+    trunk: Trunk
+    C: float
+
+    def run(
+        self,
+        rows: tuple[EpochRows, EpochRows],
+        split: Split,
+        before: PhaseEnd | None,
+        session: Session,
+        **of_gradients: Any,
+    ) -> PhaseEnd:
+        """Fit the probe; the arguments are as in `GradientPhase.run`."""
+        begin = time.perf_counter()
+        values, held_out = (next(each.read(0, np.arange(len(each)), len(each) or 1), None) for each in rows)
+        labels = split.labels(split.trained)
+        probe = fit_probe(values, *labels, C=self.C)
+        figures = probe.judge(values, *labels)
+        if held_out is not None:
+            judged = probe.judge(held_out, *split.labels(split.held_out))
+            figures |= {f"val_{name}": value for name, value in judged.items()}
+        seconds = time.perf_counter() - begin
+        record = {"phase": self.name, "epoch": 1, **figures, "learning_rate": np.nan, "seconds": seconds}
+        return PhaseEnd(Weights([*probe]), [record])
+
+
+@dataclass(frozen=True)
+class GradientPhase:
+    """Epochs of steps along the gradient of the cross-entropy.
+
+    Parameters
+    ----------
+    name : str
+        For records, messages and checkpoints.
+    trunk : Trunk
+        What the images go through before.
+    model : ModelRecipe
+        How the model is made that is trained.
     plan : Plan
         At least one epoch.
-    state : TrainingState, default=None
-        What to go on from: a state of this phase. None begins with the weights of the model.
-    history : sequence of dict, default=()
-        The records before this phase; those of a state take their place.
-    validation : Batches, default=None
-        Of images that were held out, to be judged after each epoch.
-    callbacks : sequence of keras.callbacks.Callback, default=()
-        Called after the records are made.
-    on_epoch : callable, default=None
-        Called after each epoch, and at the end, with all records, whether there are no more, and a function that
-        returns the state.
-    verbose : int, default=None
-        Progress: None shows it where that takes more than a few seconds, 0 never, 1 always.
-
-    Returns
-    -------
-    TrainingState
-        After the last epoch, or, not finished, where the user interrupted it. Its history has a record for each epoch:
-        phase, epoch (from 1 on), loss and accuracy on the training images while they were trained on, val_loss and
-        val_accuracy on those held out, learning_rate (at its end), seconds.
-
-    Raises
-    ------
-    FloatingPointError
-        When the loss becomes NaN or infinite.
+    weights_seed, order_seed : int
+        With the seed of the fit, what the weights that begin at random and the order of the images are drawn from.
+    augments : bool, default=False
+        Whether it is trained on augmented views.
     """
-    per_epoch = batches.per_epoch
-    begin, done = (0, 0) if state is None else (state.begin, state.epochs)
-    records = [*(history if state is None else state.history)]
-    _, learning_rate = describe_optimizer(plan.optimizer)
-    # One step of a small head takes less time than going back to Python for the next one. Callbacks are called
-    # at each step.
-    is_small = model.tail is None and model.head.count_params() <= MAX_WEIGHTS_AT_ONCE
-    is_light = is_small and not callbacks and plan.schedule is None
-    steps = largest_divisor(per_epoch, MAX_STEPS_AT_ONCE) if is_light else 1
-    # Within an epoch, statistics of batch normalisation are those of the training images, also where it has few steps.
-    momentum = min(MAX_MOMENTUM, max(0.0, 1 - 5 / per_epoch)) if model.has_norm else MAX_MOMENTUM
-    settings = {"label_smoothing": plan.label_smoothing, "steps_per_execution": steps, "norm_momentum": momentum}
-    model.compile_for(plan.optimizer, **settings)
-    if state is not None:
-        model.go_on_from(state, learning_rate)
 
-    resumable: list[Any] = [] if plan.early_stopping is None else [BestWeights(plan.early_stopping)]
-    resumable += [WeightAverage(begin, plan.epochs)] if plan.average_weights else []
-    rates = []
-    if plan.schedule is not None and learning_rate is not None:
-        rates.append(ScheduledRate(plan.schedule.rate(learning_rate, plan.epochs, per_epoch), per_epoch, begin))
+    name: str
+    trunk: Trunk
+    model: ModelRecipe
+    plan: Plan
+    weights_seed: int
+    order_seed: int
+    augments: bool = False
 
-    def current(epoch: int, *, is_finished: bool, keeps_callbacks: bool = True) -> TrainingState:
-        known = {name: arrays for each in resumable for name, arrays in each.state().items()} if keeps_callbacks else {}
-        weights, optimizer = model.state()
-        made = {"weights": weights, "optimizer": optimizer, "optimizer_settings": model.optimizer_settings}
-        return TrainingState(phase, begin, epoch - begin, is_finished, **made, callbacks=known, history=[*records])
+    def run(
+        self,
+        rows: tuple[EpochRows, EpochRows],
+        split: Split,
+        before: PhaseEnd | None,
+        session: Session,
+        *,
+        batch_size: int,
+        callbacks: Sequence[Any] = (),
+        verbose: int | None = None,
+    ) -> PhaseEnd:
+        """Train, from what the phase before ended with.
 
-    def report(epoch: int, is_last: bool) -> None:
-        if on_epoch is not None:
-            on_epoch(records, is_last, lambda: current(epoch, is_finished=is_last))
+        Parameters
+        ----------
+        rows : (EpochRows, EpochRows)
+            Of the images to train on, and of those that are held out.
+        split : Split
+            Their labels and weights.
+        before : PhaseEnd or None
+            None for the first phase.
+        session : Session
+        batch_size : int
+        callbacks : sequence of keras.callbacks.Callback, default=()
+        verbose : int, default=None
+        """
+        from skcnn.training._loop import train
 
-    first = begin + (plan.epochs if state is not None and state.is_finished else done)
-    last = begin + plan.epochs
-    with progress_bar(last - first, description=phase, unit="epoch", verbose=verbose) as bar:
-        keeper = StateKeeper(resumable, {} if state is None else state.callbacks, report)
-        own = [Recorder(phase, bar, records), *rates, *resumable]
-        settings = {
-            "initial_epoch": first,
-            "epochs": last,
-            "steps_per_epoch": per_epoch,
-            "shuffle": False,
-            "verbose": 0,
-        }
-        errors: list[Exception] = []
-        is_finished = True
-        if validation is not None:
-            settings["validation_data"] = feed(validation, 0, 1, errors)
-        try:
-            model.fit(feed(batches, first, last, errors), callbacks=[*own, *callbacks, keeper], **settings)
-        except KeyboardInterrupt:
-            if callbacks:  # what they collect is not complete
-                raise
-            is_finished = False
-            for each in resumable:
-                each.on_train_end()
-        except Exception:
-            if errors:  # TensorFlow raises one of its own in its place
-                raise errors[0] from None
-            raise
-    done = sum(record["phase"] == phase for record in records)
-    if not is_finished:
-        msg = f"training was interrupted in epoch {done + 1} of {last} of phase {phase!r}; the weights so far are kept"
-        warnings.warn(msg, UserWarning, stacklevel=2)
-    if model.has_norm:
-        model.set_norm_statistics(batch[0] for batch in batches.epochs(1, last - 1))
-    ended = current(done, is_finished=is_finished, keeps_callbacks=False)
-    if on_epoch is not None and is_finished:  # with the best weights, or their mean
-        on_epoch(records, True, lambda: ended)
-    return ended
-
-
-def feed(batches: Batches, first: int, last: int, errors: list[Exception]) -> Any:
-    """Return the batches of the epochs from `first` to before `last` as `keras.Model.fit` takes them.
-
-    An error in making one is also added to `errors`.
-    """
-    from skcnn._keras import tf
-
-    def generate() -> Iterator[tuple[np.ndarray, ...]]:
-        try:
-            yield from batches.epochs(last - first, first)
-        except Exception as error:
-            errors.append(error)
-            raise
-
-    shapes = [batches.rows.row_shape, batches.targets.shape[1:], *([] if batches.weights is None else [()])]
-    signature = tuple(tf.TensorSpec((None, *shape), tf.float32) for shape in shapes)
-    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    # Keras would make a dataset that a thread tunes at growing intervals, and `fit` would wait at its end until that
-    # thread wakes up.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    # Without the number of batches Keras warns at the end of images that are held out that there are too few.
-    counted = dataset.apply(tf.data.experimental.assert_cardinality((last - first) * batches.per_epoch))
-    return counted.prefetch(2).with_options(options)
-
-
-def largest_divisor(number: int, limit: int) -> int:
-    return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)
+        trained, held_out = rows
+        with self.model.lend(trained.row_shape) as model:
+            model.start((session.seed, self.weights_seed), None if before is None else before.weights)
+            state = train(
+                self.name,
+                model,
+                split.training(trained, batch_size, (session.seed, self.order_seed)),
+                self.plan,
+                state=session.of_phase(self.name),
+                history=[] if before is None else before.history,
+                validation=split.validation(held_out, batch_size),
+                callbacks=callbacks,
+                on_epoch=session.after_epoch,
+                verbose=verbose,
+            )
+            return PhaseEnd(model.trained_weights(), state.history, state, state.is_finished)

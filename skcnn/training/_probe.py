@@ -24,12 +24,17 @@ class LinearProbe(NamedTuple):
     kernel: np.ndarray
     bias: np.ndarray
 
-    def logits(self, features: Any) -> np.ndarray:
+    def logits(self, features: Any, batch_size: int | None = None) -> np.ndarray:
         """Return the logits of features of shape (n_images, n_features): (n_images, n_classes), float64.
 
-        In float64 they do not depend on which images are asked for together.
+        In float64 they do not depend on which images are asked for together. With `batch_size`, so many features are
+        read at a time.
         """
-        return np.asarray(features, np.float64) @ self.kernel + self.bias
+        step = batch_size or len(features)
+        starts = range(0, len(features), step)
+        return np.concatenate(
+            [np.asarray(features[at : at + step], np.float64) @ self.kernel + self.bias for at in starts]
+        )
 
     def judge(self, features: Any, codes: np.ndarray, weights: np.ndarray | None = None) -> dict[str, float]:
         """Return loss and accuracy on features of shape (n_images, n_features), as a training records them."""

@@ -245,8 +245,11 @@ def test_labels_that_are_numbers(residual, pixels, tmp_path):
 def test_unfitted_and_another_backbone(tuned, residual, chain, tmp_path):
     with pytest.raises(NotFittedError):
         FineTunedCNNClassifier(residual).export(tmp_path / "net.keras")
+    model = keras.models.clone_model(chain)
+    clf = tuned(model)
+    model.set_weights([weight + 1 for weight in model.get_weights()])
     with pytest.raises(BackboneError, match="is not the one this was fitted on"):
-        tuned().set_params(backbone=chain, unfreeze=0).export(tmp_path / "net.keras")
+        clf.export(tmp_path / "net.keras")
     assert os.listdir(tmp_path) == []
 
 

@@ -19,10 +19,10 @@ from sklearn.pipeline import make_pipeline
 from skcnn import AspectAwareResize, CNNFeatureExtractor, FineTunedCNNClassifier, MeanSubtract
 from skcnn.backbones import split
 from skcnn.backbones._model_files import FileBackbone
-from skcnn.classifiers._fine_tuned import HEAD_ORDER, HEAD_WEIGHTS, TAIL_ORDER
 from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError
 from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
 from skcnn.training import DenseHead, LinearHead, build_head, epoch_order, release_models
+from skcnn.training._fine_tuned_network import HEAD_ORDER, HEAD_WEIGHTS, TAIL_ORDER
 from skcnn.training._model import TailAndHead
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
@@ -434,7 +434,7 @@ def test_one_view_of_several_is_trained_on(tuned, files):
 def test_batch_normalisation_of_the_head_has_the_statistics_of_the_training_images(tuned, pixels, settings):
     clf = tuned(head=DenseHead(6, batch_norm=True, epochs=2), **settings).fit(pixels, LABELS)
     features = pixels.astype(np.float32)
-    for part in clf._build_parts()[:-1]:
+    for part in clf._fitted_network().build(clf._weights, 3)[:-1]:
         features = np.asarray(part(features))
     kernel, _, _, mean, variance, *_ = clf.head_weights_
     values = features @ kernel
@@ -521,7 +521,7 @@ def test_bad_labels(tuned, files, labels, message):
 
 def test_an_unreadable_image_is_named_before_any_training(tuned, files, tmp_path, monkeypatch):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
-    monkeypatch.setattr(FineTunedCNNClassifier, "_fit_probe", lambda *_: pytest.fail("the head was trained"))
+    monkeypatch.setattr("skcnn.training._phase.fit_probe", lambda *_, **__: pytest.fail("the head was trained"))
     paths = [*files[:-1], str(tmp_path / "broken.jpg")]
     with pytest.raises(ImageReadError, match=r"broken\.jpg"):
         tuned().fit(paths, LABELS)
@@ -580,13 +580,27 @@ def test_parameters_of_training_may_change_after_the_fit(tuned, pixels):
         np.testing.assert_allclose(each.predict_proba(pixels), expected, atol=1e-6)
 
 
-def test_parameters_of_the_network_that_changed_after_the_fit_are_named(tuned, pixels):
-    clf = tuned().fit(pixels, LABELS)
-    with pytest.raises(BackboneError, match="unfreeze changed since this was fitted; set that back, or fit again"):
-        clf.set_params(unfreeze="one_a").predict(pixels)
-    with pytest.raises(BackboneError, match="layer, .*unfreeze changed"):
-        clf.set_params(layer="one_add", unfreeze=0).predict(pixels)
-    clf.set_params(layer=None, unfreeze="two_a").predict(pixels)
+@pytest.mark.parametrize("head", [LinearHead(), DenseHead(4, epochs=1)])
+def test_it_predicts_by_what_was_fitted_whatever_is_set_afterwards(tuned, tiny_model, pixels, tmp_path, head):
+    clf = tuned(head=head).fit(pixels, LABELS)
+    before = clf.predict_proba(pixels)
+    changes = {"backbone": tiny_model, "layer": "one_add", "unfreeze": 0, "pooling": "max", "input_size": 20}
+    clf.set_params(**changes, preprocess=None, decode="exact", head=DenseHead(9, batch_norm=True))
+    np.testing.assert_array_equal(clf.predict_proba(pixels), before)
+    copied = pickle.loads(pickle.dumps(clf))
+    np.testing.assert_allclose(copied.predict_proba(pixels), before, rtol=1e-5)
+    assert copied.get_params()["layer"] == "one_add"
+    clf.export(tmp_path / "network.keras")
+    exported = keras.models.load_model(tmp_path / "network.keras")
+    np.testing.assert_allclose(exported.predict(pixels.astype(np.float32), verbose=0), before, atol=1e-5)
+    assert clf.set_params(layer=None, input_size=None).fit(pixels, LABELS).cut_.trained == ()
+
+
+def test_a_head_whose_parameters_are_set_in_place_predicts_as_it_was_fitted(tuned, pixels):
+    clf = tuned(head=DenseHead(4, epochs=1)).fit(pixels, LABELS)
+    before = clf.predict_proba(pixels)
+    clf.set_params(head__units=9)
+    np.testing.assert_array_equal(clf.predict_proba(pixels), before)
 
 
 def test_without_a_cache_predicting_builds_no_graph_to_find_the_cut(tuned, residual, pixels, tmp_path, monkeypatch):

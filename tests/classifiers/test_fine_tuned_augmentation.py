@@ -6,10 +6,10 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 
 from skcnn import Augmentation, FineTunedCNNClassifier
-from skcnn.classifiers._fine_tuned import TAIL_ORDER
 from skcnn.exceptions import ImageReadError, PreprocessingError
 from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
 from skcnn.training import DenseHead, LinearHead, build_head, epoch_order
+from skcnn.training._fine_tuned_network import TAIL_ORDER
 from skcnn.training._model import TailAndHead
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
@@ -132,7 +132,7 @@ def test_an_image_that_vanishes_while_it_is_trained_on_is_named(tuned, files, mo
         Path(files[3]).unlink()
         return fit_probe(*args, **kwargs)
 
-    monkeypatch.setattr("skcnn.classifiers._fine_tuned.fit_probe", fit_and_remove)
+    monkeypatch.setattr("skcnn.training._phase.fit_probe", fit_and_remove)
     with pytest.raises(ImageReadError, match=r"03\.png"):
         tuned().fit(files, LABELS)
 

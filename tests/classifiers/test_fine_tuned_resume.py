@@ -232,10 +232,10 @@ def test_what_a_warm_start_cannot_go_on_from(tuned, files, change, what):
 
 def test_a_warm_start_with_nothing_left_to_train(tuned, files):
     clf = tuned(epochs=1, warm_start=True).fit(files, LABELS)
-    before = clf.head_weights_
+    before = clf._weights
     with pytest.raises(ValueError, match="nothing is left to train; set 'epochs' above 0"):
         clf.set_params(epochs=0).fit(files, LABELS)
-    assert clf.head_weights_ is before
+    assert clf._weights is before
 
 
 def test_other_classes_are_no_warm_start(tuned, files):

@@ -123,7 +123,7 @@ def test_snapshots_that_are_not_complete_are_no_ensemble(tuned, files, interrupt
 
 
 def test_before_anything_is_trained_ctrl_c_ends_the_work(tuned, files, monkeypatch):
-    monkeypatch.setattr(FineTunedCNNClassifier, "_fit_probe", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("skcnn.training._phase.fit_probe", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         tuned().fit(files, LABELS)
 

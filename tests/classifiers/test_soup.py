@@ -22,12 +22,9 @@ def soup(tuned):
 
 def spoiled(member, seed=0):
     """A copy of a classifier whose head is noise."""
-    other = copy.copy(member)
     random = np.random.default_rng(seed)
-    other.head_weights_ = [
-        random.normal(size=each.shape, scale=1e4).astype(np.float32) for each in member.head_weights_
-    ]
-    return other
+    head = [random.normal(size=each.shape, scale=1e4).astype(np.float32) for each in member.head_weights_]
+    return member._with_weights(member._weights._replace(head=head), [])
 
 
 def test_one_network_with_the_mean_of_the_weights(soup, files):
@@ -85,8 +82,7 @@ def test_the_best_comes_first_and_what_harms_is_left_out(tuned, image_paths):
 def test_of_equal_accuracy_the_lower_log_loss_counts(tuned, image_paths):
     labels = np.repeat(["apple", "leaf", "sea"], 4)
     good = tuned.set_params(epochs=8, learning_rate=3e-3).fit(image_paths, labels)
-    timid = copy.copy(good)
-    timid.head_weights_ = [each / 1000 for each in good.head_weights_]
+    timid = good._with_weights(good._weights._replace(head=[each / 1000 for each in good.head_weights_]), [])
     np.testing.assert_array_equal(timid.predict(image_paths), good.predict(image_paths))
     averaged, kept, _ = greedy_soup([timid, good, good], image_paths, labels)
     assert kept.tolist() == [False, True, True]

@@ -1,5 +1,6 @@
 """The estimator as a user meets it: right values, nothing computed twice, errors that help."""
 
+import copy
 import itertools
 import os
 import pickle
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -516,6 +518,34 @@ def test_nan_rows_on_request(tiny_model, files, bad_files, private_cache):
     assert extractor.errors_ == []
 
 
+def test_each_thread_has_the_errors_of_its_own_transform(tiny_model, files, bad_files):
+    extractor = CNNFeatureExtractor(tiny_model, on_error="nan").fit(files)
+    all_transformed = threading.Barrier(2, timeout=60)
+
+    def transform(X):
+        extractor.transform(X)
+        all_transformed.wait()
+        return [name for _, name, _ in extractor.errors_]
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [*pool.map(transform, [bad_files, files])] == [bad_files, []]
+        pool.submit(extractor.transform, bad_files[:2]).result()
+    assert [name for _, name, _ in extractor.errors_] == bad_files[:2], "a thread without a transform sees the last one"
+    assert pickle.loads(pickle.dumps(extractor)).errors_ == extractor.errors_
+
+
+def test_it_transforms_as_it_was_fitted_whatever_is_set_afterwards(tiny_model, chain, pixels):
+    extractor = CNNFeatureExtractor(tiny_model).fit(pixels)
+    features = extractor.transform(pixels)
+    extractor.set_params(
+        backbone=chain, pooling="max", preprocess=None, dtype="float16", precision="bfloat16", input_size=9
+    )
+    for each in (extractor, pickle.loads(pickle.dumps(extractor)), copy.copy(extractor)):
+        np.testing.assert_array_equal(each.transform(pixels), features)
+    assert clone(extractor).get_params()["backbone"] is chain
+    assert extractor.set_params(input_size=None).fit_transform(pixels).shape != features.shape
+
+
 def test_nothing_but_bad_files(tiny_model, bad_files, private_cache):
     features = CNNFeatureExtractor(tiny_model, on_error="nan").fit_transform(bad_files)
     assert features.shape == (7, 8)
@@ -810,6 +840,7 @@ print("keras" in sys.modules, features.sum())
 # Code of the user's own -----------------------------------------------------------------------------------------------
 
 OWN_STEP = """
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from helper import amount
 from skcnn.images import Step
@@ -850,6 +881,7 @@ def test_an_edited_helper_of_a_step_brings_no_old_rows_back(tmp_path, image_path
 
 SCRIPT = """
 import os, sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np

@@ -3,11 +3,12 @@ import numpy as np
 import pytest
 
 from skcnn.training import Batches, build_head, make_optimizer
+from skcnn.training._loop import train
 from skcnn.training._model import TailAndHead
 from skcnn.training._optimizers import OPTIMIZERS
-from skcnn.training._phase import train
 from skcnn.training._plan import Plan
 from skcnn.training._rows import SameRows
+from skcnn.training._weights import Weights
 
 
 def test_the_tail_keeps_its_statistics_and_drops_nothing():
@@ -56,7 +57,7 @@ def new_model():
 
 def fit(model, optimizer, *, seed=0, learning_rate=None, **settings):
     """Train a model from the start; return all that was trained."""
-    model.start(new_head(seed))
+    model.start((seed,))
     batches = Batches(SameRows(ROWS), TARGETS, None, 6, (seed,))
     train("tail", model, batches, Plan(2, make_optimizer(optimizer, learning_rate), **settings))
     return [*model.tail_weights(), *model.head.get_weights()]
@@ -65,6 +66,38 @@ def fit(model, optimizer, *, seed=0, learning_rate=None, **settings):
 def assert_same(ours, theirs):
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_start_at_random_is_the_head_that_this_seed_builds():
+    model = new_model()
+    fit(model, "sgd", seed=3)
+    model.start((5,))
+    for variable, other in zip(model.head.variables, new_head(5).variables, strict=True):
+        np.testing.assert_array_equal(variable, other)
+    assert_same(model.tail_weights(), new_model().tail_weights())
+
+
+def test_a_start_from_an_earlier_phase_goes_on_with_its_dropout():
+    model, later = new_model(), new_model()
+    fit(model, "sgd", seed=3)
+    trained = model.trained_weights()
+    later.start((5,), trained)
+    for variable, other in zip(later.head.variables, model.head.variables, strict=True):
+        np.testing.assert_array_equal(variable, other)
+    later.start((5,), Weights(trained.head))
+    anew = new_model()
+    anew.start((5,))
+    assert_same(later.trained_weights().dropout, anew.trained_weights().dropout)
+
+
+def test_batch_normalisation_of_the_tail_is_kept_unless_it_is_live():
+    kept = new_model()
+    live = TailAndHead(new_model().tail, new_head(), live_norm=True)
+    for model, moves in ((kept, False), (live, True)):
+        before = model.tail.get_layer("norm").moving_mean.numpy()
+        fit(model, "sgd")
+        after = model.tail.get_layer("norm").moving_mean.numpy()
+        assert (after != before).any() == moves
 
 
 @pytest.fixture

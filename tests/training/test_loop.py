@@ -5,8 +5,8 @@ import pytest
 from skcnn.exceptions import ImageReadError
 from skcnn.training import Batches, CosineDecay, EarlyStopping, build_head
 from skcnn.training._callbacks import Snapshots
+from skcnn.training._loop import feed, largest_divisor, train
 from skcnn.training._model import TailAndHead
-from skcnn.training._phase import feed, largest_divisor, train
 from skcnn.training._plan import Plan
 from skcnn.training._rows import SameRows
 
@@ -89,7 +89,7 @@ def test_an_epoch_of_many_steps_is_a_whole_one(task, monkeypatch):
     features, targets = task
     weights = []
     for limit in (256, 4, 1):  # 20 batches of 2: all at once, 4 at a time, one by one
-        monkeypatch.setattr("skcnn.training._phase.MAX_STEPS_AT_ONCE", limit)
+        monkeypatch.setattr("skcnn.training._loop.MAX_STEPS_AT_ONCE", limit)
         model = make_model()
         batches = Batches(SameRows(features), targets, None, 2, (0,))
         records = train("head", model, batches, Plan(2, keras.optimizers.Adam(0.01))).history
@@ -102,7 +102,7 @@ def test_an_epoch_of_many_steps_is_a_whole_one(task, monkeypatch):
 def test_the_steps_of_a_large_head_are_taken_one_by_one(task, monkeypatch):
     model = make_model()
     for limit, steps in ((model.head.count_params(), 3), (model.head.count_params() - 1, 1)):
-        monkeypatch.setattr("skcnn.training._phase.MAX_WEIGHTS_AT_ONCE", limit)
+        monkeypatch.setattr("skcnn.training._loop.MAX_WEIGHTS_AT_ONCE", limit)
         train(
             "head",
             model,
@@ -190,7 +190,7 @@ def test_the_weights_are_the_mean_of_the_last_quarter_of_the_epochs(task, epochs
     after = Snapshots(range(epochs - averaged + 1, epochs + 1))
     train("head", model, batches, Plan(epochs, keras.optimizers.Adam(0.01), average_weights=True), callbacks=[after])
     assert len(after.kept) == averaged
-    for weight, *each in zip(model.head.get_weights(), *(kept.head_weights for kept in after.kept), strict=True):
+    for weight, *each in zip(model.head.get_weights(), *(kept.head for kept in after.kept.values()), strict=True):
         np.testing.assert_allclose(weight, np.mean(each, axis=0), rtol=1e-6)
 
 
@@ -198,8 +198,9 @@ def test_snapshots_are_the_weights_at_these_epochs(task):
     batches = Batches(SameRows(task[0]), task[1], None, 16, (0,))
     snapshots, model = Snapshots([1, 3]), make_model()
     train("head", model, batches, Plan(3, keras.optimizers.Adam(0.01)), callbacks=[snapshots])
-    assert [kept.epochs for kept in snapshots.kept] == [1, 3]
-    assert [kept.tail_weights for kept in snapshots.kept] == [[], []]
-    for kept, weight in zip(snapshots.kept[1].head_weights, model.head.get_weights(), strict=True):
+    first, last = snapshots.kept.values()
+    assert [*snapshots.kept] == [1, 3]
+    assert first.tail == last.tail == []
+    for kept, weight in zip(last.head, model.head.get_weights(), strict=True):
         np.testing.assert_array_equal(kept, weight)
-    assert (snapshots.kept[0].head_weights[0] != snapshots.kept[1].head_weights[0]).any()
+    assert (first.head[0] != last.head[0]).any()

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from skcnn import Augmentation
-from skcnn.classifiers._session import Session, describe_images, describe_parameter, digest_of
 from skcnn.images import FlipHorizontal, as_image_sequence
 from skcnn.training import CosineDecay
+from skcnn.training._session import Session, describe_images, describe_parameter, digest_of
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,9 @@ def test_what_is_due_after_an_epoch():
     class Kept(list):
         save = list.append
 
-        def update(self, records, *, is_last):
-            self.append(records)
-
     drawn, saved = Kept(), Kept()
-    session = Session(0, None, saved, drawn, every=3)
+    session = Session(0, None, saved, lambda records, is_last: drawn.append((records, is_last)), every=3)
     for epoch in range(1, 8):
         session.after_epoch([{"epoch": epoch}], epoch == 7, lambda epoch=epoch: epoch)
-    assert len(drawn) == 7
+    assert [is_last for _, is_last in drawn] == [False] * 6 + [True]
     assert saved == [3, 6, 7]

@@ -3,19 +3,30 @@ import pytest
 from scipy.special import softmax
 from sklearn.exceptions import NotFittedError
 
-from skcnn.classifiers._trained import TrainedClassifier
+from skcnn.classifiers._network_classifier import NetworkClassifier
 from skcnn.images import TenCrop, as_image_sequence
 
 
-class Fixed(TrainedClassifier):
-    """Gives the same logits to every image."""
+class SameLogits:
+    """A network that gives the same logits to every image."""
+
+    def logits(self, weights, feed, n_classes):
+        return np.tile([1000.0, 0.0, 1001.0], (len(feed.images), 1))
+
+
+class Fixed(NetworkClassifier):
+    augmentation = augmented_views = cache = verbose = None
+    batch_size, engine, decode = 32, "auto", "fast"
 
     def fit(self, X, y):
-        self.classes_ = np.unique(y)
+        self.classes_, self._weights = np.unique(y), None
         return self
 
-    def _predict_logits(self, images):
-        return np.tile([1000.0, 0.0, 1001.0], (len(images), 1))
+    def _as_fitted(self):
+        return self
+
+    def _fitted_network(self):
+        return SameLogits()
 
 
 def test_probabilities_and_labels_from_logits(pixels):

@@ -19,7 +19,6 @@ from skcnn.cache._lock import lock_if_free
 from skcnn.exceptions import CheckpointError
 from skcnn.images._copies import source_digests
 from skcnn.images._sequence import ImageSequence
-from skcnn.inspection import TrainingMonitor
 from skcnn.training._checkpoints import Checkpoints
 from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._state import TrainingState
@@ -27,6 +26,9 @@ from skcnn.training._state import TrainingState
 # What no training can go on with when it is another; and what a directory is of, whatever the settings are.
 FIXED = ("network", "head", "classes")
 DATA = ("images", "labels and weights")
+
+# Takes the records of all epochs so far, and whether there are no more.
+Monitor = Callable[[list[dict[str, Any]], bool], None]
 
 # Held by the fit that writes to a directory.
 LOCK = "checkpoint.lock"
@@ -42,7 +44,8 @@ class Session:
     state : TrainingState or None
         None for a beginning.
     checkpoints : Checkpoints or None, default=None
-    monitor : TrainingMonitor or None, default=None
+    monitor : callable or None, default=None
+        Called after each epoch with all records, and whether there are no more.
     every : int or None, default=None
         After how many epochs each a state is written. None for as often as takes a twentieth of the time.
     """
@@ -50,7 +53,7 @@ class Session:
     seed: int
     state: TrainingState | None
     checkpoints: Checkpoints | None = None
-    monitor: TrainingMonitor | None = None
+    monitor: Monitor | None = None
     every: int | None = None
     _pace: Pace = dataclasses.field(default_factory=Pace)
 
@@ -65,6 +68,7 @@ class Session:
         state: TrainingState | None,
         warm_start: bool,
         every: int | None,
+        monitor: Monitor | None = None,
         verbose: int | None = None,
     ) -> Iterator[Session]:
         """Yield the session of a fit that leaves checkpoints in a directory, and goes on from those that are there.
@@ -82,6 +86,7 @@ class Session:
             Whether a checkpoint of other settings is gone on from. The images and labels have to be the same: those of
             another fold would be judged by a model that was trained on them.
         every : int or None
+        monitor : callable or None, default=None
         verbose : int or None, default=None
             0 says nothing of where the fit goes on from.
 
@@ -108,21 +113,36 @@ class Session:
                     say(f"{describe_progress(state)}: {checkpoints.path}", verbose)
                     seed = int(checkpoints.before["seed"])
             checkpoints.run["seed"] = seed
-            yield cls(seed, state, checkpoints, TrainingMonitor(directory), every)
-
-    @property
-    def begin(self) -> int:
-        """How many epochs of the second phase were made by earlier fits."""
-        return 0 if self.state is None or self.state.phase == "head" else self.state.begin
+            yield cls(seed, state, checkpoints, monitor, every)
 
     def of_phase(self, phase: str) -> TrainingState | None:
         """Return the state to begin a phase with, if there is one of it."""
         return self.state if self.state is not None and self.state.phase == phase else None
 
+    def begin(self, phase: str) -> int:
+        """Return how many epochs of a phase were made by earlier fits."""
+        state = self.of_phase(phase)
+        return 0 if state is None else state.begin
+
+    def first_of(self, phases: Sequence[str]) -> int:
+        """Return which of these phases the training goes on with.
+
+        Raises
+        ------
+        ValueError
+            When it was in another one.
+        """
+        if self.state is None:
+            return 0
+        if self.state.phase not in phases:
+            msg = "warm_start=True trains what was fitted before for 'epochs' more, and nothing is left to train"
+            raise ValueError(f"{msg}; set 'epochs' above 0, and 'augmentation' where unfreeze=0")
+        return phases.index(self.state.phase)
+
     def after_epoch(self, records: list[dict[str, Any]], is_last: bool, state: Callable[[], TrainingState]) -> None:
         """Write what is due."""
         if self.monitor is not None:
-            self.monitor.update(records, is_last=is_last)
+            self.monitor(records, is_last)
         is_due = self._pace.is_due() if self.every is None else records[-1]["epoch"] % self.every == 0
         if self.checkpoints is not None and (is_last or is_due):
             with self._pace.timed():

@@ -1,0 +1,407 @@
+"""`NetworkClassifier`: what all classifiers share whose network is trained."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skcnn._plain import plain
+from skcnn._validation import Check, check_flag, check_parameters, instance_of, none_or, real, whole
+from skcnn.cache import FeatureCache
+from skcnn.cache._digests import DigestMemo
+from skcnn.classifiers._export import export_network, join
+from skcnn.classifiers._image_classifier import ImageClassifier
+from skcnn.classifiers._keras_arguments import refuse_keras_arguments
+from skcnn.classifiers._labels import encode_labels, join_weights
+from skcnn.images import Augmentation
+from skcnn.images._copies import copy_groups
+from skcnn.images._sequence import ImageSequence
+from skcnn.images._transformer import check_images
+from skcnn.inspection import TrainingMonitor
+from skcnn.training import EarlyStopping, Schedule, make_optimizer, make_schedule
+from skcnn.training._checkpoints import describe_change
+from skcnn.training._feed import Feed
+from skcnn.training._fit_network import fit_network
+from skcnn.training._optimizers import check_sets_rate
+from skcnn.training._plan import Plan
+from skcnn.training._problem import Problem
+from skcnn.training._session import Session, describe_images, describe_parameter, digest_of
+from skcnn.training._state import TrainingState
+from skcnn.training._weights import Weights
+
+# Of the images, where early stopping needs some and no share is given.
+DEFAULT_VALIDATION = 0.1
+
+# Parameters that may be values with parameters of their own.
+VALUES = {
+    "head": "skcnn.training.LinearHead() or DenseHead()",
+    "augmentation": "skcnn.Augmentation()",
+    "schedule": "a schedule of skcnn.training, such as CosineDecay()",
+    "early_stopping": "skcnn.training.EarlyStopping()",
+}
+
+# Parameters that do not decide what a training ends with, or are described as the network.
+NO_PART_OF_A_RUN = {
+    *("backbone", "weights", "cache", "engine", "verbose", "random_state"),
+    *("warm_start", "checkpoint_dir", "checkpoint_every"),
+}
+
+
+class NetworkClassifier(ImageClassifier):
+    """Base of classifiers whose network is trained.
+
+    A subclass has the parameters below in its constructor and says, by `_network`, which network they describe. It
+    keeps what was trained as arrays and no live network, so that it can be pickled.
+    """
+
+    epochs: Any
+    optimizer: Any
+    learning_rate: Any
+    schedule: Any
+    label_smoothing: Any
+    augmentation: Any
+    augmented_views: Any
+    validation_fraction: Any
+    early_stopping: Any
+    average_weights: Any
+    warm_start: Any
+    checkpoint_dir: Any
+    checkpoint_every: Any
+    class_weight: Any
+    random_state: Any
+    decode: Any
+    cache: Any
+    batch_size: Any
+    engine: Any
+    verbose: Any
+
+    history_: list[dict[str, Any]]
+    _weights: Weights
+    # The seed of the last fit, what it was fixed on, and its state; kept for a warm start alone.
+    _left: tuple[int, dict[str, Any], TrainingState | None] | None
+
+    _constraints: ClassVar[dict[str, Check]] = {
+        "epochs": whole(least=0),
+        "learning_rate": none_or(real(open_left=True)),
+        "label_smoothing": real(below=1),
+        "augmentation": instance_of(Augmentation, type(None), words="a skcnn.Augmentation or None"),
+        "augmented_views": none_or(whole()),
+        "validation_fraction": none_or(real(below=1, open_left=True)),
+        "early_stopping": instance_of(
+            EarlyStopping, bool, np.bool_, type(None), words="True, False or a skcnn.training.EarlyStopping"
+        ),
+        "average_weights": check_flag,
+        "warm_start": check_flag,
+        "checkpoint_every": none_or(whole()),
+    }
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters, those of values, such as ``augmentation__rotation``, included.
+
+        Parameters
+        ----------
+        **params
+            As `get_params` names them.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an unknown name, or a parameter of what has none, such as ``head__dropout`` where `head` is "probe".
+        """
+        for name in params:
+            outer, _, inner = name.partition("__")
+            value = params.get(outer, getattr(self, outer, None))
+            if inner and outer in VALUES and not hasattr(value, "set_params"):
+                msg = f"{name!r} cannot be set: {outer}={value!r} has no parameters"
+                raise ValueError(f"{msg}; set {outer!r} to {VALUES[outer]} first")
+        return super().set_params(**params)
+
+    # What a subclass says -----------------------------------------------------------------------------------------
+
+    def _network(self) -> Any:
+        """Return the network that the parameters describe; see `skcnn.training._fit_network.TrainableNetwork`."""
+        raise NotImplementedError
+
+    def _note_fitted(self, network: Any) -> None:
+        """Keep of the network, and of the parameters that describe it, what `_fitted_network` needs."""
+        raise NotImplementedError
+
+    def _fitted_network(self) -> Any:
+        """Return the network that was fitted, whatever the parameters are now."""
+        raise NotImplementedError
+
+    def _as_fitted(self) -> Any:
+        """Return this classifier with the parameters of its network as they were when it was fitted."""
+        raise NotImplementedError
+
+    # Fitting ------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, **of_keras: Any) -> Any:
+        """Train the network, phase by phase.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes.
+        y : array-like of shape (n_images,)
+            Labels: strings or whole numbers, of at least two classes.
+        sample_weight : array-like of shape (n_images,), default=None
+            Weight of each image, at least 0.
+        **of_keras
+            Refused: arguments of `keras.Model.fit`, such as ``validation_data``. The error names the parameter of the
+            classifier that does the same.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            For other arguments.
+        ValueError
+            For parameters out of range, labels that are missing or all the same, an unknown backbone or layer.
+        ImageReadError
+            Naming every unreadable image, before anything is trained.
+        PreprocessingError
+            When pixels were centred or scaled before and ``preprocess="auto"``. It is a ValueError.
+        FloatingPointError
+            When training diverges.
+        CheckpointError
+            When `checkpoint_dir` has a checkpoint of another training. It is a ValueError.
+
+        Warns
+        -----
+        UserWarning
+            When training is interrupted (Ctrl-C): it ends there, and the classifier is fitted with the weights so far.
+            With `checkpoint_dir`, the same fit goes on from its last checkpoint.
+        """
+        refuse_keras_arguments(of_keras)
+        return self._fit(X, y, sample_weight)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        schedule: Schedule | None = None,
+        callbacks: Sequence[Any] = (),
+    ) -> Any:
+        """Fit as `fit` does, with another schedule and with Keras callbacks in the last phase."""
+        # A step before may have asked for rows of NaN; there is nothing to learn from them.
+        images = check_one_view(X, y).with_on_error("raise").with_decode(self.decode)
+        classes, codes = encode_labels(y, type(self).__name__)
+        weights = join_weights(codes, classes, sample_weight, self.class_weight)
+        plan = self._plan(schedule)
+        check_not_views(images, self.augmentation)
+        network = self._network()
+        copies = functools.partial(copy_groups, images, self._digests())
+        problem = Problem(codes, weights, classes, self._validation_fraction(plan), copies)
+        fixed = {**network.description, "classes": classes.tolist()}
+        session = self._session(images, problem, fixed)
+        fitted = fit_network(network, plan, problem, self._feed(images), session, callbacks=callbacks)
+
+        self.classes_ = classes
+        self.history_ = fitted.history
+        self.validation_indices_ = fitted.held_out
+        self._weights = fitted.weights
+        self._left = (fitted.seed, fixed, fitted.state) if self.warm_start else None
+        self._note_fitted(network)
+        return self
+
+    def _with_weights(self, weights: Weights, history: list[dict[str, Any]]) -> Any:
+        """Return a fitted copy with other weights."""
+        other = copy.copy(self)
+        other._weights, other.history_ = weights, history
+        return other
+
+    def _plan(self, schedule: Schedule | None = None) -> Plan:
+        """Return how the network is trained, by another schedule if one is given.
+
+        Raises
+        ------
+        ValueError
+            For parameters out of range, or that exclude each other.
+        """
+        check_parameters(self)
+        epochs, average_weights = int(self.epochs), bool(self.average_weights)
+        asked = plain(self.early_stopping)
+        early_stopping = EarlyStopping() if asked is True else asked or None
+        if early_stopping and average_weights:
+            msg = "early_stopping goes back to the weights of the best epoch, and average_weights takes the mean of the"
+            raise ValueError(f"{msg} last ones; set one of them to False")
+        optimizer = make_optimizer(self.optimizer, self.learning_rate)
+        schedule = make_schedule(self.schedule if schedule is None else schedule, epochs)
+        check_sets_rate(optimizer, schedule)
+        return Plan(epochs, optimizer, float(self.label_smoothing), schedule, early_stopping, average_weights)
+
+    def _validation_fraction(self, plan: Plan) -> float | None:
+        if self.validation_fraction is None and plan.early_stopping and plan.early_stopping.needs_validation:
+            return DEFAULT_VALIDATION
+        return self.validation_fraction
+
+    def _digests(self) -> DigestMemo | None:
+        cache = FeatureCache.open(self.cache)
+        return None if cache is None else cache.digests
+
+    def _feed(self, images: ImageSequence) -> Feed:
+        views = None if self.augmented_views is None else int(self.augmented_views)
+        settings = {"augmentation": self.augmentation, "augmented_views": views}
+        return Feed(images, self.cache, self.batch_size, self.engine, self.verbose, **settings)
+
+    @contextlib.contextmanager
+    def _session(self, images: ImageSequence, problem: Problem, fixed: dict[str, Any]) -> Iterator[Session]:
+        """Yield the seed of a fit, what it goes on from, and what it leaves on disk.
+
+        Parameters
+        ----------
+        images : ImageSequence
+        problem : Problem
+        fixed : dict
+            What no fit can go on with when it is another: network, head and classes, as JSON types.
+
+        Raises
+        ------
+        ValueError
+            When ``warm_start=True`` and the fit before was of another network, head or classes.
+        CheckpointError
+            When the directory has a checkpoint of another training. It is a ValueError.
+        """
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        state = None
+        left = getattr(self, "_left", None)
+        if self.warm_start and left is not None:
+            seed, before, state = left
+            changed = [name for name, value in fixed.items() if value != before[name]]
+            if changed:
+                changes = ", ".join(describe_change(name, before[name], fixed[name]) for name in changed)
+                msg = f"warm_start=True goes on from the fit before, and since then {changes}"
+                raise ValueError(f"{msg}; set that back, or warm_start=False to begin anew")
+            state = None if state is None else state.as_beginning()
+        if self.checkpoint_dir is None:
+            yield Session(seed, state)
+            return
+        run = {
+            **fixed,
+            **{
+                name: describe_parameter(value)
+                for name, value in self.get_params(deep=False).items()
+                if name not in NO_PART_OF_A_RUN
+            },
+            "images": describe_images(images, self._digests()),
+            "labels and weights": digest_of(problem.codes, problem.weights),
+        }
+        if self.random_state is not None:
+            run["seed"] = seed
+        monitor = TrainingMonitor(self.checkpoint_dir)
+        settings = {"warm_start": bool(self.warm_start), "every": plain(self.checkpoint_every), "verbose": self.verbose}
+        settings["monitor"] = lambda records, is_last: monitor.update(records, is_last=is_last)
+        with Session.open(self.checkpoint_dir, run, seed=seed, state=state, **settings) as session:
+            yield session
+
+    # Predicting ---------------------------------------------------------------------------------------------------
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes.
+
+        Returns
+        -------
+        ndarray of shape (n_images, n_classes), float64
+            Columns in the order of `classes_`. Rows sum to 1. Those of unreadable images are NaN where a step of a
+            pipeline before asks for it, such as ``AspectAwareResize(on_error="nan")``.
+
+        Raises
+        ------
+        ImageReadError
+            Naming every unreadable image.
+        PreprocessingError
+            When pixels are not in the range that the network normalises. It is a ValueError.
+        BackboneError
+            When the backbone is not the one this was fitted on. It is a ValueError.
+        """
+        check_is_fitted(self, "classes_")
+        fitted = self._as_fitted()
+        feed = fitted._feed(check_one_view(X).with_decode(fitted.decode))
+        return softmax(self._fitted_network().logits(self._weights, feed, len(self.classes_)), axis=1)
+
+    def export(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
+        """Write the whole trained network, normalisation included, for use without skcnn.
+
+        Beside it the labels are written, in the order of the probabilities: a JSON list named as the export with
+        ``.classes.json`` behind, such as ``name.keras.classes.json``.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``name.keras``: a file for `keras.models.load_model`. ``name.xml``, with ``name.bin``: an intermediate
+            representation for OpenVINO. ``name``, without a dot: a folder with a SavedModel, for `tf.saved_model.load`
+            and TensorFlow Serving. Folders above it are made.
+        overwrite : bool, default=False
+            Whether an earlier export of that name is replaced.
+
+        Raises
+        ------
+        ValueError
+            For another suffix.
+        FileExistsError
+            When something of that name exists and `overwrite` is False, or is a folder but no SavedModel.
+        ImportError
+            When OpenVINO is needed and not installed.
+        BackboneError
+            When the backbone is not the one this was fitted on, or OpenVINO cannot run the network. It is a ValueError.
+
+        Notes
+        -----
+        The network takes pixels as the classifier does, float32 of shape (n_images, height, width, channels): RGB in
+        [0, 255], unless ``preprocess=None``. It gives the probabilities of `predict_proba`, float32 of shape (n_images,
+        n_classes). Images have to be of the size it takes: resizing, and what other steps of a pipeline do, is not part
+        of it. On some processors OpenVINO computes in bfloat16, unless it is told not to:
+        ``compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})``.
+        """
+        check_is_fitted(self, "classes_")
+        export_network(self._build_network, self.classes_, path, overwrite=overwrite)
+
+    def _build_network(self) -> Any:
+        """Return a new Keras model from pixels to probabilities."""
+        return join(self._fitted_network().build(self._weights, len(self.classes_)))
+
+
+def check_one_view(X: Any, y: Any = None) -> ImageSequence:
+    """Return `X` as an `ImageSequence` of one view of each image.
+
+    Raises
+    ------
+    ValueError
+        When `X` holds no images, `y` is of another length, or there are several views and none is chosen.
+    """
+    images = check_images(X, y)
+    if images.n_views > 1 and images.picks is None:
+        msg = f"a step makes {images.n_views} views of each image; choose the one to classify: images.with_view(0)"
+        raise ValueError(msg)
+    return images
+
+
+def check_not_views(images: ImageSequence, augmentation: Any) -> None:
+    """Refuse to augment what a step made several views of: only one step may."""
+    if augmentation is not None and images.n_views > 1:
+        msg = f"these are views already, of {images.n_views} that a step makes of each image"
+        raise ValueError(f"{msg}; give the images themselves, or augmentation=None")

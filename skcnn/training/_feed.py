@@ -1,0 +1,109 @@
+"""`Feed`: what the phases of a training are fed from its images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from skcnn._progress import say
+from skcnn.cache import FeatureCache
+from skcnn.cache._store import DtypeError
+from skcnn.cache._units import format_bytes
+from skcnn.features import RawPixels, StoredFeatures, Trunk, extract
+from skcnn.features._extract import plan_extraction
+from skcnn.images._augmentation import check_levels_of
+from skcnn.images._sequence import ImageSequence
+from skcnn.training._phase import GradientPhase, ProbePhase
+from skcnn.training._rows import EpochRows, FreshViews, SameRows, StoredViews
+from skcnn.training._session import Session
+from skcnn.training._split import Split
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What the phases of a training are fed from its images: what a trunk makes of them, or of augmented views.
+
+    Parameters
+    ----------
+    images : ImageSequence
+    cache, batch_size, engine, verbose
+        As in `skcnn.features.extract`.
+    augmentation : Augmentation or None, default=None
+    augmented_views : int or None, default=None
+        How many views of each image are stored; None makes fresh ones in each epoch.
+    """
+
+    images: ImageSequence
+    cache: Any
+    batch_size: int
+    engine: str
+    verbose: int | None
+    augmentation: Any = None
+    augmented_views: Any = None
+    _extracted: dict[int, StoredFeatures] = field(default_factory=dict, repr=False)
+
+    def extract(self, trunk: Trunk) -> StoredFeatures:
+        """Return what a trunk makes of all images; it is extracted once in a training."""
+        if id(trunk) not in self._extracted:
+            self._extracted[id(trunk)] = self._extract(self.images, trunk)
+        return self._extracted[id(trunk)]
+
+    def rows(self, phase: ProbePhase | GradientPhase, split: Split, session: Session) -> tuple[EpochRows, EpochRows]:
+        """Return what a phase is trained on, and what it is judged by."""
+        if isinstance(phase, ProbePhase) or not phase.augments:
+            rows = self.extract(phase.trunk)
+            return SameRows(rows, split.trained), SameRows(rows, split.held_out)
+        held_out = split.held_out
+        judged = self._extract(self.images[held_out], phase.trunk) if len(held_out) else held_out
+        return self._augmented(self.images[split.trained], phase, session), SameRows(judged)
+
+    def announce(self, phases: Iterable[ProbePhase | GradientPhase]) -> None:
+        """Say what a fit will cost before it begins, with ``verbose=1``, unless everything is in the cache."""
+        if not self.verbose:
+            return
+        cache = FeatureCache.open(self.cache)
+        passes = size = fresh = 0
+        for phase in phases:
+            images = self.images
+            if isinstance(phase, GradientPhase) and phase.augments:
+                if self.augmented_views is None:
+                    fresh += 0 if isinstance(phase.trunk, RawPixels) else phase.plan.epochs * len(images)
+                    continue
+                images = self._with_views(images, phase.trunk)
+            settings: Any = {"batch_size": self.batch_size, "engine": self.engine}
+            plan = plan_extraction(images, phase.trunk, cache, dtype=None, verbose=0, **settings)
+            more_passes, more_bytes = plan.still_to_do()
+            passes += 0 if isinstance(phase.trunk, RawPixels) else more_passes
+            size += more_bytes
+        during = f", and {fresh:,} while it is trained" if fresh else ""
+        where = f"; {format_bytes(size)} more in {cache.directory}" if cache is not None and size else ""
+        if passes or during or where:
+            before = f"at most {passes:,} passes through the frozen layers before training"
+            say(f"{len(self.images):,} images: {before}{during}{where}")
+
+    def _augmented(self, images: ImageSequence, phase: GradientPhase, session: Session) -> EpochRows:
+        """Return the views of images that the epochs are trained on."""
+        check_levels_of(images, self.augmentation)
+        first_view, fresh_views = np.random.SeedSequence(session.seed).generate_state(2).tolist()
+        if self.augmented_views is None:
+            epochs = session.begin(phase.name) + phase.plan.epochs
+            settings: Any = {"epochs": epochs, "seed": fresh_views, "engine": self.engine}
+            return FreshViews(images, phase.trunk, self.augmentation, **settings)
+        rows = self._extract(self._with_views(images, phase.trunk), phase.trunk)
+        return StoredViews(rows, first_view) if self.augmented_views > 1 else SameRows(rows)
+
+    def _with_views(self, images: ImageSequence, trunk: Trunk) -> ImageSequence:
+        return images.with_step(self.augmentation.views(self.augmented_views, trunk.input_shape[:2]))
+
+    def _extract(self, images: ImageSequence, trunk: Trunk) -> StoredFeatures:
+        settings: Any = {"batch_size": self.batch_size, "engine": self.engine, "verbose": self.verbose}
+        try:
+            return extract(images, trunk, self.cache, **settings)
+        except DtypeError:
+            if not isinstance(trunk, RawPixels):
+                raise
+            # Pixels are kept as uint8, unless a step or the images themselves have others.
+            return extract(images, trunk, self.cache, dtype="float32", **settings)

@@ -1,0 +1,119 @@
+"""`FineTunedNetwork`: a pretrained network with a head on it, and the phases it is fine-tuned in."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from skcnn.backbones._tail import TunableNetwork, differences
+from skcnn.features import RawPixels, Trunk
+from skcnn.training._feed import Feed
+from skcnn.training._head import DenseHead, LinearHead, build_head
+from skcnn.training._optimizers import check_sets_rate
+from skcnn.training._phase import GradientPhase, ProbePhase
+from skcnn.training._plan import Plan
+from skcnn.training._probe import LinearProbe
+from skcnn.training._recipe import ModelRecipe
+from skcnn.training._weights import Weights
+
+# What the random numbers of one fit are for; each has a seed of its own.
+HEAD_WEIGHTS, HEAD_ORDER, TAIL_ORDER = range(3)
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTunedNetwork:
+    """A pretrained network with a head on it; both are trained, of the network the upper layers.
+
+    Parameters
+    ----------
+    network : TunableNetwork
+    head : LinearHead or DenseHead
+    """
+
+    network: TunableNetwork
+    head: LinearHead | DenseHead
+
+    @functools.cached_property
+    def trunk(self) -> Trunk:
+        """What stays frozen while the tail is trained; where nothing does, the pixels."""
+        if self.network.trunk is not None:
+            return self.network.trunk
+        features = self.network.features
+        return RawPixels(features.input_shape, normalises=features.normalises)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What no training can go on with when it is another, as JSON types."""
+        return {"network": self.network.description, "head": self.head.layers()}
+
+    @property
+    def begins_at_random(self) -> bool:
+        """Whether two fits begin with different weights."""
+        return isinstance(self.head, DenseHead)
+
+    def trains_layers(self, plan: Plan) -> bool:
+        """Whether layers of the network are trained, and not the head alone."""
+        return plan.epochs > 0 and self.network.has_tail
+
+    def differences(self, other: FineTunedNetwork) -> list[str]:
+        """Return the names of what keeps the weights of two such networks from being averaged."""
+        one, two = self.network.description, other.network.description
+        if one is None or two is None:
+            same = self.network.state() == other.network.state()
+            return [] if same else ["backbone, or the layers that are trained"]
+        return differences(one, two)
+
+    def phases(self, plan: Plan, n_classes: int, *, augments: bool) -> list[ProbePhase | GradientPhase]:
+        """Return the phases it is trained in: the head alone, then the head with the layers that are unfrozen."""
+        tunes = plan.epochs > 0 and (self.network.has_tail or augments)
+        phases: list[ProbePhase | GradientPhase] = []
+        features, layers = self.network.features, self.head.layers()
+        if isinstance(self.head, LinearHead):
+            phases.append(ProbePhase("head", features, float(self.head.C)))
+        elif self.head.epochs:
+            head_plan = self.head.plan(plan.label_smoothing)
+            if not tunes:
+                head_plan = as_only_plan(head_plan, plan)
+            model = ModelRecipe(None, layers, n_classes)
+            phases.append(GradientPhase("head", features, model, head_plan, HEAD_WEIGHTS, HEAD_ORDER))
+        if tunes:
+            model = ModelRecipe(self.network if self.network.has_tail else None, layers, n_classes)
+            seeds = HEAD_WEIGHTS, TAIL_ORDER
+            phases.append(GradientPhase("fine-tune", self.trunk, model, plan, *seeds, augments=augments))
+        if not phases:
+            raise ValueError("nothing is left to train; set 'epochs' of the head, or of the classifier, above 0")
+        return phases
+
+    def logits(self, weights: Weights, feed: Feed, n_classes: int) -> np.ndarray:
+        """Return the logits of images: (n_images, n_classes), float64; NaN for those that cannot be read."""
+        rows = feed.extract(self.trunk if weights.tail else self.network.features)
+        if not weights.tail and self.head.layers()["units"] is None:
+            logits = LinearProbe(*weights.head).logits(rows, feed.batch_size)
+        else:
+            recipe = ModelRecipe(self.network if weights.tail else None, self.head.layers(), n_classes)
+            with recipe.share(rows.shape[1:], weights) as model:
+                logits = model.logits(rows, feed.batch_size)
+        logits[[*rows.failures]] = np.nan
+        return logits
+
+    def build(self, weights: Weights, n_classes: int) -> list[Any]:
+        """Return new Keras models that follow each other, from pixels to logits."""
+        below = [self.network.features.build()]
+        if weights.tail:
+            tail = self.network.build_tail()
+            tail.set_weights(weights.tail)
+            below = [tail] if self.network.trunk is None else [self.network.trunk.build(), tail]
+        head = build_head(below[-1].output_shape[1], n_classes, **self.head.layers())
+        head.set_weights(weights.head)
+        return [*below, head]
+
+
+def as_only_plan(head_plan: Plan, plan: Plan) -> Plan:
+    """Return the plan of a head that is all that is trained, with the schedule and the stopping of the other plan."""
+    if plan.schedule is not None:
+        plan.schedule.check(head_plan.epochs)
+    check_sets_rate(head_plan.optimizer, plan.schedule)
+    return dataclasses.replace(plan, epochs=head_plan.epochs, optimizer=head_plan.optimizer)

@@ -1,0 +1,105 @@
+"""`fit_network`: how a network is trained, phase by phase."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from skcnn.training._feed import Feed
+from skcnn.training._phase import GradientPhase, PhaseEnd, ProbePhase
+from skcnn.training._plan import Plan
+from skcnn.training._problem import Problem
+from skcnn.training._session import Session
+from skcnn.training._state import TrainingState
+from skcnn.training._weights import Weights
+
+
+class TrainableNetwork(Protocol):
+    """What `fit_network` trains. `skcnn.training._fine_tuned_network.FineTunedNetwork` is one."""
+
+    def phases(self, plan: Plan, n_classes: int, *, augments: bool) -> list[ProbePhase | GradientPhase]:
+        """Return the phases it is trained in: each with its trunk, and how its model is made.
+
+        Parameters
+        ----------
+        plan : Plan
+        n_classes : int
+        augments : bool
+            Whether there are augmented views to train on.
+        """
+
+
+class FittedNetwork(NamedTuple):
+    """What a training ends with.
+
+    Attributes
+    ----------
+    weights : Weights
+    history : list of dict
+        A record for each epoch of each phase.
+    held_out : ndarray of int
+        The positions of the images that were held out.
+    seed : int
+        Of the fit.
+    state : TrainingState or None
+        What a later fit can go on from.
+    """
+
+    weights: Weights
+    history: list[dict[str, Any]]
+    held_out: np.ndarray
+    seed: int
+    state: TrainingState | None
+
+
+def fit_network(
+    network: TrainableNetwork,
+    plan: Plan,
+    problem: Problem,
+    feed: Feed,
+    session: AbstractContextManager[Session],
+    *,
+    callbacks: Sequence[Any] = (),
+) -> FittedNetwork:
+    """Train a network, phase by phase.
+
+    Parameters
+    ----------
+    network : TrainableNetwork
+    plan : Plan
+        Of its last phase.
+    problem : Problem
+        What is to be learned.
+    feed : Feed
+        What the images become for each phase.
+    session : context manager of a Session
+        Where the training goes on from, and what it leaves on disk.
+    callbacks : sequence of keras.callbacks.Callback, default=()
+        Of the last phase.
+
+    Raises
+    ------
+    ImageReadError
+        Naming every unreadable image, before anything is trained.
+    """
+    phases = network.phases(plan, len(problem.classes), augments=feed.augmentation is not None)
+    feed.announce(phases)
+    # Before the session leaves anything on disk: an unreadable image is named at once.
+    feed.extract(phases[0].trunk)
+    with session as current:
+        first = current.first_of([phase.name for phase in phases])
+        split = problem.split(current.seed)
+        rows = [feed.rows(phase, split, current) for phase in phases]
+        end: PhaseEnd | None = None
+        for number in range(first, len(phases)):
+            is_last = number == len(phases) - 1
+            settings: Any = {"batch_size": feed.batch_size, "verbose": feed.verbose}
+            settings["callbacks"] = callbacks if is_last else ()
+            end = phases[number].run(rows[number], split, end, current, **settings)
+            if not end.is_finished:
+                break
+        assert end is not None
+        return FittedNetwork(end.weights, end.history, split.held_out, current.seed, end.state)
