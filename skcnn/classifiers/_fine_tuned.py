@@ -236,14 +236,8 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         return plan
 
     def _note_fitted(self, network: FineTunedNetwork) -> None:
+        super()._note_fitted(network)
         self.cut_ = network.network.cut
-        self._fitted_on = network.network.description
-        self._keep_parameters()
-
-    def _fitted_network(self) -> FineTunedNetwork:
-        network = self._as_fitted()._network()
-        network.network.check_same(self._fitted_on)
-        return network
 
     @property
     def head_weights_(self) -> list[np.ndarray]:

@@ -22,6 +22,7 @@ from skcnn.classifiers._export import export_network, join
 from skcnn.classifiers._image_classifier import ImageClassifier
 from skcnn.classifiers._keras_arguments import refuse_keras_arguments
 from skcnn.classifiers._labels import encode_labels, join_weights
+from skcnn.features._fitted_parameters import FittedParameters
 from skcnn.images import Augmentation
 from skcnn.images._copies import copy_groups
 from skcnn.images._sequence import ImageSequence
@@ -56,7 +57,7 @@ NO_PART_OF_A_RUN = {
 }
 
 
-class NetworkClassifier(ImageClassifier):
+class NetworkClassifier(FittedParameters, ImageClassifier):
     """Base of classifiers whose network is trained.
 
     A subclass has the parameters below in its constructor and says, by `_network`, which network they describe. It
@@ -115,11 +116,6 @@ class NetworkClassifier(ImageClassifier):
         Returns
         -------
         self
-
-        Raises
-        ------
-        ValueError
-            For an unknown name, or a parameter of what has none, such as ``head__dropout`` where `head` is "probe".
         """
         for name in params:
             outer, _, inner = name.partition("__")
@@ -129,25 +125,11 @@ class NetworkClassifier(ImageClassifier):
                 raise ValueError(f"{msg}; set {outer!r} to {VALUES[outer]} first")
         return super().set_params(**params)
 
-    # What a subclass says -----------------------------------------------------------------------------------------
-
     def _network(self) -> Any:
         """Return the network that the parameters describe; see `skcnn.training._fit_network.TrainableNetwork`."""
         raise NotImplementedError
 
-    def _note_fitted(self, network: Any) -> None:
-        """Keep of the network, and of the parameters that describe it, what `_fitted_network` needs."""
-        raise NotImplementedError
-
-    def _fitted_network(self) -> Any:
-        """Return the network that was fitted, whatever the parameters are now."""
-        raise NotImplementedError
-
-    def _as_fitted(self) -> Any:
-        """Return this classifier with the parameters of its network as they were when it was fitted."""
-        raise NotImplementedError
-
-    # Fitting ------------------------------------------------------------------------------------------------------
+    # Fitting ----------------------------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **of_keras: Any) -> Any:
         """Train the network, phase by phase.
@@ -213,15 +195,18 @@ class NetworkClassifier(ImageClassifier):
         problem = Problem(codes, weights, classes, self._validation_fraction(plan), copies)
         fixed = {**network.description, "classes": classes.tolist()}
         session = self._session(images, problem, fixed)
-        fitted = fit_network(network, plan, problem, self._feed(images), session, callbacks=callbacks)
+        end, split, seed = fit_network(network, plan, problem, self._feed(images), session, callbacks=callbacks)
 
-        self.classes_ = classes
-        self.history_ = fitted.history
-        self.validation_indices_ = fitted.held_out
-        self._weights = fitted.weights
-        self._left = (fitted.seed, fixed, fitted.state) if self.warm_start else None
+        self.classes_, self.history_, self.validation_indices_ = classes, end.history, split.held_out
+        self._weights = end.weights
+        self._left = (seed, fixed, end.state) if self.warm_start else None
         self._note_fitted(network)
         return self
+
+    def _note_fitted(self, network: Any) -> None:
+        """Keep of a network that was fitted what tells it from others, and the parameters that describe it."""
+        self._fitted_on = network.description["network"]
+        self._keep_parameters()
 
     def _with_weights(self, weights: Weights, history: list[dict[str, Any]]) -> Any:
         """Return a fitted copy with other weights."""
@@ -313,7 +298,7 @@ class NetworkClassifier(ImageClassifier):
         with Session.open(self.checkpoint_dir, run, seed=seed, state=state, **settings) as session:
             yield session
 
-    # Predicting ---------------------------------------------------------------------------------------------------
+    # Predicting -------------------------------------------------------------------------------------------------------
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class.
@@ -379,6 +364,18 @@ class NetworkClassifier(ImageClassifier):
         """
         check_is_fitted(self, "classes_")
         export_network(self._build_network, self.classes_, path, overwrite=overwrite)
+
+    def _fitted_network(self) -> Any:
+        """Return the network that was fitted, whatever the parameters are now.
+
+        Raises
+        ------
+        BackboneError
+            When its weights are no longer those of then.
+        """
+        network = self._as_fitted()._network()
+        network.check_same(self._fitted_on)
+        return network
 
     def _build_network(self) -> Any:
         """Return a new Keras model from pixels to probabilities."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import numbers
 from typing import Any, ClassVar
 
-from skcnn._parameters import ParameterGroup
 from skcnn._progress import without_verbosity
 from skcnn._validation import Check, check_size, instance_of, none_or, one_of, whole
 from skcnn.backbones import FrozenNetwork, resolve_backbone
@@ -15,13 +13,14 @@ from skcnn.backbones._portable import PortableBackbone
 from skcnn.backbones._runners import ENGINES
 from skcnn.cache import FeatureCache
 from skcnn.cache._json_memo import JsonMemo
+from skcnn.features._fitted_parameters import FittedParameters
 from skcnn.images._sequence import DECODES
 
 # Of this process, where nothing is kept on disk.
 _known_cuts = JsonMemo(None)
 
 
-class BackboneParameters:
+class BackboneParameters(FittedParameters):
     """Mixin, left of `BaseEstimator`, for the parameters that name a network and what it is fed.
 
     `backbone` may be a Keras model. Clones share it; a pickle takes it along with what other processes need to make it
@@ -37,7 +36,6 @@ class BackboneParameters:
     decode: Any
     cache: Any
 
-    # What a fitted estimator computes is decided by these, as they were when it was fitted.
     _network_parameters: ClassVar[tuple[str, ...]] = (
         *("backbone", "weights", "layer", "pooling", "input_size", "preprocess", "decode"),
     )
@@ -65,19 +63,6 @@ class BackboneParameters:
         cache = FeatureCache.open(self.cache)
         known_cuts = _known_cuts if cache is None else cache.memo("layers")
         return FrozenNetwork(backbone, layer, self.pooling, size, self.preprocess, precision, known_cuts=known_cuts)
-
-    def _keep_parameters(self) -> None:
-        """Keep the parameters that decide what a fitted estimator computes."""
-        values = {name: getattr(self, name) for name in self._network_parameters}
-        self._fitted_with = {
-            name: copy.copy(value) if isinstance(value, ParameterGroup) else value for name, value in values.items()
-        }
-
-    def _as_fitted(self) -> Any:
-        """Return this estimator with these parameters as they were when it was fitted."""
-        fitted = object.__new__(type(self))
-        fitted.__dict__.update(self.__dict__, **vars(self).get("_fitted_with", {}))
-        return fitted
 
     def __sklearn_clone__(self) -> Any:
         if not is_keras_model(self.backbone):

@@ -49,6 +49,10 @@ class FineTunedNetwork:
         """What no training can go on with when it is another, as JSON types."""
         return {"network": self.network.description, "head": self.head.layers()}
 
+    def check_same(self, before: dict[str, Any] | None) -> None:
+        """Refuse to go on where the network is not the one that was described before."""
+        self.network.check_same(before)
+
     @property
     def begins_at_random(self) -> bool:
         """Whether two fits begin with different weights."""

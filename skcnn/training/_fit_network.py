@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
+from typing import Any, Protocol
 
 from skcnn.training._feed import Feed
 from skcnn.training._phase import GradientPhase, PhaseEnd, ProbePhase
 from skcnn.training._plan import Plan
 from skcnn.training._problem import Problem
 from skcnn.training._session import Session
-from skcnn.training._state import TrainingState
-from skcnn.training._weights import Weights
+from skcnn.training._split import Split
 
 
 class TrainableNetwork(Protocol):
@@ -32,29 +29,6 @@ class TrainableNetwork(Protocol):
         """
 
 
-class FittedNetwork(NamedTuple):
-    """What a training ends with.
-
-    Attributes
-    ----------
-    weights : Weights
-    history : list of dict
-        A record for each epoch of each phase.
-    held_out : ndarray of int
-        The positions of the images that were held out.
-    seed : int
-        Of the fit.
-    state : TrainingState or None
-        What a later fit can go on from.
-    """
-
-    weights: Weights
-    history: list[dict[str, Any]]
-    held_out: np.ndarray
-    seed: int
-    state: TrainingState | None
-
-
 def fit_network(
     network: TrainableNetwork,
     plan: Plan,
@@ -63,7 +37,7 @@ def fit_network(
     session: AbstractContextManager[Session],
     *,
     callbacks: Sequence[Any] = (),
-) -> FittedNetwork:
+) -> tuple[PhaseEnd, Split, int]:
     """Train a network, phase by phase.
 
     Parameters
@@ -79,6 +53,14 @@ def fit_network(
         Where the training goes on from, and what it leaves on disk.
     callbacks : sequence of keras.callbacks.Callback, default=()
         Of the last phase.
+
+    Returns
+    -------
+    end : PhaseEnd
+        Of the last phase, or of the one that the user interrupted.
+    split : Split
+        Which images were trained on, and which were held out.
+    seed : int
 
     Raises
     ------
@@ -102,4 +84,4 @@ def fit_network(
             if not end.is_finished:
                 break
         assert end is not None
-        return FittedNetwork(end.weights, end.history, split.held_out, current.seed, end.state)
+        return end, split, current.seed

@@ -21,6 +21,7 @@ from skcnn.backbones import split
 from skcnn.backbones._model_files import FileBackbone
 from skcnn.exceptions import BackboneError, ImageReadError, PreprocessingError
 from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
+from skcnn.images._sequence import ImageSequence
 from skcnn.training import DenseHead, LinearHead, build_head, epoch_order, release_models
 from skcnn.training._fine_tuned_network import HEAD_ORDER, HEAD_WEIGHTS, TAIL_ORDER
 from skcnn.training._model import TailAndHead
@@ -404,6 +405,23 @@ def test_a_progress_bar_for_each_part_on_request(tuned, files, capsys):
 def test_float_images_train_all_of_a_network(tuned, pixels):
     scaled = pixels.astype(np.float32) * 0.7
     assert tuned(unfreeze="all").fit(scaled, LABELS).predict_proba(scaled).shape == (12, 3)
+    mixed = [*pixels[:11], scaled[11]]
+    clf = tuned(unfreeze="all").fit(mixed, LABELS)
+    np.testing.assert_allclose(clf.predict_proba(mixed)[11], clf.predict_proba(scaled)[11], rtol=1e-4)
+
+
+def test_pixels_are_decoded_once(tuned, files, monkeypatch):
+    decoded, decode = [], ImageSequence.decode
+
+    def counting(self, content, view=None):
+        decoded.append(content)
+        return decode(self, content, view)
+
+    monkeypatch.setattr(ImageSequence, "decode", counting)
+    clf = tuned(unfreeze="all").fit(files, LABELS)
+    assert len(decoded) == 2 * len(files), "for the features that the head begins with, and for the pixels"
+    clf.predict(files)
+    assert len(decoded) == 2 * len(files)
 
 
 def test_a_network_of_code_that_nothing_can_be_told_about(pixels):
