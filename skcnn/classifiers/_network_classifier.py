@@ -14,6 +14,7 @@ from scipy.special import softmax
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from skcnn._parameters import FittedParameters
 from skcnn._plain import plain
 from skcnn._validation import Check, check_flag, check_parameters, instance_of, none_or, real, whole
 from skcnn.cache import FeatureCache
@@ -22,7 +23,6 @@ from skcnn.classifiers._export import export_network, join
 from skcnn.classifiers._image_classifier import ImageClassifier
 from skcnn.classifiers._keras_arguments import refuse_keras_arguments
 from skcnn.classifiers._labels import encode_labels, join_weights
-from skcnn.features._fitted_parameters import FittedParameters
 from skcnn.images import Augmentation
 from skcnn.images._copies import copy_groups
 from skcnn.images._sequence import ImageSequence
@@ -36,8 +36,7 @@ from skcnn.training._optimizers import check_sets_rate
 from skcnn.training._plan import Plan
 from skcnn.training._problem import Problem
 from skcnn.training._session import Session, describe_images, describe_parameter, digest_of
-from skcnn.training._state import TrainingState
-from skcnn.training._weights import Weights
+from skcnn.training._state import TrainingState, Weights
 
 # Of the images, where early stopping needs some and no share is given.
 DEFAULT_VALIDATION = 0.1

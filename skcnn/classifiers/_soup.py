@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from skcnn.classifiers._members import check_trains_tail
 from skcnn.classifiers._network_classifier import NetworkClassifier
 from skcnn.images._sequence import ImageSequence
-from skcnn.training._weights import Weights
+from skcnn.training._state import Weights
 
 
 def check_soup(members: Mapping[str, Any]) -> None:

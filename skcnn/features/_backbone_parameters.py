@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 from typing import Any, ClassVar
 
+from skcnn._parameters import FittedParameters
 from skcnn._progress import without_verbosity
 from skcnn._validation import Check, check_size, instance_of, none_or, one_of, whole
 from skcnn.backbones import FrozenNetwork, resolve_backbone
@@ -13,7 +14,6 @@ from skcnn.backbones._portable import PortableBackbone
 from skcnn.backbones._runners import ENGINES
 from skcnn.cache import FeatureCache
 from skcnn.cache._json_memo import JsonMemo
-from skcnn.features._fitted_parameters import FittedParameters
 from skcnn.images._sequence import DECODES
 
 # Of this process, where nothing is kept on disk.

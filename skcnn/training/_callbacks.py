@@ -10,7 +10,7 @@ import numpy as np
 
 from skcnn._keras import keras
 from skcnn.training._plan import EarlyStopping
-from skcnn.training._weights import Weights
+from skcnn.training._state import Weights
 
 
 class Recorder(keras.callbacks.Callback):

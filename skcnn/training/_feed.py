@@ -17,9 +17,9 @@ from skcnn.features._extract import plan_extraction
 from skcnn.images._augmentation import check_levels_of
 from skcnn.images._sequence import ImageSequence
 from skcnn.training._phase import GradientPhase, ProbePhase
+from skcnn.training._problem import Split
 from skcnn.training._rows import EpochRows, FreshViews, SameRows, StoredViews
 from skcnn.training._session import Session
-from skcnn.training._split import Split
 
 
 @dataclass(frozen=True)

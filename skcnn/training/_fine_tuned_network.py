@@ -12,12 +12,12 @@ from skcnn.backbones._tail import TunableNetwork, differences
 from skcnn.features import RawPixels, Trunk
 from skcnn.training._feed import Feed
 from skcnn.training._head import DenseHead, LinearHead, build_head
+from skcnn.training._lending import ModelRecipe
 from skcnn.training._optimizers import check_sets_rate
 from skcnn.training._phase import GradientPhase, ProbePhase
 from skcnn.training._plan import Plan
 from skcnn.training._probe import LinearProbe
-from skcnn.training._recipe import ModelRecipe
-from skcnn.training._weights import Weights
+from skcnn.training._state import Weights
 
 # What the random numbers of one fit are for; each has a seed of its own.
 HEAD_WEIGHTS, HEAD_ORDER, TAIL_ORDER = range(3)

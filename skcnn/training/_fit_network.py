@@ -9,9 +9,8 @@ from typing import Any, Protocol
 from skcnn.training._feed import Feed
 from skcnn.training._phase import GradientPhase, PhaseEnd, ProbePhase
 from skcnn.training._plan import Plan
-from skcnn.training._problem import Problem
+from skcnn.training._problem import Problem, Split
 from skcnn.training._session import Session
-from skcnn.training._split import Split
 
 
 class TrainableNetwork(Protocol):

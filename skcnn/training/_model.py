@@ -10,8 +10,7 @@ import numpy as np
 from skcnn._keras import keras
 from skcnn._private import keep_from_summing_over_devices
 from skcnn.training._optimizers import describe_optimizer
-from skcnn.training._state import TrainingState
-from skcnn.training._weights import Weights
+from skcnn.training._state import TrainingState, Weights
 
 # Of batch normalisation, as Keras has it.
 MAX_MOMENTUM = 0.99

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skcnn.features import Trunk
+from skcnn.training._lending import ModelRecipe
 from skcnn.training._plan import Plan
 from skcnn.training._probe import fit_probe
-from skcnn.training._recipe import ModelRecipe
+from skcnn.training._problem import Split
 from skcnn.training._rows import EpochRows
 from skcnn.training._session import Session
-from skcnn.training._split import Split
-from skcnn.training._state import TrainingState
-from skcnn.training._weights import Weights
+from skcnn.training._state import TrainingState, Weights
 
 
 class PhaseEnd(NamedTuple):

@@ -1,14 +1,33 @@
-"""`TrainingState`: how far a training has come, with all that it takes to go on from there."""
+"""What a training has made: `Weights`, what was trained, and `TrainingState`, what it takes to go on from there."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 # Groups of arrays by name.
 Arrays = dict[str, list[np.ndarray]]
+
+
+class Weights(NamedTuple):
+    """What of a network was trained, as arrays.
+
+    Attributes
+    ----------
+    head : sequence of ndarray
+        Of the head, as `keras.Model.get_weights` orders them.
+    tail : sequence of ndarray, default=()
+        Of the tail, frozen ones included; empty where none was trained.
+    dropout : sequence of ndarray, default=()
+        How far the random numbers of dropout have come; empty for their beginning.
+    """
+
+    head: Sequence[np.ndarray]
+    tail: Sequence[np.ndarray] = ()
+    dropout: Sequence[np.ndarray] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from skcnn.training._model import TailAndHead
 from skcnn.training._optimizers import OPTIMIZERS
 from skcnn.training._plan import Plan
 from skcnn.training._rows import SameRows
-from skcnn.training._weights import Weights
+from skcnn.training._state import Weights
 
 
 def test_the_tail_keeps_its_statistics_and_drops_nothing():

@@ -1,7 +1,7 @@
 import numpy as np
 
+from skcnn.training._problem import Split
 from skcnn.training._rows import SameRows
-from skcnn.training._split import Split
 
 CODES, ROWS = np.array([0, 1, 2, 0, 1]), np.arange(5.0)[:, np.newaxis]
 
