@@ -241,10 +241,18 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
 
     @property
     def head_weights_(self) -> list[np.ndarray]:
-        """The weights of the head."""
+        """The weights of the head; others may be set."""
         return [*self._weights.head]
+
+    @head_weights_.setter
+    def head_weights_(self, weights: list[np.ndarray]) -> None:
+        self._weights = self._weights._replace(head=weights)
 
     @property
     def tail_weights_(self) -> list[np.ndarray]:
         """The weights of the tail, those that stayed frozen included; none where the head alone was trained."""
         return [*self._weights.tail]
+
+    @tail_weights_.setter
+    def tail_weights_(self, weights: list[np.ndarray]) -> None:
+        self._weights = self._weights._replace(tail=weights)

@@ -410,6 +410,13 @@ def test_float_images_train_all_of_a_network(tuned, pixels):
     np.testing.assert_allclose(clf.predict_proba(mixed)[11], clf.predict_proba(scaled)[11], rtol=1e-4)
 
 
+def test_weights_may_be_set(tuned, pixels):
+    one, two = tuned().fit(pixels, LABELS), tuned(random_state=1, learning_rate=0.1).fit(pixels, LABELS)
+    assert not np.allclose(one.predict_proba(pixels), two.predict_proba(pixels))
+    one.head_weights_, one.tail_weights_ = two.head_weights_, two.tail_weights_
+    np.testing.assert_allclose(one.predict_proba(pixels), two.predict_proba(pixels), rtol=1e-5)
+
+
 def test_pixels_are_decoded_once(tuned, files, monkeypatch):
     decoded, decode = [], ImageSequence.decode
 
