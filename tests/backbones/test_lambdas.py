@@ -75,6 +75,7 @@ def networks(tmp_path):
     return found
 
 
+@pytest.mark.slow
 def test_a_copy_in_another_process_is_the_same_network(networks, tmp_path, other_python):
     extractors = [CNNFeatureExtractor(model, layer="flat", preprocess=None, cache=None) for model in networks.values()]
     (tmp_path / "copies.pickle").write_bytes(pickle.dumps((extractors, PIXELS)))

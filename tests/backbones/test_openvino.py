@@ -79,6 +79,7 @@ def small(tiny_model):
     return FrozenNetwork(resolve_backbone(tiny_model))
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close_and_a_network_of_its_own():
     small = FrozenNetwork(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
     fast = FrozenNetwork(small.backbone, input_size=(32, 32), precision="bfloat16")

@@ -117,6 +117,7 @@ def test_members_share_the_stored_activations_of_their_trunk(tuned, files, run_s
     assert sum(run_sizes) == 24
 
 
+@pytest.mark.slow
 def test_members_fitted_in_other_processes_are_the_same(tuned, files):
     clf = CNNEnsembleClassifier(tuned, 2, random_state=0).fit(files, LABELS)
     spread = CNNEnsembleClassifier(tuned, 2, random_state=0, n_jobs=2).fit(files, LABELS)

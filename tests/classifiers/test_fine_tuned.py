@@ -605,7 +605,7 @@ def test_parameters_of_training_may_change_after_the_fit(tuned, pixels):
         np.testing.assert_allclose(each.predict_proba(pixels), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("head", [LinearHead(), DenseHead(4, epochs=1)])
+@pytest.mark.parametrize("head", [pytest.param(LinearHead(), marks=pytest.mark.slow), DenseHead(4, epochs=1)])
 def test_it_predicts_by_what_was_fitted_whatever_is_set_afterwards(tuned, tiny_model, pixels, tmp_path, head):
     clf = tuned(head=head).fit(pixels, LABELS)
     before = clf.predict_proba(pixels)

@@ -196,6 +196,7 @@ def test_a_race_against_something_else_is_told(tmp_path, few, monkeypatch):
     assert os.listdir(tmp_path) == ["digits"]
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(tmp_path):
     code = (
         "import sys\nfrom skcnn.datasets import load_digits_images\nimport cv2, sklearn.datasets\n"

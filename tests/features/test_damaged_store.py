@@ -55,7 +55,7 @@ def flip_bits(folder, model, files, n_flips, seed, queue):
     queue.put(([path.name for path in stored], wrong))
 
 
-@pytest.mark.parametrize("n_flips", [16, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_flips", [4, pytest.param(2000, marks=pytest.mark.slow)])
 def test_one_flipped_bit_anywhere(n_flips, tiny_model, files, tmp_path):
     model = tmp_path / "tiny.keras"
     tiny_model.save(model)

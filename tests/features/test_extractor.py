@@ -821,6 +821,7 @@ def test_a_step_that_gives_grey_images_colours_again_feeds_a_grey_network(grey_m
     )
 
 
+@pytest.mark.slow
 def test_where_a_network_is_cut_is_looked_up_in_a_new_process(image_paths, other_python):
     program = """
 import sys
@@ -863,6 +864,7 @@ print(features.store.info().misses)
 """
 
 
+@pytest.mark.slow
 def test_an_edited_helper_of_a_step_brings_no_old_rows_back(tmp_path, image_paths):
     def run(divisor, comment=""):
         (tmp_path / "own_step.py").write_text(OWN_STEP)
