@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
 from skcnn._validation import Check, one_of
 from skcnn.backbones._tail import TunableNetwork
 from skcnn.classifiers._network_classifier import NetworkClassifier
@@ -13,6 +11,7 @@ from skcnn.features._backbone_parameters import BackboneParameters
 from skcnn.training import DenseHead, LinearHead, Schedule
 from skcnn.training._fine_tuned_network import FineTunedNetwork
 from skcnn.training._plan import Plan
+from skcnn.training._state import Weights
 
 POOLINGS = ("avg", "max", "flatten")
 
@@ -240,19 +239,9 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         self.cut_ = network.network.cut
 
     @property
-    def head_weights_(self) -> list[np.ndarray]:
-        """The weights of the head; others may be set."""
-        return [*self._weights.head]
+    def _weights(self) -> Weights:
+        return Weights(self.head_weights_, self.tail_weights_)
 
-    @head_weights_.setter
-    def head_weights_(self, weights: list[np.ndarray]) -> None:
-        self._weights = self._weights._replace(head=weights)
-
-    @property
-    def tail_weights_(self) -> list[np.ndarray]:
-        """The weights of the tail, those that stayed frozen included; none where the head alone was trained."""
-        return [*self._weights.tail]
-
-    @tail_weights_.setter
-    def tail_weights_(self, weights: list[np.ndarray]) -> None:
-        self._weights = self._weights._replace(tail=weights)
+    @_weights.setter
+    def _weights(self, weights: Weights) -> None:
+        self.head_weights_, self.tail_weights_ = [*weights.head], [*weights.tail]

@@ -230,12 +230,19 @@ def test_what_a_warm_start_cannot_go_on_from(tuned, files, change, what):
         clf.set_params(**change).fit(files, LABELS)
 
 
+def test_a_warm_start_of_a_head_that_is_all_that_is_trained(tuned, files):
+    settings = {"unfreeze": 0, "batch_size": 12}
+    clf = tuned(head=DenseHead(4, epochs=3), warm_start=True, **settings).fit(files, LABELS).fit(files, LABELS)
+    assert [record["epoch"] for record in clf.history_] == [1, 2, 3, 4, 5, 6]
+    assert_same(clf, tuned(head=DenseHead(4, epochs=6), **settings).fit(files, LABELS))
+
+
 def test_a_warm_start_with_nothing_left_to_train(tuned, files):
     clf = tuned(epochs=1, warm_start=True).fit(files, LABELS)
-    before = clf._weights
+    before = clf.head_weights_
     with pytest.raises(ValueError, match="nothing is left to train; set 'epochs' above 0"):
         clf.set_params(epochs=0).fit(files, LABELS)
-    assert clf._weights is before
+    assert clf.head_weights_ is before
 
 
 def test_other_classes_are_no_warm_start(tuned, files):
