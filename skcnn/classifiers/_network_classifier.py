@@ -194,7 +194,9 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         problem = Problem(codes, weights, classes, self._validation_fraction(plan), copies)
         fixed = {**network.description, "classes": classes.tolist()}
         session = self._session(images, problem, fixed)
-        end, split, seed = fit_network(network, plan, problem, self._feed(images), session, callbacks=callbacks)
+        views = None if self.augmented_views is None else int(self.augmented_views)
+        feed = self._feed(images, augmentation=self.augmentation, augmented_views=views)
+        end, split, seed = fit_network(network, plan, problem, feed, session, callbacks=callbacks)
 
         self.classes_, self.history_, self.validation_indices_ = classes, end.history, split.held_out
         self._weights = end.weights
@@ -242,10 +244,8 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         cache = FeatureCache.open(self.cache)
         return None if cache is None else cache.digests
 
-    def _feed(self, images: ImageSequence) -> Feed:
-        views = None if self.augmented_views is None else int(self.augmented_views)
-        settings = {"augmentation": self.augmentation, "augmented_views": views}
-        return Feed(images, self.cache, self.batch_size, self.engine, self.verbose, **settings)
+    def _feed(self, images: ImageSequence, **augmentation: Any) -> Feed:
+        return Feed(images, self.cache, self.batch_size, self.engine, self.verbose, **augmentation)
 
     @contextlib.contextmanager
     def _session(self, images: ImageSequence, problem: Problem, fixed: dict[str, Any]) -> Iterator[Session]:

@@ -37,7 +37,13 @@ class BackboneParameters(FittedParameters):
     cache: Any
 
     _network_parameters: ClassVar[tuple[str, ...]] = (
-        *("backbone", "weights", "layer", "pooling", "input_size", "preprocess", "decode"),
+        "backbone",
+        "weights",
+        "layer",
+        "pooling",
+        "input_size",
+        "preprocess",
+        "decode",
     )
     _constraints: ClassVar[dict[str, Check]] = {
         "layer": instance_of(str, numbers.Integral, type(None), words="a name, an index or None"),
@@ -84,13 +90,13 @@ class BackboneParameters(FittedParameters):
         return without_verbosity(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = {**state, "backbone": itself(state["backbone"])}
+        state = {**state, "backbone": unwrapped(state["backbone"])}
         if "_fitted_with" in state:
             fitted = state["_fitted_with"]
-            state["_fitted_with"] = {**fitted, "backbone": itself(fitted["backbone"])}
+            state["_fitted_with"] = {**fitted, "backbone": unwrapped(fitted["backbone"])}
         super().__setstate__(state)  # type: ignore[misc]
 
 
-def itself(backbone: Any) -> Any:
-    """Return a backbone that is on its way, where it stays in this process: a copy shares the network."""
+def unwrapped(backbone: Any) -> Any:
+    """Return the backbone in a `PortableBackbone`, which a copy in this process still holds, or what was given."""
     return backbone.backbone if isinstance(backbone, PortableBackbone) else backbone

@@ -80,8 +80,8 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
     feature_shape_ : tuple of int
         Shape of the features of one image.
     errors_ : list of (int, str, str)
-        Position, name and reason of each image without features, of the last `transform` in this thread; in a thread
-        that made none, of the last one of all.
+        Position, name and reason of each image that the last `transform` in this thread gave no features. A thread that
+        called no `transform` gets those of the last one in any thread.
 
     Examples
     --------
@@ -197,7 +197,7 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
 
     @property
     def errors_(self) -> list[tuple[int, str, str]]:
-        """Position, name and reason of each image that the last `transform` has no features of."""
+        """Position, name and reason of each image that the last `transform` gave no features."""
         check_is_fitted(self, "feature_shape_")
         return self.__dict__.setdefault("_errors", ErrorsOfThreads()).get()
 
@@ -274,7 +274,7 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
 
 
 class ErrorsOfThreads:
-    """What could not be read by the last call of each thread; a thread without a call gets those of the last of all."""
+    """The errors of the last call in each thread. A thread that made no call gets those of the last call in any."""
 
     def __init__(self, errors: list[tuple[int, str, str]] | None = None):
         self._last = errors or []

@@ -187,7 +187,7 @@ class Augmentation(ParameterGroup):
         height, width = check_size("size", size)
         # A copy, which nobody can change. 30 and 30.0 are equal, but their JSON, which is stored, is not.
         settings = {name: as_given(value) for name, value in self.get_params().items()}
-        augmentation = Augmentation(**{**settings, "seed": int(self.seed)})
+        augmentation = type(self)(**{**settings, "seed": int(self.seed)})
         seed = augmentation.seed if seed is None else seed
         return AugmentedViews(augmentation=augmentation, height=height, width=width, n_views=n_views, seed=seed)
 

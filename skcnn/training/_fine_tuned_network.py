@@ -25,7 +25,7 @@ HEAD_WEIGHTS, HEAD_ORDER, TAIL_ORDER = range(3)
 
 @dataclasses.dataclass(frozen=True)
 class FineTunedNetwork:
-    """A pretrained network with a head on it; both are trained, of the network the upper layers.
+    """A pretrained network with a head on it. The head is trained, and with it the upper layers of the network.
 
     Parameters
     ----------
@@ -105,11 +105,12 @@ class FineTunedNetwork:
 
     def build(self, weights: Weights, n_classes: int) -> list[Any]:
         """Return new Keras models that follow each other, from pixels to logits."""
-        below = [self.network.features.build()]
         if weights.tail:
             tail = self.network.build_tail()
             tail.set_weights(weights.tail)
             below = [tail] if self.network.trunk is None else [self.network.trunk.build(), tail]
+        else:
+            below = [self.network.features.build()]
         head = build_head(below[-1].output_shape[1], n_classes, **self.head.layers())
         head.set_weights(weights.head)
         return [*below, head]

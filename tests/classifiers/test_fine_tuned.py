@@ -611,6 +611,7 @@ def test_it_predicts_by_what_was_fitted_whatever_is_set_afterwards(tuned, tiny_m
     before = clf.predict_proba(pixels)
     changes = {"backbone": tiny_model, "layer": "one_add", "unfreeze": 0, "pooling": "max", "input_size": 20}
     clf.set_params(**changes, preprocess=None, decode="exact", head=DenseHead(9, batch_norm=True))
+    clf.set_params(augmented_views="none that would do")
     np.testing.assert_array_equal(clf.predict_proba(pixels), before)
     copied = pickle.loads(pickle.dumps(clf))
     np.testing.assert_allclose(copied.predict_proba(pixels), before, rtol=1e-5)
@@ -618,7 +619,7 @@ def test_it_predicts_by_what_was_fitted_whatever_is_set_afterwards(tuned, tiny_m
     clf.export(tmp_path / "network.keras")
     exported = keras.models.load_model(tmp_path / "network.keras")
     np.testing.assert_allclose(exported.predict(pixels.astype(np.float32), verbose=0), before, atol=1e-5)
-    assert clf.set_params(layer=None, input_size=None).fit(pixels, LABELS).cut_.trained == ()
+    assert clf.set_params(layer=None, input_size=None, augmented_views=None).fit(pixels, LABELS).cut_.trained == ()
 
 
 def test_a_head_whose_parameters_are_set_in_place_predicts_as_it_was_fitted(tuned, pixels):
