@@ -81,6 +81,7 @@ def whole_network(head_weights: list[np.ndarray]) -> WholeNetwork:
 def classifier(cache: str, **settings: Any) -> FineTunedCNNClassifier:
     """Return the classifier, without dropout: Keras would draw other numbers."""
     fixed = {"unfreeze": TOP_BLOCK, "epochs": EPOCHS, "learning_rate": RATE, "batch_size": BATCH_SIZE}
+    fixed |= {"schedule": None, "shrinkage": None}
     head = LinearHead(dropout=0)
     return FineTunedCNNClassifier(**{"head": head, **fixed, "random_state": SEED, "cache": cache, **settings})
 

@@ -87,7 +87,8 @@ class WholeNetwork(keras.Model):
 def ours(cache: str, head_epochs: int = 25, **parameters: Any) -> FineTunedCNNClassifier:
     """Return the classifier that does the same."""
     head = DenseHead(None, dropout=DROPOUT, epochs=head_epochs, learning_rate=HEAD_RATE)
-    return FineTunedCNNClassifier(head=head, learning_rate=TAIL_RATE, cache=cache, random_state=0, **parameters)
+    same = {"learning_rate": TAIL_RATE, "schedule": None, "shrinkage": None}
+    return FineTunedCNNClassifier(head=head, cache=cache, random_state=0, **same, **parameters)
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:

@@ -57,10 +57,12 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         or a configured one, of which each fit makes a copy.
     learning_rate : float, default=None
         Of the second phase. None takes that of a configured optimizer, 1e-4 for most names, 1e-3 for "sgd".
-    schedule : {"constant", "polynomial", "cosine", "one_cycle"}, dict, Schedule or None, default=None
-        What becomes of the learning rate in the second phase: nothing; a straight line to 0; up to it in 5 % of the
-        steps, then half a cosine to 0; up in 30 % of them, then down. A dict gives the rates after some numbers of
-        epochs: ``{10: 1e-5}``. `skcnn.training` has schedules with settings, such as ``CosineDecay(cycles=3)``.
+    schedule : {"auto", "constant", "polynomial", "cosine", "one_cycle"}, dict, Schedule or None, default="auto"
+        How the learning rate changes in the second phase: not at all ("constant", None); in a straight line to 0; up to
+        it in 5 % of the steps, then along half a cosine to 0; up in 30 % of them, then down. A dict gives the rates
+        after some numbers of epochs: ``{10: 1e-5}``. `skcnn.training` has schedules with settings, such as
+        ``CosineDecay(cycles=3)``. "auto" is "cosine", and "constant" for an optimizer with a schedule of its own, or
+        where a `DenseHead` is trained alone.
     label_smoothing : float, default=0.0
         Fraction in [0, 1) of each target that is shared out to all classes, in training by gradient.
     augmentation : skcnn.Augmentation, default=None
@@ -80,6 +82,12 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         True goes by the loss on the images that are held out, for 5 epochs.
     average_weights : bool, default=False
         Whether the weights after the second phase are the mean of those after each epoch of its last quarter.
+    shrinkage : float, "auto" or None, default="auto"
+        How far the weights are moved back after the second phase, towards those before it: 0 or None leaves them as
+        they were trained, and 1 is the first phase alone. "auto" guards against harm by training. It keeps
+        ``n / (n + 10) * e / (e + 1)`` of the change, with n training images of each class, of which the features alone
+        get e wrong (leave-one-out, by ridge regression; for a `DenseHead` the first factor alone). The records in
+        `history_` are of the weights before they are moved.
     warm_start : bool, default=False
         Whether `fit` goes on from the fit before, with the weights and the optimizer as they were left: the second
         phase is trained for `epochs` more, with the parameters of training as they are now. The network, the head and
@@ -122,7 +130,8 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         The labels, sorted.
     history_ : list of dict
         A record for the probe and for each epoch: phase ("head" or "fine-tune"), epoch, loss, accuracy (both on
-        training images), val_loss, val_accuracy (on those held out, if there are any), learning_rate, seconds.
+        training images), val_loss, val_accuracy (on those held out, if there are any), learning_rate, seconds. That of
+        the probe also has loo_accuracy where `shrinkage` is "auto": leave-one-out, by ridge regression.
         ``pandas.DataFrame(clf.history_)`` makes a table of it.
     validation_indices_ : ndarray of int
         The positions of the images that were held out.
@@ -166,13 +175,14 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         epochs=20,
         optimizer="adamw",
         learning_rate=None,
-        schedule=None,
+        schedule="auto",
         label_smoothing=0.0,
         augmentation=None,
         augmented_views=None,
         validation_fraction=None,
         early_stopping=False,
         average_weights=False,
+        shrinkage="auto",
         warm_start=False,
         checkpoint_dir=None,
         checkpoint_every=None,
@@ -202,6 +212,7 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
         self.average_weights = average_weights
+        self.shrinkage = shrinkage
         self.warm_start = warm_start
         self.checkpoint_dir = checkpoint_dir
         self.checkpoint_every = checkpoint_every

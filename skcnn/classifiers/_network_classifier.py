@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import numbers
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -35,6 +36,7 @@ from skcnn.training._fit_network import fit_network
 from skcnn.training._optimizers import check_sets_rate
 from skcnn.training._plan import Plan
 from skcnn.training._problem import Problem
+from skcnn.training._schedules import AUTO
 from skcnn.training._session import Session, describe_images, describe_parameter, digest_of
 from skcnn.training._state import TrainingState, Weights
 
@@ -56,6 +58,13 @@ NO_PART_OF_A_RUN = {
 }
 
 
+def check_shrinkage(name: str, value: Any) -> None:
+    """Refuse what is no share of a way."""
+    is_share = isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) <= 1
+    if not is_share and value is not None and not (isinstance(value, str) and value == AUTO):
+        raise ValueError(f"The {name!r} parameter must be 'auto', None or a number from 0 to 1. Got {value!r} instead.")
+
+
 class NetworkClassifier(FittedParameters, ImageClassifier):
     """Base of classifiers whose network is trained.
 
@@ -73,6 +82,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
     validation_fraction: Any
     early_stopping: Any
     average_weights: Any
+    shrinkage: Any
     warm_start: Any
     checkpoint_dir: Any
     checkpoint_every: Any
@@ -100,6 +110,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
             EarlyStopping, bool, np.bool_, type(None), words="True, False or a skcnn.training.EarlyStopping"
         ),
         "average_weights": check_flag,
+        "shrinkage": check_shrinkage,
         "warm_start": check_flag,
         "checkpoint_every": none_or(whole()),
     }
@@ -231,9 +242,12 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
             msg = "early_stopping goes back to the weights of the best epoch, and average_weights takes the mean of the"
             raise ValueError(f"{msg} last ones; set one of them to False")
         optimizer = make_optimizer(self.optimizer, self.learning_rate)
-        schedule = make_schedule(self.schedule if schedule is None else schedule, epochs)
-        check_sets_rate(optimizer, schedule)
-        return Plan(epochs, optimizer, float(self.label_smoothing), schedule, early_stopping, average_weights)
+        chosen = make_schedule(self.schedule if schedule is None else schedule, epochs)
+        if chosen != AUTO:
+            check_sets_rate(optimizer, chosen)
+        shrinkage = self.shrinkage if self.shrinkage in (None, AUTO) else float(self.shrinkage)
+        smoothing = float(self.label_smoothing)
+        return Plan(epochs, optimizer, smoothing, chosen, early_stopping, average_weights, shrinkage)
 
     def _validation_fraction(self, plan: Plan) -> float | None:
         if self.validation_fraction is None and plan.early_stopping and plan.early_stopping.needs_validation:

@@ -10,7 +10,7 @@ from skcnn.classifiers._network_classifier import NetworkClassifier
 from skcnn.images._sequence import ImageSequence
 from skcnn.training import CosineDecay
 from skcnn.training._optimizers import describe_optimizer
-from skcnn.training._schedules import split_epochs
+from skcnn.training._schedules import AUTO, split_epochs
 
 
 def check_snapshots(estimator: Any, count: int) -> None:
@@ -28,12 +28,12 @@ def check_snapshots(estimator: Any, count: int) -> None:
         msg = f"each of {count} snapshots takes at least one epoch, and the classifier trains for {estimator.epochs}"
         raise ValueError(f"{msg}; set 'epochs' higher, or 'n_estimators' lower")
     plan = estimator._plan()
-    if plan.schedule is not None or describe_optimizer(plan.optimizer)[1] is None:
+    if plan.schedule not in (None, AUTO) or describe_optimizer(plan.optimizer)[1] is None:
         msg = "method='snapshot' sets the learning rate itself, and there is a schedule"
-        raise ValueError(f"{msg}; give schedule=None, and one number, which each cycle begins with")
-    if plan.early_stopping is not None or plan.average_weights:
+        raise ValueError(f"{msg}; give schedule='auto', and one number, which each cycle begins with")
+    if plan.early_stopping is not None or plan.average_weights or plan.shrinkage not in (None, AUTO):
         msg = "method='snapshot' keeps the weights at the end of each cycle"
-        raise ValueError(f"{msg}; set 'early_stopping' and 'average_weights' to False")
+        raise ValueError(f"{msg}; set 'early_stopping' and 'average_weights' to False, and 'shrinkage' to None")
     if estimator.checkpoint_dir is not None:
         raise ValueError("a checkpoint holds no snapshots; method='snapshot' needs checkpoint_dir=None")
 

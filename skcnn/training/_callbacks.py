@@ -119,6 +119,40 @@ class WeightAverage(keras.callbacks.Callback):
         self._sums = [*state["average_sums"]]
 
 
+class Shrinkage(keras.callbacks.Callback):
+    """Moves the weights back at the end, towards those at the beginning.
+
+    Parameters
+    ----------
+    share : float
+        Of the way: 0 leaves them where they are, and 1 goes back to the beginning.
+    """
+
+    def __init__(self, share: float):
+        super().__init__()
+        self._share = share
+        self._begin: list[np.ndarray] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Keep the weights."""
+        self._begin = self.model.get_weights()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Set the weights in between."""
+        ends = self.model.get_weights()
+        self.model.set_weights(
+            [end + self._share * (begin - end) for begin, end in zip(self._begin, ends, strict=True)]
+        )
+
+    def state(self) -> dict[str, list[np.ndarray]]:
+        """Return the weights at the beginning."""
+        return {"begin_weights": self._begin}
+
+    def set_state(self, state: dict[str, list[np.ndarray]]) -> None:
+        """Go on from there."""
+        self._begin = state["begin_weights"]
+
+
 class Snapshots(keras.callbacks.Callback):
     """Keeps the weights after some numbers of epochs.
 
@@ -176,7 +210,7 @@ class StateKeeper(keras.callbacks.Callback):
 
     Parameters
     ----------
-    others : sequence of BestWeights and WeightAverage
+    others : sequence of BestWeights, WeightAverage and Shrinkage
     state : dict of str to list of ndarray
         What they go on from; empty for a beginning.
     on_epoch : callable

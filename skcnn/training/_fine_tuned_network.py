@@ -17,6 +17,7 @@ from skcnn.training._optimizers import check_sets_rate
 from skcnn.training._phase import GradientPhase, ProbePhase
 from skcnn.training._plan import Plan
 from skcnn.training._probe import LinearProbe
+from skcnn.training._schedules import AUTO, Schedule
 from skcnn.training._state import Weights
 
 # What the random numbers of one fit are for; each has a seed of its own.
@@ -76,7 +77,8 @@ class FineTunedNetwork:
         phases: list[ProbePhase | GradientPhase] = []
         features, layers = self.network.features, self.head.layers()
         if isinstance(self.head, LinearHead):
-            phases.append(ProbePhase("head", features, float(self.head.C)))
+            measures = tunes and plan.shrinkage == AUTO
+            phases.append(ProbePhase("head", features, float(self.head.C), measures_features=measures))
         elif self.head.epochs:
             head_plan = self.head.plan(plan.label_smoothing)
             if not tunes:
@@ -86,6 +88,7 @@ class FineTunedNetwork:
         if tunes:
             model = ModelRecipe(self.network if self.network.has_tail else None, layers, n_classes)
             seeds = HEAD_WEIGHTS, TAIL_ORDER
+            plan = plan.resolve(goes_on=bool(phases))
             phases.append(GradientPhase("fine-tune", self.trunk, model, plan, *seeds, augments=augments))
         if not phases:
             raise ValueError("nothing is left to train; set 'epochs' of the head, or of the classifier, above 0")
@@ -118,7 +121,8 @@ class FineTunedNetwork:
 
 def as_only_plan(head_plan: Plan, plan: Plan) -> Plan:
     """Return the plan of a head that is all that is trained, with the schedule and the stopping of the other plan."""
-    if plan.schedule is not None:
+    plan = plan.resolve(goes_on=False)
+    if isinstance(plan.schedule, Schedule):
         plan.schedule.check(head_plan.epochs)
     check_sets_rate(head_plan.optimizer, plan.schedule)
     return dataclasses.replace(plan, epochs=head_plan.epochs, optimizer=head_plan.optimizer)

@@ -10,10 +10,11 @@ import numpy as np
 
 from skcnn._progress import progress_bar
 from skcnn.training._batches import Batches
-from skcnn.training._callbacks import BestWeights, Recorder, ScheduledRate, StateKeeper, WeightAverage
+from skcnn.training._callbacks import BestWeights, Recorder, ScheduledRate, Shrinkage, StateKeeper, WeightAverage
 from skcnn.training._model import MAX_MOMENTUM
 from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._plan import Plan
+from skcnn.training._schedules import Schedule
 from skcnn.training._state import TrainingState
 
 OnEpoch = Callable[[list[dict[str, Any]], bool, Callable[[], TrainingState]], None]
@@ -45,7 +46,7 @@ def train(
     model : TailAndHead
     batches : Batches
     plan : Plan
-        At least one epoch.
+        Of one phase, as `Plan.resolve` returns it. At least one epoch.
     state : TrainingState, default=None
         What to go on from: a state of this phase. None begins with the weights of the model.
     history : sequence of dict, default=()
@@ -90,8 +91,9 @@ def train(
 
     resumable: list[Any] = [] if plan.early_stopping is None else [BestWeights(plan.early_stopping)]
     resumable += [WeightAverage(begin, plan.epochs)] if plan.average_weights else []
+    resumable += [Shrinkage(plan.shrinkage)] if isinstance(plan.shrinkage, float) and plan.shrinkage else []
     rates = []
-    if plan.schedule is not None and learning_rate is not None:
+    if isinstance(plan.schedule, Schedule) and learning_rate is not None:
         rates.append(ScheduledRate(plan.schedule.rate(learning_rate, plan.epochs, per_epoch), per_epoch, begin))
 
     def current(epoch: int, *, is_finished: bool, keeps_callbacks: bool = True) -> TrainingState:

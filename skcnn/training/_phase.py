@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from skcnn.training._probe import fit_probe
 from skcnn.training._problem import Split
 from skcnn.training._rows import EpochRows
 from skcnn.training._session import Session
+from skcnn.training._shrinkage import leave_one_out_accuracy, resolve_shrinkage
 from skcnn.training._state import TrainingState, Weights
 
 
@@ -51,11 +53,14 @@ class ProbePhase:
         What the images go through before.
     C : float
         As in `fit_probe`.
+    measures_features : bool, default=False
+        Whether the record has a ``loo_accuracy``, for a phase that comes after; see `leave_one_out_accuracy`.
     """
 
     name: str
     trunk: Trunk
     C: float
+    measures_features: bool = False
 
     def run(
         self,
@@ -74,6 +79,8 @@ class ProbePhase:
         if held_out is not None:
             judged = probe.judge(held_out, *split.labels(split.held_out))
             figures |= {f"val_{name}": value for name, value in judged.items()}
+        if self.measures_features:
+            figures["loo_accuracy"] = leave_one_out_accuracy(values, labels[0])
         seconds = time.perf_counter() - begin
         record = {"phase": self.name, "epoch": 1, **figures, "learning_rate": np.nan, "seconds": seconds}
         return PhaseEnd(Weights([*probe]), [record])
@@ -136,15 +143,19 @@ class GradientPhase:
         from skcnn.training._loop import train
 
         trained, held_out = rows
+        state = session.of_phase(self.name)
+        history = state.history if state is not None else before.history if before is not None else []
+        shrinkage = resolve_shrinkage(self.plan.shrinkage, len(split.trained), split.n_classes, history)
+        plan = dataclasses.replace(self.plan, shrinkage=shrinkage)
         with self.model.lend(trained.row_shape) as model:
             model.start((session.seed, self.weights_seed), None if before is None else before.weights)
             state = train(
                 self.name,
                 model,
                 split.training(trained, batch_size, (session.seed, self.order_seed)),
-                self.plan,
-                state=session.of_phase(self.name),
-                history=[] if before is None else before.history,
+                plan,
+                state=state,
+                history=history,
                 validation=split.validation(held_out, batch_size),
                 callbacks=callbacks,
                 on_epoch=session.after_epoch,

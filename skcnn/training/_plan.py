@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from skcnn._parameters import ParameterGroup
 from skcnn._validation import Check, one_of, real, whole
-from skcnn.training._schedules import Schedule
+from skcnn.training._optimizers import describe_optimizer
+from skcnn.training._schedules import AUTO, CosineDecay, Schedule
 
 MONITORS = ("val_loss", "val_accuracy", "loss", "accuracy")
 
@@ -53,16 +54,31 @@ class Plan:
         A new one.
     label_smoothing : float, default=0.0
         Fraction in [0, 1) of each target that is shared out to all classes.
-    schedule : Schedule or None, default=None
-        What becomes of the learning rate of the optimizer. None leaves it alone.
+    schedule : Schedule, "auto" or None, default=None
+        What becomes of the learning rate of the optimizer. None leaves it alone. "auto" is for `resolve`.
     early_stopping : EarlyStopping or None, default=None
     average_weights : bool, default=False
         Whether the weights become the mean of those after each epoch of the last quarter.
+    shrinkage : float, "auto" or None, default=None
+        How far the weights are moved back at the end, towards those at the beginning.
     """
 
     epochs: int
     optimizer: Any
     label_smoothing: float = 0.0
-    schedule: Schedule | None = None
+    schedule: Schedule | Literal["auto"] | None = None
     early_stopping: EarlyStopping | None = None
     average_weights: bool = False
+    shrinkage: float | Literal["auto"] | None = None
+
+    def resolve(self, *, goes_on: bool) -> Plan:
+        """Return the plan for one phase, which goes on from weights that were trained before, or does not.
+
+        Where it does, ``schedule="auto"`` is a cosine, unless the optimizer has a schedule of its own. Where it does
+        not, that is a constant rate, and there are no weights to shrink towards.
+        """
+        schedule = self.schedule
+        if schedule == AUTO:
+            sets_rate = describe_optimizer(self.optimizer)[1] is not None
+            schedule = CosineDecay() if goes_on and sets_rate else None
+        return dataclasses.replace(self, schedule=schedule, shrinkage=self.shrinkage if goes_on else None)

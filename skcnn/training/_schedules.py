@@ -6,7 +6,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from skcnn._parameters import ParameterGroup
 from skcnn._validation import Check, check_int, check_parameters, check_real, real, whole
@@ -205,6 +205,9 @@ class OneCycle(Schedule):
         return falling(learning_rate, steps, round(self.warmup * steps), start=self.start, final=self.final)
 
 
+# What depends on the phase: see `skcnn.training._plan.Plan.resolve`.
+AUTO: Literal["auto"] = "auto"
+
 SCHEDULES: dict[str, Schedule | None] = {
     "constant": None,
     "polynomial": PolynomialDecay(),
@@ -213,14 +216,14 @@ SCHEDULES: dict[str, Schedule | None] = {
 }
 
 
-def make_schedule(schedule: Any, epochs: int) -> Schedule | None:
+def make_schedule(schedule: Any, epochs: int) -> Schedule | Literal["auto"] | None:
     """Return the schedule that a parameter stands for.
 
     Parameters
     ----------
     schedule : None, str, mapping or Schedule
-        None for a learning rate that stays; a name in ``SCHEDULES``; a table of the learning rates after some numbers
-        of epochs (`StepTable`); or a schedule.
+        None for a learning rate that stays; "auto", which depends on the phase; a name in ``SCHEDULES``; a table of the
+        learning rates after some numbers of epochs (`StepTable`); or a schedule.
     epochs : int
         Of the training.
 
@@ -229,12 +232,14 @@ def make_schedule(schedule: Any, epochs: int) -> Schedule | None:
     ValueError
         For anything else, or a schedule that so many epochs cannot follow.
     """
+    if isinstance(schedule, str) and schedule == AUTO:
+        return AUTO
     if isinstance(schedule, str) and schedule in SCHEDULES:
         schedule = SCHEDULES[schedule]
     elif isinstance(schedule, Mapping):
         schedule = StepTable(schedule)
     elif not isinstance(schedule, Schedule | None):
-        names = ", ".join(map(repr, SCHEDULES))
+        names = ", ".join(map(repr, [AUTO, *SCHEDULES]))
         msg = f"The 'schedule' parameter must be one of {names}, None, a table such as {{10: 1e-4}}, or a schedule of"
         raise ValueError(f"{msg} skcnn.training. Got {schedule!r} instead.")
     if schedule is None:

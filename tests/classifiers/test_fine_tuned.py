@@ -34,7 +34,8 @@ def tuned(residual):
     """Return a function that makes a classifier of a tiny network."""
 
     def make(backbone=residual, **settings):
-        return FineTunedCNNClassifier(backbone, **{"epochs": 2, "random_state": 0, "unfreeze": "two_a", **settings})
+        defaults = {"epochs": 2, "random_state": 0, "unfreeze": "two_a", "schedule": None, "shrinkage": None}
+        return FineTunedCNNClassifier(backbone, **{**defaults, **settings})
 
     return make
 
@@ -87,6 +88,8 @@ def test_the_weights_are_those_of_plain_keras(request, network, unfreeze, first,
         label_smoothing=0.1,
         batch_size=5,
         random_state=0,
+        schedule=None,
+        shrinkage=None,
     ).fit(pixels, LABELS)
 
     seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)

@@ -24,7 +24,7 @@ def tuned(residual):
 
     def make(backbone=residual, **settings):
         defaults = {"epochs": 4, "random_state": 0, "unfreeze": "two_a", "augmentation": AUGMENTATION}
-        return FineTunedCNNClassifier(backbone, **{**defaults, **settings})
+        return FineTunedCNNClassifier(backbone, **{**defaults, "schedule": None, "shrinkage": None, **settings})
 
     return make
 

@@ -30,7 +30,7 @@ def tuned(residual):
 
     def make(backbone=residual, **settings):
         defaults = {"epochs": 6, "random_state": 0, "unfreeze": "two_a", "learning_rate": 1e-3, "batch_size": 5}
-        defaults["checkpoint_every"] = 1
+        defaults |= {"checkpoint_every": 1, "schedule": None, "shrinkage": None}
         return FineTunedCNNClassifier(backbone, **{**defaults, **settings})
 
     return make
@@ -69,13 +69,14 @@ def assert_same(one, two):
 
 
 KINDS = {
+    "defaults": {"schedule": "auto", "shrinkage": "auto"},
     "averaged": {"average_weights": True, "schedule": "cosine", "optimizer": "nadam"},
     "stopping": {"early_stopping": EarlyStopping("loss", min_delta=10.0, patience=3), "head": LinearHead(dropout=0.5)},
     "fresh views": {"augmentation": Augmentation(), "validation_fraction": 0.3, "schedule": {3: 1e-4}},
     "head alone": {"augmentation": Augmentation(), "augmented_views": 2, "unfreeze": 0},
     "random head": {"head": DenseHead(4, epochs=3, batch_norm=True)},
 }
-QUICK = {"averaged", "fresh views"}
+QUICK = {"defaults", "fresh views"}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ def tuned(residual):
     """Return a function that makes a classifier of a tiny network."""
 
     def make(backbone=residual, **settings):
-        return FineTunedCNNClassifier(backbone, **{"epochs": 4, "random_state": 0, "unfreeze": "two_a", **settings})
+        defaults = {"epochs": 4, "random_state": 0, "unfreeze": "two_a", "schedule": None, "shrinkage": None}
+        return FineTunedCNNClassifier(backbone, **{**defaults, **settings})
 
     return make
 
@@ -130,6 +131,63 @@ def test_averaged_weights(tuned, files):
         np.testing.assert_allclose(mean, (one + two) / 2, atol=1e-6)
 
 
+def weights_of(clf):
+    return [*clf.head_weights_, *clf.tail_weights_]
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"average_weights": True}, {"head": DenseHead(4, epochs=2, batch_norm=False)}]
+)
+def test_weights_are_moved_back_a_share_of_the_way(tuned, files, settings):
+    end = tuned(**settings).fit(files, LABELS)
+    begin = tuned(**settings, shrinkage=1.0).fit(files, LABELS)
+    between = tuned(**settings, shrinkage=0.25).fit(files, LABELS)
+    head_alone = tuned(**{**settings, "average_weights": False, "epochs": 0}).fit(files, LABELS)
+    for ours, first in zip(begin.head_weights_, head_alone.head_weights_, strict=True):
+        np.testing.assert_allclose(ours, first, atol=1e-6)
+    np.testing.assert_allclose(begin.predict_proba(files), head_alone.predict_proba(files), atol=1e-5)
+    for ours, first, last in zip(*map(weights_of, (between, begin, end)), strict=True):
+        np.testing.assert_allclose(ours, 0.25 * first + 0.75 * last, atol=1e-6)
+    assert between.history_[-1]["loss"] == end.history_[-1]["loss"]
+
+
+def test_automatic_shrinkage_goes_by_the_images_and_the_errors_of_their_features(tuned, files):
+    automatic = tuned(shrinkage="auto").fit(files, LABELS)
+    accuracy = automatic.history_[0]["loo_accuracy"]
+    images = len(files) / 3
+    errors = (1 - accuracy) * images
+    share = 1 - images / (images + 10) * errors / (errors + 1)
+    given = tuned(shrinkage=share).fit(files, LABELS)
+    for ours, theirs in zip(weights_of(automatic), weights_of(given), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert "loo_accuracy" not in given.history_[0]
+
+
+def test_shrinkage_goes_back_from_the_best_epoch(tuned, files):
+    stopping = {"early_stopping": EarlyStopping("loss", min_delta=10.0, patience=3)}
+    best, begin, between = (tuned(**stopping, shrinkage=share).fit(files, LABELS) for share in (None, 1, 0.5))
+    for ours, first, last in zip(*map(weights_of, (between, begin, best)), strict=True):
+        np.testing.assert_allclose(ours, (first + last) / 2, atol=1e-6)
+
+
+def test_a_head_that_begins_at_random_is_not_moved_back(tuned, files):
+    for settings in ({"unfreeze": 0, "head": DenseHead(4, epochs=3)}, {"head": DenseHead(4, epochs=0)}):
+        clf, plain = (tuned(**settings, shrinkage=share).fit(files, LABELS) for share in (0.9, None))
+        for ours, theirs in zip(weights_of(clf), weights_of(plain), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_automatic_schedule_falls_where_nothing_else_sets_the_rate(tuned, files):
+    def rates(**settings):
+        return [r["learning_rate"] for r in tuned(schedule="auto", **settings).fit(files, LABELS).history_]
+
+    falling = rates(epochs=8)[1:]
+    assert falling[-1] < 0.1 * max(falling)
+    np.testing.assert_allclose(rates(unfreeze=0, head=DenseHead(None, epochs=3)), 1e-3, rtol=1e-6)
+    own = keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.5, 0.25]))
+    assert rates(optimizer=own, learning_rate=None, epochs=2)[-1] == 0.25
+
+
 def test_every_unreadable_image_is_named_wherever_it_is(tuned, files, tmp_path):
     for bad in (1, 5, 8):
         (tmp_path / f"bad{bad}.png").write_bytes(b"\x89PNG")
@@ -146,8 +204,10 @@ def test_every_unreadable_image_is_named_wherever_it_is(tuned, files, tmp_path):
         ({"validation_fraction": 5}, r"'validation_fraction'.*Got 5"),
         ({"early_stopping": 5}, r"'early_stopping' parameter must be True, False or a skcnn\.training\.EarlyStopping"),
         ({"early_stopping": True, "average_weights": True}, "goes back to the weights of the best epoch.*set one of"),
+        ({"shrinkage": 1.5}, "'shrinkage' parameter must be 'auto', None or a number from 0 to 1. Got 1.5"),
+        ({"shrinkage": True}, "'shrinkage' parameter must be"),
         ({"average_weights": 0.25}, "'average_weights' parameter must be True or False"),
-        ({"schedule": "cosin"}, "'schedule' parameter must be one of 'constant'"),
+        ({"schedule": "cosin"}, "'schedule' parameter must be one of 'auto', 'constant'"),
         ({"schedule": {10: 0.1}}, "after 10 epochs, and training ends after 4"),
     ],
 )

@@ -39,9 +39,8 @@ def tuned(tiny_model):
     release_models()
 
     def make(**settings):
-        return FineTunedCNNClassifier(
-            tiny_model, **{"unfreeze": 1, "epochs": 6, "random_state": 0, "learning_rate": 1e-2, **settings}
-        )
+        defaults = {"unfreeze": 1, "epochs": 6, "random_state": 0, "learning_rate": 1e-2, "schedule": None}
+        return FineTunedCNNClassifier(tiny_model, **{**defaults, "shrinkage": None, **settings})
 
     return make
 

@@ -137,8 +137,8 @@ def estimators() -> dict[str, Any]:
     from skcnn.images import Augmentation
     from skcnn.training import CosineDecay, DenseHead, EarlyStopping
 
-    settings = {"cache": None, "engine": "keras", "random_state": 0}
-    tuned = FineTunedCNNClassifier(network(), unfreeze=1, epochs=2, **settings)
+    settings = {"cache": None, "engine": "keras", "random_state": 0, "shrinkage": None}
+    tuned = FineTunedCNNClassifier(network(), unfreeze=1, epochs=2, schedule=None, **settings)
     full = FineTunedCNNClassifier(
         network(), unfreeze="all", epochs=2, head=DenseHead(5, batch_norm=True, epochs=2), schedule=CosineDecay(),
         early_stopping=EarlyStopping(patience=2), augmentation=Augmentation(), warm_start=True, **settings,
