@@ -35,6 +35,7 @@ RECIPE: dict[str, Any] = {
     "optimizer": "adamw",
     "learning_rate": 1e-3,
     "schedule": "cosine",
+    "shrinkage": None,
     "label_smoothing": 0.1,
     "head": LinearHead(dropout=0.3),
     "augmented_views": 10,

@@ -85,7 +85,7 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
     shrinkage : float, "auto" or None, default="auto"
         How far the weights are moved back after the second phase, towards those before it: 0 or None leaves them as
         they were trained, and 1 is the first phase alone. "auto" guards against harm by training. It keeps
-        ``n / (n + 10) * e / (e + 1)`` of the change, with n training images of each class, of which the features alone
+        ``n**2 / (n**2 + 100) * e / (e + 1)`` of the change, with n training images of each class, of which the features alone
         get e wrong (leave-one-out, by ridge regression; for a `DenseHead` the first factor alone). The records in
         `history_` are of the weights before they are moved.
     warm_start : bool, default=False

@@ -64,6 +64,7 @@ def fine_tuning_recipe(
         "unfreeze": 10,
         "learning_rate": 1e-3,
         "schedule": "cosine",
+        "shrinkage": None,
         "label_smoothing": 0.1,
         "head": LinearHead(dropout=0.3),
         "augmentation": augmentation,

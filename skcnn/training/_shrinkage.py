@@ -15,7 +15,7 @@ from sklearn.linear_model import RidgeCV
 
 from skcnn.training._schedules import AUTO
 
-# With so many images of a class, and so many errors among them, half the way is gone. Chosen by
+# Half of the change is kept with so many images of a class, and half with so many errors among them. Chosen by
 # benchmarks/bench_fine_tuning_defaults.py.
 HALF_WAY_IMAGES = 10
 HALF_WAY_ERRORS = 1
@@ -62,7 +62,7 @@ def automatic_shrinkage(n_images: int, n_classes: int, accuracy: float | None) -
         As `leave_one_out_accuracy` returns it. None goes by the number of images alone.
     """
     images = n_images / n_classes
-    kept = images / (images + HALF_WAY_IMAGES)
+    kept = images**2 / (images**2 + HALF_WAY_IMAGES**2)
     if accuracy is not None:
         errors = (1 - accuracy) * images
         kept *= errors / (errors + HALF_WAY_ERRORS)

@@ -156,7 +156,7 @@ def test_automatic_shrinkage_goes_by_the_images_and_the_errors_of_their_features
     accuracy = automatic.history_[0]["loo_accuracy"]
     images = len(files) / 3
     errors = (1 - accuracy) * images
-    share = 1 - images / (images + 10) * errors / (errors + 1)
+    share = 1 - images**2 / (images**2 + 100) * errors / (errors + 1)
     given = tuned(shrinkage=share).fit(files, LABELS)
     for ours, theirs in zip(weights_of(automatic), weights_of(given), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)

@@ -46,7 +46,7 @@ def test_of_many_images_some_are_taken_of_each_class():
 
 
 def test_the_more_images_and_errors_the_less_is_taken_back():
-    assert automatic_shrinkage(20, 10, None) == pytest.approx(1 - 2 / 12)
+    assert automatic_shrinkage(20, 10, None) == pytest.approx(1 - 4 / 104)
     assert automatic_shrinkage(100, 10, 0.9) == pytest.approx(1 - 0.5 * 0.5)
     assert automatic_shrinkage(100, 10, 1.0) == 1
     assert automatic_shrinkage(100_000, 10, 0.5) < 0.01
