@@ -85,9 +85,9 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
     shrinkage : float, "auto" or None, default="auto"
         How far the weights are moved back after the second phase, towards those before it: 0 or None leaves them as
         they were trained, and 1 is the first phase alone. "auto" guards against harm by training. It keeps
-        ``n**2 / (n**2 + 100) * e / (e + 1)`` of the change, with n training images of each class, of which the features alone
-        get e wrong (leave-one-out, by ridge regression; for a `DenseHead` the first factor alone). The records in
-        `history_` are of the weights before they are moved.
+        ``n**2 / (n**2 + 100) * e / (e + 1)`` of the change, with n training images of each class and e of them that
+        ridge regression on the features of the first phase gets wrong, leave-one-out; for a `DenseHead` it is the first
+        factor alone. The records in `history_` are of the weights before they are moved.
     warm_start : bool, default=False
         Whether `fit` goes on from the fit before, with the weights and the optimizer as they were left: the second
         phase is trained for `epochs` more, with the parameters of training as they are now. The network, the head and
