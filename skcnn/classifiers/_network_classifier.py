@@ -59,7 +59,7 @@ NO_PART_OF_A_RUN = {
 
 
 def check_shrinkage(name: str, value: Any) -> None:
-    """Refuse what is no share of a way."""
+    """Raise ValueError unless `value` is "auto", None or a number from 0 to 1."""
     is_share = isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) <= 1
     if not is_share and value is not None and not (isinstance(value, str) and value == AUTO):
         raise ValueError(f"The {name!r} parameter must be 'auto', None or a number from 0 to 1. Got {value!r} instead.")

@@ -55,7 +55,7 @@ class Plan:
     label_smoothing : float, default=0.0
         Fraction in [0, 1) of each target that is shared out to all classes.
     schedule : Schedule, "auto" or None, default=None
-        What becomes of the learning rate of the optimizer. None leaves it alone. "auto" is for `resolve`.
+        How the learning rate of the optimizer changes. None leaves it alone. `resolve` replaces "auto".
     early_stopping : EarlyStopping or None, default=None
     average_weights : bool, default=False
         Whether the weights become the mean of those after each epoch of the last quarter.
@@ -75,7 +75,7 @@ class Plan:
         """Return the plan for one phase, which goes on from weights that were trained before, or does not.
 
         Where it does, ``schedule="auto"`` is a cosine, unless the optimizer has a schedule of its own. Where it does
-        not, that is a constant rate, and there are no weights to shrink towards.
+        not, "auto" is a constant rate, and there are no weights to move back to.
         """
         schedule = self.schedule
         if schedule == AUTO:

@@ -1,4 +1,4 @@
-"""How far trained weights are moved back towards those that training began with.
+"""How far trained weights are moved back towards those from before the training.
 
 Training on few images can do harm, and where the features are good enough already there is little to gain. Averaging
 the weights before and after it keeps most of what was gained and loses little of what was there: Wortsman et al.,
@@ -15,15 +15,15 @@ from sklearn.linear_model import RidgeCV
 
 from skcnn.training._schedules import AUTO
 
-# Half of the change is kept with so many images of a class, and half with so many errors among them. Chosen by
-# benchmarks/bench_fine_tuning_defaults.py.
+# Half of the change is kept with so many images of a class, and half with so many errors among them. What that gains
+# and costs is measured by benchmarks/bench_fine_tuning_defaults.py.
 HALF_WAY_IMAGES = 10
 HALF_WAY_ERRORS = 1
 
 # Of the mean variance of the features.
 PENALTIES = (10, 100, 1000)
 
-# Enough to tell how many errors there are, and few enough to take about a second.
+# Enough to estimate the accuracy; the time grows with the square of the number of images, or faster.
 MAX_IMAGES = 2000
 
 
@@ -36,14 +36,16 @@ def leave_one_out_accuracy(features: Any, codes: np.ndarray) -> float:
     ----------
     features : ndarray of shape (n_images, n_features), float32
     codes : ndarray of shape (n_images,), int
-        The class of each image. Of more than 2,000 images as many are taken, of all classes alike.
+        The class of each image. Where there are more than 2,000 images, 2,000 are used, with the classes in the
+        same shares.
     """
     chosen = np.argsort(codes, kind="stable")
     if len(chosen) > MAX_IMAGES:
         chosen = chosen[np.linspace(0, len(chosen) - 1, MAX_IMAGES).astype(int)]
     values = np.asarray(features[chosen], np.float64)
     variance = float(values.var(axis=0).mean()) or 1.0
-    # RidgeClassifierCV takes two classes for one: scikit-learn looks for the largest of a single column.
+    # Not RidgeClassifierCV: it encodes two classes as one column, and then looks for the largest number of each row, so
+    # that its leave-one-out accuracy is always 1.
     ridge = RidgeCV([penalty * variance for penalty in PENALTIES], scoring=largest_is_right)
     return float(ridge.fit(values, np.eye(codes.max() + 1)[codes[chosen]]).best_score_)
 

@@ -50,7 +50,7 @@ class TrainingState:
     optimizer_settings : str
         What optimizer these are of.
     callbacks : dict of str to list of ndarray
-        What is known of the best epoch, and of the average.
+        The best epoch so far, the sums of the average, the weights at the beginning.
     history : list of dict
         A record for each epoch, of earlier phases and fits, too.
     """
