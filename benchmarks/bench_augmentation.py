@@ -20,7 +20,7 @@ from skcnn import Augmentation, FineTunedCNNClassifier
 from skcnn.backbones import FrozenNetwork, cut_for, resolve_backbone
 from skcnn.backbones._tail import TunableNetwork
 from skcnn.datasets import load_image_folder
-from skcnn.features._trunk_rows import TrunkRows
+from skcnn.features._trunk_extractor import TrunkExtractor
 from skcnn.images import ResizeCrop, as_image_sequence
 from skcnn.training import LinearHead, build_head, epoch_order
 from skcnn.training._fine_tuned_network import TAIL_ORDER
@@ -175,7 +175,9 @@ def bench_parts(paths: np.ndarray, labels: np.ndarray) -> None:
     images = as_image_sequence(train)
     positions = np.arange(len(train))
     views = images.with_step(AUGMENTATION.views(len(train), (224, 224))).pick_views(positions, positions)
-    rows = TrunkRows(TunableNetwork(FrozenNetwork(resolve_backbone("efficientnet_lite0")), TOP_BLOCK).trunk, "auto")
+    rows = TrunkExtractor(
+        TunableNetwork(FrozenNetwork(resolve_backbone("efficientnet_lite0")), TOP_BLOCK).trunk, "auto"
+    )
     pixels = list(views.stream(ahead=2 * BATCH_SIZE))
     batches = [pixels[start : start + BATCH_SIZE] for start in range(0, len(pixels), BATCH_SIZE)]
     rows.run(batches[0])

@@ -43,12 +43,12 @@ def search_and_evaluate(data, cache: Path, n_jobs: int | None = None) -> None:
     assert rank5 >= 0.995
     print(f"| held-out rank-1, rank-5 (C={search.best_params_['clf__C']}) | {rank1:.4f}, {rank5:.4f} |")
     # Every row that was ever computed is in the store, once or more: as many rows as images means each exactly once.
-    assert info.rows == len(data.paths), info
+    assert info.images == len(data.paths), info
     if n_jobs is None:
         assert info.misses == len(data.paths), info
         print(f"| images through the network, hits | {info.misses}, {info.hits} |")
     else:
-        print(f"| rows in the store, all processes | {info.rows} |")
+        print(f"| images in the store, all processes | {info.images} |")
 
 
 NEW_PROCESS = """
@@ -91,23 +91,22 @@ def overwrite_and_rename(folder: Path, cache: Path) -> None:
         extractor = CNNFeatureExtractor(cache=cache).fit(paths)
         before = extractor.transform(paths)
 
-        rows = extractor.cache_info().rows
+        stored = extractor.cache_info().images
         time.sleep(2.1)  # files younger than that are read again in any case
         extractor.transform(paths)
         Path(paths[0]).write_bytes(Path(paths[-1]).read_bytes() + b"\0")
         after = extractor.transform(paths)
         assert (after[0] != before[0]).any()
-        assert extractor.cache_info().rows == rows + 1
+        assert extractor.cache_info().images == stored + 1
         np.testing.assert_array_equal(after[1:], before[1:])
-        print(
-            f"| rows computed after one file of {len(paths)} was overwritten | {extractor.cache_info().rows - rows} |"
-        )
+        computed = extractor.cache_info().images - stored
+        print(f"| images computed after one file of {len(paths)} was overwritten | {computed} |")
 
         renamed = Path(scratch, "renamed")
         os.replace(copy, renamed)
         paths = load_image_folder(renamed).paths
         np.testing.assert_array_equal(extractor.transform(paths), after)
-        print(f"| rows computed after all were renamed | {extractor.cache_info().rows - rows - 1} |")
+        print(f"| images computed after all were renamed | {extractor.cache_info().images - stored - 1} |")
 
 
 def main() -> None:

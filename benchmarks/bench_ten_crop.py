@@ -73,17 +73,19 @@ def bench_accuracy(title: str, data: Any, make: Any, variants: dict[str, dict[st
                 {
                     "single": (before == y_test).mean(),
                     "averaged": (predicted == y_test).mean(),
-                    "mended": int(((predicted == y_test) & (before != y_test)).sum()),
-                    "broken": int(((predicted != y_test) & (before == y_test)).sum()),
+                    "corrected": int(((predicted == y_test) & (before != y_test)).sum()),
+                    "made_wrong": int(((predicted != y_test) & (before == y_test)).sum()),
                 }
             )
     print(f"\n#### {title}\n\n{SPLITS} stratified splits 75/25, {len(y_test)} test images in each; mean ± its error.\n")
-    print("| ten-crop | one crop | ten crops | gained | mended | broken |\n| --- | --- | --- | --- | --- | --- |")
+    print(
+        "| ten-crop | one crop | ten crops | gained | corrected | made wrong |\n| --- | --- | --- | --- | --- | --- |"
+    )
     for name, rows in results.items():
         columns = {key: [row[key] for row in rows] for key in rows[0]}
         gained = [row["averaged"] - row["single"] for row in rows]
         print(f"| {name} | {summary(columns['single'])} | {summary(columns['averaged'])} | {summary(gained)} "
-              f"| {sum(columns['mended'])} | {sum(columns['broken'])} |", flush=True)  # fmt: skip
+              f"| {sum(columns['corrected'])} | {sum(columns['made_wrong'])} |", flush=True)  # fmt: skip
 
 
 def bench_features(data: Any) -> None:

@@ -91,9 +91,8 @@ def time_features(transformers, paths) -> None:
         transformers.fit_transform(paths)
         print(f"{attempt} pass over all images: {time.perf_counter() - start:.2f} s")
     info = transformers["features"].cache_info()
-    print(
-        f"  {info.misses} went through the network in this run, {info.rows} rows ({info.bytes / 1e6:.1f} MB) are stored"
-    )
+    stored = f"features of {info.images} images are stored ({info.bytes / 1e6:.1f} MB)"
+    print(f"  {info.misses} images went through the network in this run; {stored}")
 
 
 def grid_search(pipe, X, y):

@@ -1,4 +1,4 @@
-"""Write a file or folder aside, then rename it: it is whole or absent. What killed processes left aside is removed."""
+"""Write a file or folder aside, then rename it: it is whole or absent. Remains of killed processes are removed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def aside(final: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(directory: Path, name: str = "*") -> None:
-    """Remove what killed processes left half-written in a folder, in place of files whose names match a pattern."""
+    """Remove half-written files of killed processes, whose final names match a pattern, from a folder."""
     for partial in directory.glob(f".{name}.*.partial"):
         if is_abandoned(partial):
             remove(partial)

@@ -22,7 +22,7 @@ ANNOUNCEMENT = re.compile(rb"I\d{4} |WARNING: All log messages before absl::|To 
 
 @contextlib.contextmanager
 def without_announcements() -> Iterator[None]:
-    """Keep back what is written to the error stream, and write the rest of it at the end.
+    """Hold the error stream back, and write the rest of it at the end.
 
     TensorFlow writes from C++ to the file behind the stream, and reads its level when it is loaded.
     """

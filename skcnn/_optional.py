@@ -14,7 +14,7 @@ def is_installed(module: str) -> bool:
 
 
 def import_optional(module: str, *, purpose: str, install: str) -> ModuleType:
-    """Import `module`, or say what it is for and how to install it.
+    """Import `module`, or raise an error that says its purpose and how to install it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""`Pace`: how often to do what takes time and is not needed each time."""
+"""`Pace`: how often to do work that takes time and is not needed at every call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What skcnn uses of other libraries that is private to them: all of it is here, and has a test for each name.
+"""All private names of other libraries that skcnn uses, each with a test.
 
 `tests/test_private.py` fails where a new release of Keras, TensorFlow, OpenVINO or scikit-learn has taken one
 away. No other module uses such names.
@@ -64,7 +64,7 @@ def __getattr__(name: str) -> Any:
 
 
 def output_config(transformer: Any) -> dict[str, Any]:
-    """Return what `set_output` of a transformer of scikit-learn was told."""
+    """Return the setting of `set_output` of a transformer."""
     return getattr(transformer, "_sklearn_output_config", {})
 
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal or in a notebook, a line now and then in a log; and what is said of it."""
+"""Progress of long work: a bar on a terminal or in a notebook, a line now and then in a log; and messages."""
 
 from __future__ import annotations
 

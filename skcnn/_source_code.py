@@ -1,4 +1,4 @@
-"""What a user's own class or function computes, as far as its code says: part of the fingerprints it takes part in.
+"""Digests of the source code of a user's own classes and functions: part of the fingerprints they take part in.
 
 The rule errs on the side of computing again: the whole text of the file that defines a class or a function counts, and
 that of every module of the user's own which that file imports, directly or not; comments and blank lines do not.
@@ -39,11 +39,11 @@ DIGEST_BYTES = 16
 
 
 class UnknownCodeError(ValueError):
-    """It cannot be told what some code computes, so nothing it made can be kept."""
+    """The source of some code cannot be read, so nothing it computed can be stored."""
 
 
 def describe_code(*codes: Any, nameless: Iterable[types.FunctionType] = ()) -> dict[str, Any]:
-    """Return what tells classes and functions from other versions of themselves, as JSON types.
+    """Return a description, as JSON types, of classes and functions that changes when their code does.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def names_used(code: types.CodeType) -> set[str]:
 
 
 def code_key(code: types.CodeType) -> str:
-    """Return a digest of what byte code does, whatever its line numbers."""
+    """Return a digest of byte code without its line numbers."""
     consts = [code_key(const) if isinstance(const, types.CodeType) else stable_repr(const) for const in code.co_consts]
     names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
     return digest_of(repr((code.co_code, consts, names, code.co_argcount, code.co_kwonlyargcount, code.co_flags)))
@@ -262,7 +262,7 @@ def stable_repr(const: Any) -> str:
 
 
 def file_state(path: str) -> tuple[str, int, int]:
-    """Return what tells the state of a file from a later one."""
+    """Return the state of a file: it differs after every change."""
     stat = os.stat(path)
     return path, stat.st_mtime_ns, stat.st_size
 

@@ -1,4 +1,4 @@
-"""Checks of parameters whose messages say what was got and what would do."""
+"""Checks of parameters; their messages name the value given and the values allowed."""
 
 from __future__ import annotations
 

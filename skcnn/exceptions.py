@@ -45,7 +45,7 @@ class EngineWarning(UserWarning):
 
 
 class PixelRangeWarning(UserWarning):
-    """It is not known what range of pixels a network expects."""
+    """The range of pixels that a network expects is not known."""
 
 
 class StoreError(ValueError):

@@ -132,6 +132,6 @@ def test_ten_crop(photos, backbone, tmp_path, private_cache):
         "crops predicted",
         "crops predicted and trained on",
     ]
-    assert said.count("images  single  averaged  mended  broken") == 2
+    assert said.count("images  single  averaged  corrected  made_wrong") == 2
     assert said.count("points per extra second") >= 1
     assert not list(private_cache.rglob("shard-*"))  # the caches were its own

@@ -2,8 +2,8 @@
 Features and a linear classifier
 ================================
 
-What a frozen network makes of images, classified by logistic regression, and the images
-that it gets wrong.
+Features of a frozen network, classified by logistic regression, and the images that it
+gets wrong.
 """
 
 import matplotlib.pyplot as plt

@@ -93,7 +93,7 @@ class ApplicationBackbone(Backbone):
 
     @property
     def normalisation(self) -> str:
-        """Every application says what it expects, were it only [0, 255]; Keras's version is in the identity."""
+        """The range is known for every application; Keras's version is in the identity."""
         return f"{APPLICATIONS[self.name][0]}.preprocess_input"
 
     def normalise(self, pixels: Any) -> Any:

@@ -1,4 +1,4 @@
-"""``.keras`` and ``.h5`` files: what is read from them without Keras, and what is refused unread."""
+"""``.keras`` and ``.h5`` files: read their configuration without Keras, and refuse damaged files."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def no_network(path: str) -> BackboneError:
 
 
 def remedy_for_keras_2(path: str) -> str:
-    """Return what to do about a ``.keras`` file that Keras 2 wrote, nothing for others."""
+    """Return the remedy for a ``.keras`` file that Keras 2 wrote, an empty text for others."""
     try:
         with zipfile.ZipFile(path) as archive:
             version = str(json.loads(read_member(archive, "metadata.json"))["keras_version"])
@@ -108,7 +108,7 @@ def opened_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]
 
 
 def wrong_size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BackboneError:
-    """Return the error for a file whose size is not what its archive announces."""
+    """Return the error for a file whose size differs from the one in its archive."""
     return BackboneError(f"{entry.filename!r} in {archive.filename!r} is not as large as announced; it is not loaded")
 
 

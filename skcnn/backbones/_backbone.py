@@ -1,4 +1,4 @@
-"""What every kind of backbone can do: say who it is without being loaded, and load."""
+"""The interface of backbones: describe one without loading it, and load it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Backbone(ABC):
         """
 
     def state(self) -> Hashable:
-        """Return what changes, in this process, whenever the network would have to be loaded anew."""
+        """Return a key that changes whenever the network has to be loaded anew in this process."""
         return json.dumps(self.identity(), sort_keys=True)
 
     @property
@@ -94,7 +94,7 @@ class Backbone(ABC):
 
     @property
     def range_is_known(self) -> bool:
-        """Whether it is known what range of pixels the network expects."""
+        """Whether the range of pixels that the network expects is known."""
         return True
 
     def normalise(self, pixels: Any) -> Any:

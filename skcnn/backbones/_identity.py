@@ -1,4 +1,4 @@
-"""Who a model is: everything that decides what it computes."""
+"""The identity of a Keras model: a digest of everything that decides what it computes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def canonical_json(config: Any, *, names: bool) -> bytes:
 
 
 def without_training(part: Any, places: dict[str, int] | None) -> Any:
-    """Return a part of a configuration without what only training uses.
+    """Return a part of a configuration without the settings that only training uses.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def without_training(part: Any, places: dict[str, int] | None) -> Any:
 
 
 def is_as_before(name: str, value: Any) -> bool:
-    """Whether a setting does what a layer did in the releases of Keras that had no such setting."""
+    """Whether a setting has the value that stands for releases of Keras without it."""
     return name in ADDED_BY_KERAS and value == ADDED_BY_KERAS[name]
 
 

@@ -40,7 +40,7 @@ OTHER_FILES = {
 
 
 def backbone_in_file(path: str) -> Backbone | None:
-    """Return the backbone that a path stands for, None for what is no path of a network.
+    """Return the backbone in a file; None where the value is no path of a network.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def load_legacy(path: str, digest: str) -> Any:
 
 
 def loaded(path: str, load: Callable[[], Any]) -> Any:
-    """Return what `load` makes of a file, or say that it cannot be loaded."""
+    """Load a file, or say that it cannot be loaded."""
     with quiet_build():
         try:
             return load()

@@ -29,7 +29,7 @@ def is_keras_model(thing: Any) -> bool:
 
 
 class OwnBackbone(Backbone):
-    """A network of the user's own: what its pixels should be is told by its layers, or not at all."""
+    """A network of the user's own: only its layers can tell which range of pixels it expects."""
 
     @abstractmethod
     def parts(self) -> Iterable[Part]:
@@ -37,7 +37,7 @@ class OwnBackbone(Backbone):
 
     @property
     def normalisation(self) -> str | None:
-        """Networks of `keras.applications` get what they get by name."""
+        """Networks of `keras.applications` get the preprocessing that they get by name."""
         module = application_of(self.parts())
         return module and f"{module}.preprocess_input 1"
 
@@ -48,7 +48,7 @@ class OwnBackbone(Backbone):
 
     @property
     def range_is_known(self) -> bool:
-        """Whether the layers tell what range the pixels should have."""
+        """Whether the layers tell the range of the pixels."""
         return expects_raw_pixels(self.parts()) or application_of(self.parts()) is not None
 
 
@@ -70,7 +70,7 @@ class ModelBackbone(OwnBackbone):
         return {"model": self._digest(None)}
 
     def identity_up_to(self, layer: str) -> dict[str, Any]:
-        """Return the digest of what leads to the layer: the others, and all names, may change."""
+        """Return the digest of the layers that lead to this one: the others, and all names, may change."""
         return {"backbone": {"model": self._digest(layer)}}
 
     def _digest(self, layer: str | None) -> str:

@@ -81,7 +81,7 @@ def call_again(model: Any, tensors: dict[int, Any], prefix: str, twins: dict[tup
 
 
 def is_graph(operation: Any) -> bool:
-    """Whether an operation is a model that does what its graph says, with one input and one output."""
+    """Whether an operation is a model that computes its graph, with one input and one output."""
     from skcnn._keras import keras
 
     return (
@@ -93,7 +93,7 @@ def is_graph(operation: Any) -> bool:
 
 
 def follows_graph(model: Any) -> bool:
-    """Whether calling a model does what its graph says: it has no `call` of its own."""
+    """Whether calling a model computes its graph: it has no `call` of its own."""
     from skcnn._keras import keras
 
     return type(model).call in (keras.Sequential.call, functional_class().call)

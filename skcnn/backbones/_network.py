@@ -81,7 +81,7 @@ class FrozenNetwork:
 
     @property
     def name(self) -> str:
-        """What to call it in messages: the name of the backbone."""
+        """Its name in messages: that of the backbone."""
         return self.backbone.name
 
     @property
@@ -104,7 +104,7 @@ class FrozenNetwork:
 
     @functools.cached_property
     def _identified(self) -> tuple[Cut, dict[str, Any]]:
-        """The cut, and what decides what its layer gives, when this was first asked."""
+        """The cut and the description of its layer, from the first time this was asked."""
         cut = self.cut()
         return cut, self.backbone.identity_up_to(cut.layer)
 
@@ -135,7 +135,7 @@ class FrozenNetwork:
 
     @functools.cached_property
     def _releases(self) -> Releases | None:
-        """What is known of other releases of Keras; None where they do not count, or nothing can be remembered."""
+        """The memo of other releases of Keras; None where they do not count, or there is no memo."""
         if self.known_cuts is None or not self.backbone.depends_on_release:
             return None
         return Releases(self.known_cuts, self._described)
@@ -160,7 +160,7 @@ class FrozenNetwork:
         return Cut(*self.remember(self._find_cut, lambda answer: types_of(answer) == [str, bool]))
 
     def remember(self, find: Callable[[], list[Any]], is_answer: Callable[[Any], bool], **question: Any) -> list[Any]:
-        """Return what `find` finds in the graph; it is looked up in `known_cuts` if it was asked before.
+        """Return the result of `find` on the graph; it is looked up in `known_cuts` if it was asked before.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class FrozenNetwork:
         return FrozenNetwork, tuple(getattr(self, each.name) for each in fields(self) if each.compare)
 
     def state(self) -> Hashable:
-        """Return what tells this network, with the weights it has now, from others in this process."""
+        """Return a key of this network with its present weights, among those in this process."""
         layer = self.backbone.default_layer if self.layer is None else self.layer
         settings = (layer, self.pooling, self.input_size, self.preprocess, self.precision)
         return type(self.backbone), self.backbone.state(), settings
@@ -261,7 +261,7 @@ class FrozenNetwork:
         return trunk
 
     def _layer_in(self, model: Any) -> str:
-        """Return the layer that was described, so that rows are stored as what they are; else find it in the graph."""
+        """Return the layer that was described, so that features match their description; else find it in the graph."""
         # A model in memory is described by the places of its layers, and they may have been renamed since.
         if "_identified" in self.__dict__ and not self.backbone.in_memory:
             described = self._identified[0].layer

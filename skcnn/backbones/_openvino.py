@@ -135,7 +135,7 @@ class OpenVINORunner(Runner):
 
 @contextlib.contextmanager
 def raising_what_python_raised() -> Iterator[None]:
-    """Raise what ended a call of Python that OpenVINO makes, such as Ctrl-C, and not the error it makes of it.
+    """Raise the exception of a Python callback of OpenVINO, such as Ctrl-C, instead of the error it turns it into.
 
     OpenVINO calls Python for each node of a network. What is raised there comes back as an error of its own, with the
     name of the class at the beginning of a line.

@@ -1,4 +1,4 @@
-"""What range of pixels a network of the user's own expects, as far as its layers tell."""
+"""The range of pixels that a network of the user's own expects, as far as its layers tell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skcnn.backbones._nested import is_graph
 
 
 class Part(NamedTuple):
-    """A layer or operation, by what both a model in memory and a ``.keras`` file say of it."""
+    """A layer or operation, as both a model in memory and a ``.keras`` file describe it."""
 
     kind: str
     name: str

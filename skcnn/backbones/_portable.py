@@ -46,7 +46,7 @@ class LostBackbone:
 
 
 class PortableBackbone:
-    """What a pickle holds in place of a `backbone` parameter.
+    """The form of a `backbone` parameter in a pickle.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def code_of_file(path: Any) -> list[Any]:
 
 
 def pack(codes: Iterable[Any]) -> list[Code]:
-    """Return what makes classes and functions known again."""
+    """Return the code that defines classes and functions again elsewhere."""
     packed = {}
     for code in codes:
         from skcnn._keras import keras  # of a network by name there is nothing to pack, and Keras takes seconds
@@ -129,7 +129,7 @@ def unpack(codes: list[Code]) -> dict[str, Any]:
 
 
 def receive_path(path: Any, codes: list[Code]) -> Any:
-    """Return a name or path, once what its file names is known."""
+    """Return a name or path, once the classes that its file refers to are registered."""
     try:
         if codes:
             unpack(codes)

@@ -31,7 +31,7 @@ def required_code(config: Any, path: str) -> list[Any]:
 
 
 def registered_code(config: Any) -> dict[str, Any]:
-    """Return what is registered under the names that a configuration refers to; Keras is imported only for names."""
+    """Return the objects registered under the names in a configuration; Keras is imported only if there are any."""
     named = custom_objects(config)
     if not named:
         return {}

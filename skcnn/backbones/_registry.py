@@ -1,4 +1,4 @@
-"""From what a user calls a backbone to the backbone."""
+"""Find the backbone for the value of a `backbone` parameter."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def resolve_backbone(backbone: Any, weights: Any = "imagenet") -> Backbone:
 
 
 def describe_other(thing: Any) -> str:
-    """Return what an object is that is no backbone, and what to do about it."""
+    """Return the message for an object that is no backbone: its kind, and the remedy."""
     package = type(thing).__module__.partition(".")[0]
     if package == "tf_keras":
         return (

@@ -1,4 +1,4 @@
-"""The interface of runners: what takes a batch of images through a frozen network."""
+"""The interface of runners, which take batches of images through a frozen network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network whose upper layers can be trained, on what its frozen part makes of images."""
+"""A network whose upper layers are trained on the activations of its frozen layers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TunableNetwork:
 
     @functools.cached_property
     def cut(self) -> TrainingCut:
-        """Where the trunk ends, and what is trained after it; the graph is built for that, unless the answer is known.
+        """Where the trunk ends and the tail begins; the graph is built for that, unless the answer is known.
 
         Raises
         ------
@@ -57,7 +57,7 @@ class TunableNetwork:
 
     @property
     def trunk(self) -> FrozenNetwork | None:
-        """What stays frozen: up to the cut, or to the pooled features where no tail is trained; None for nothing."""
+        """The frozen layers: up to the cut, or to the pooled features where no tail is trained; None for none."""
         if not self.has_tail:
             return self.features
         if self.cut.at_input:
@@ -65,12 +65,12 @@ class TunableNetwork:
         return dataclasses.replace(self.features, layer=self.cut.layer, pooling=None)
 
     def state(self) -> Hashable:
-        """Return what tells the tail, with the weights it has now, from others in this process."""
+        """Return a key of the tail with its present weights, among those in this process."""
         return self.features.state(), self.cut.trained
 
     @functools.cached_property
     def description(self) -> dict[str, Any] | None:
-        """What decides the graph and the weights before training, as JSON types; None where that cannot be told."""
+        """Everything that decides the graph and the weights before training, as JSON types; None if unknown."""
         try:
             features = self.features.description
         except UnknownCodeError:
@@ -80,7 +80,7 @@ class TunableNetwork:
         return {"layer": self.features.layer, **features, "backbone": identity, "unfreeze": len(self.cut.trained)}
 
     def check_same(self, before: dict[str, Any] | None) -> None:
-        """Refuse to go on where the network is not the one it was when `description` said what it said before.
+        """Refuse to go on where the network is not the one of an earlier `description`.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What is kept on disk: rows computed from images, under the digests of the images' bytes."""
+"""The store: features of images on disk, under the digests of the images' bytes."""
 
 from skcnn.cache._contents import CacheEntry
 from skcnn.cache._directory import default_cache_dir

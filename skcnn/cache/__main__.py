@@ -1,4 +1,4 @@
-"""``python -m skcnn.cache``: see what the cache holds, check it, and make it smaller."""
+"""``python -m skcnn.cache``: list the cache, verify it, and make it smaller."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skcnn.cache._feature_cache import FeatureCache
 from skcnn.cache._units import format_age, format_bytes, parse_age
 from skcnn.exceptions import StoreError
 
-COLUMNS = ("what", "layer", "image size", "dtype", "rows", "bytes", "last used")
+COLUMNS = ("what", "layer", "image size", "dtype", "images", "bytes", "last used")
 UNREADABLE = "stored by another version of skcnn"
 
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the command line."""
+    """Return the parser of the command line."""
     root = argparse.ArgumentParser(prog="python -m skcnn.cache", description="Look after the cache of skcnn.")
     commands = root.add_subparsers(required=True, metavar="COMMAND")
 
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         return added
 
     add("info", info, "show what is stored, what was used last at the end")
-    add("verify", verify, "compare all rows with their checksums; damaged files are set aside")
+    add("verify", verify, "compare all features with their checksums; damaged files are set aside")
     add("compact", compact, "put small files together, and remove damaged ones that were set aside")
     cleaner = add("clear", clear, "remove what is stored, but for what is in use")
     cleaner.add_argument("--older-than", metavar="AGE", type=age, help="only what was not used since: 12h, 30d, 4w")
@@ -67,7 +67,7 @@ def age(text: str) -> Any:
 
 
 def info(cache: FeatureCache, options: argparse.Namespace) -> int:
-    """Show what is stored."""
+    """List the stores."""
     entries, limit, size = cache.entries(), cache.limit_in_effect, cache.size
     summaries = [entry.summary() for entry in entries]
     if options.json:
@@ -88,12 +88,12 @@ def info(cache: FeatureCache, options: argparse.Namespace) -> int:
 
 
 def verify(cache: FeatureCache, options: argparse.Namespace) -> int:
-    """Compare all rows with their checksums."""
+    """Compare all features with their checksums."""
     problems = cache.verify()
     if options.json:
         print_json(damaged={directory.name: names for directory, names in problems.items()})
     elif not problems:
-        print(f"{cache.directory}: all rows are as they were written")
+        print(f"{cache.directory}: all features are as they were written")
     for directory, names in {} if options.json else problems.items():
         print(f"{directory}: damaged or not readable: {', '.join(names)}")
     return 1 if problems else 0
@@ -110,7 +110,7 @@ def compact(cache: FeatureCache, options: argparse.Namespace) -> int:
 
 
 def clear(cache: FeatureCache, options: argparse.Namespace) -> int:
-    """Remove what is stored."""
+    """Remove stores."""
     removed, in_use = cache.clear(
         older_than=options.older_than,
         backbone=options.backbone,
@@ -144,10 +144,10 @@ def print_table(entries: Sequence[CacheEntry], summaries: Sequence[dict[str, Any
             table.append((UNREADABLE, "", "", "", "", size, last))
             continue
         dtype = "x".join(map(str, summary["row_shape"] or [])) + f" {summary['dtype']}"
-        table.append((entry.what, entry.layer, entry.image_size, dtype.strip(), f"{summary['rows']:,}", size, last))
+        table.append((entry.what, entry.layer, entry.image_size, dtype.strip(), f"{summary['images']:,}", size, last))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
-        cells = [cell.rjust(width) if name in ("rows", "bytes") else cell.ljust(width)
+        cells = [cell.rjust(width) if name in ("images", "bytes") else cell.ljust(width)
                  for name, cell, width in zip(COLUMNS, row, widths, strict=True)]  # fmt: skip
         print("  ".join(cells).rstrip())
 

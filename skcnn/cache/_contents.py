@@ -1,4 +1,4 @@
-"""What is in a cache directory, and how parts of it are removed."""
+"""List a cache directory, and remove parts of it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ OWN_FILES = re.compile(r"manifest\.json|shard-.*\.h5(\.damaged)?|lock|heartbeat|
 
 @dataclasses.dataclass(frozen=True)
 class CacheEntry:
-    """The rows of one kind in a cache directory: those of one network up to one layer, for images of one size.
+    """The features of one kind in a cache directory: those of one network up to one layer, for images of one size.
 
     Attributes
     ----------
     directory : Path
         Named by the fingerprint.
     what : str
-        The backbone, or whatever else the rows come from; "unknown" where that is not known.
+        The backbone, or whatever else computed the features; "unknown" where the manifest does not say it.
     layer, image_size : str
-        Which layer the rows are of, and what size the images have when they come in; empty where there is none.
+        Layer whose output the features are, and size of the input images; empty where there is none.
     bytes : int
         Of all its files.
     last_used : float
-        When rows were last asked for, in seconds since 1970.
+        When features were last asked for, in seconds since 1970.
     is_readable : bool
         Whether this version of skcnn reads it; an earlier one may have stored it.
     """
@@ -51,7 +51,7 @@ class CacheEntry:
 
     @classmethod
     def of(cls, directory: Path) -> CacheEntry:
-        """Describe what a directory holds."""
+        """Describe the store in a directory."""
         label = read_label(directory)
         return cls(
             directory,
@@ -62,7 +62,7 @@ class CacheEntry:
         )
 
     def open(self) -> FeatureStore:
-        """Return a store of the rows, newly read from the disk."""
+        """Return a store of the features, newly read from the disk."""
         identity = read_identity(self.directory)
         if identity is None:
             raise ValueError(f"{self.directory} cannot be read by this version")
@@ -74,11 +74,11 @@ class CacheEntry:
         return backbone.lower() in names
 
     def age(self) -> float:
-        """Return for how many seconds no rows were asked for."""
+        """Return for how many seconds no features were asked for."""
         return max(0.0, time.time() - self.last_used)
 
     def summary(self) -> dict[str, Any]:
-        """Return what there is to say of it, as JSON types; all its files are opened to count the rows."""
+        """Return all figures of it, as JSON types; all its files are opened to count the images."""
         store = self.open() if self.is_readable else None
         return {
             "fingerprint": self.directory.name,
@@ -87,7 +87,7 @@ class CacheEntry:
             "image_size": self.image_size,
             "dtype": None if store is None else str(store.dtype),
             "row_shape": None if store is None or store.row_shape is None else list(store.row_shape),
-            "rows": None if store is None else len(store),
+            "images": None if store is None else len(store),
             "bytes": self.bytes,
             "last_used": datetime.fromtimestamp(self.last_used, timezone.utc).isoformat(timespec="seconds"),
             "is_readable": self.is_readable,
@@ -95,7 +95,7 @@ class CacheEntry:
 
 
 def entries_of(directory: Path) -> list[CacheEntry]:
-    """Return what a cache directory holds, the entry that was not used for longest first."""
+    """Return the stores in a cache directory, the one that was not used for longest first."""
     try:
         names = [entry.name for entry in os.scandir(directory) if is_fingerprint(entry.name) and is_store(entry)]
     except OSError:
@@ -104,7 +104,7 @@ def entries_of(directory: Path) -> list[CacheEntry]:
 
 
 def is_store(directory: str | os.PathLike) -> bool:
-    """Whether a directory is there and holds nothing but what a store keeps in it."""
+    """Whether a directory is there and holds nothing but the files of a store."""
     try:
         return all(OWN_FILES.fullmatch(name) for name in os.listdir(directory))
     except OSError:
@@ -117,7 +117,7 @@ def size_of(directory: Path) -> int:
 
 
 def stats(directory: Path) -> Iterator[os.stat_result]:
-    """Yield what is known of each file in a directory; those that are gone meanwhile are left out."""
+    """Yield the status of each file in a directory; those removed meanwhile are left out."""
     with contextlib.suppress(OSError):
         for entry in os.scandir(directory):
             with contextlib.suppress(OSError):
@@ -126,7 +126,7 @@ def stats(directory: Path) -> Iterator[os.stat_result]:
 
 
 def remove_entry(directory: Path) -> bool:
-    """Remove what a store keeps on disk, unless this or another process uses it; return whether it is gone.
+    """Remove a store from the disk, unless this or another process uses it; return whether it is gone.
 
     A process that waits for its writer lock finds that the directory is gone, and makes it again.
     """

@@ -60,7 +60,7 @@ def digest_array(pixels: np.ndarray) -> bytes:
 
 
 class KnownContents:
-    """Checksum -> digest of what this process holds in memory, so that folds and searches digest each content once.
+    """Checksum -> digest of images in memory, so that folds and searches digest each content once.
 
     The checksum (XXH3, 128 bits, with a secret seed) takes far less time than the digest.
 
@@ -103,7 +103,7 @@ known_contents = KnownContents()
 
 
 class FileState(NamedTuple):
-    """What a file system says of a file's content without reading it."""
+    """The state of a file as its file system knows it, without reading the content."""
 
     size: int
     mtime_ns: int
@@ -153,7 +153,7 @@ class DigestMemo:
                 self._fresh.append((os.fsencode(path), *state, read_ns, digest))
 
     def save(self) -> None:
-        """Write what was recorded since the last save to the SQLite file."""
+        """Write the digests recorded since the last save to the SQLite file."""
         with self._lock:
             fresh, self._fresh = self._fresh, []
         if not fresh or self.file is None:

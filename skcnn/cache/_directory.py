@@ -1,4 +1,4 @@
-"""Where skcnn keeps what it has computed."""
+"""The directory that skcnn stores features in."""
 
 from __future__ import annotations
 

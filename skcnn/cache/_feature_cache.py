@@ -22,7 +22,7 @@ MEMOS = ("layers", "decoders")
 
 
 class FeatureCache:
-    """A directory of rows computed from images: one `FeatureStore` for each description, and a memo of file digests.
+    """A directory of features: one `FeatureStore` for each description, and a memo of the digests of files.
 
     `FeatureCache.open` returns one object per directory and process, so the clones of an estimator in a grid search
     read the index of a store only once.
@@ -30,13 +30,13 @@ class FeatureCache:
     What it can be used from:
 
     - **Threads**: any number, at the same time.
-    - **Processes**: any number may read, without waiting. One at a time adds rows to a store; the others wait while it
-      makes progress and then find its rows. If it makes none for a minute, because it was suspended or hangs, they
+    - **Processes**: any number may read, without waiting. One at a time adds to a store; the others wait while it
+      makes progress and then find its features. If it makes none for a minute, because it was suspended or hangs, they
       compute without storing. Each process opens the cache for itself. A child that was forked can use it as well.
     - **Network disks**: shards never change and are opened without HDF5's file locking. The disk must replace files
-      atomically. Where it has no file locks, two processes may compute the same image twice; both rows are right.
+      atomically. Where it has no file locks, two processes may compute the same image twice; both results are right.
       Where SQLite cannot lock, image files are read again to learn their digests.
-    - **A limited disk**: before rows are written beyond `limit`, the stores that were not used for longest are removed.
+    - **A limited disk**: before more than `limit` is written, the stores that were not used for longest are removed.
       A store is in use, and stays, while this process reads or writes it, or another one has within the last hour.
     - **Windows**: a shard that some process has mapped cannot be deleted or renamed there. End the processes that use
       a cache before you delete it.
@@ -67,7 +67,7 @@ class FeatureCache:
     >>> digests = np.random.default_rng(0).integers(0, 256, (2, 20), dtype=np.uint8)
     >>> with store.writing():
     ...     store.put(digests, np.full((2, 4, 4, 3), 7, np.uint8))
-    >>> FeatureCache.open(directory).store({"made by": "example"}, dtype="uint8").info().rows
+    >>> FeatureCache.open(directory).store({"made by": "example"}, dtype="uint8").info().images
     2
     >>> FeatureCache.open(None) is None
     True
@@ -133,18 +133,18 @@ class FeatureCache:
         return size_of(self.directory) + sum(entry.bytes for entry in self.entries())
 
     def store(self, description: dict[str, Any], dtype: str = "float32", label: Label = NO_LABEL) -> FeatureStore:
-        """Return the store of the rows with this description, with what other processes have added until now.
+        """Return the store of this description, with all that other processes have added until now.
 
         Parameters
         ----------
         description : dict
-            Everything that decides the values of the rows, as JSON types.
+            Everything that decides the values of the features, as JSON types.
         dtype : {"float32", "float16", "float64", "uint8"}, default="float32"
-            What the rows are kept in; their shape is free, but the same for all.
+            In which the features are stored; their shape is free, but the same for all.
         label : Label, default=Label()
-            What to call the rows in the table of ``python -m skcnn.cache info``.
+            How the features are listed in the table of ``python -m skcnn.cache info``.
         """
-        chosen_limit()  # an error in it is told before hours of work, not at the first row that is written
+        chosen_limit()  # an error in it is told before hours of work, not when the first features are written
         key = fingerprint_of({"description": description, "dtype": dtype})
         with self._mutex:
             store = self._stores.get(key)
@@ -161,7 +161,7 @@ class FeatureCache:
             return self._memos.setdefault(name, JsonMemo(self.directory, name))
 
     def entries(self) -> list[CacheEntry]:
-        """Return what is stored, one entry for each kind of rows; the one that was not used for longest first."""
+        """Return one entry for each store, the one that was not used for longest first."""
         return entries_of(self.directory)
 
     def clear(
@@ -172,7 +172,7 @@ class FeatureCache:
         unreadable: bool = False,
         dry_run: bool = False,
     ) -> tuple[list[CacheEntry], list[CacheEntry]]:
-        """Remove what is stored, but for what is in use; without a choice also what is known of files and networks.
+        """Remove stores that are not in use; without a choice also the memos of files and networks.
 
         Parameters
         ----------
@@ -216,7 +216,7 @@ class FeatureCache:
         return removed, in_use
 
     def verify(self) -> dict[Path, list[str]]:
-        """Compare all stored rows with their checksums.
+        """Compare all stored features with their checksums.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The writer lock: one process at a time adds rows; the others do not wait for one that makes no progress."""
+"""The writer lock: one process at a time adds features; the others do not wait for one that makes no progress."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def writer_lock(directory: Path) -> Iterator[Heartbeat | None]:
     ------
     Heartbeat, or None
         None where the file system has no locks. Shards are whole or absent under names of their own, so two writers
-        without a lock do no harm; at worst they compute the same rows.
+        without a lock do no harm; at worst they compute the same features.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def writer_lock(directory: Path) -> Iterator[Heartbeat | None]:
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in LOCKS_UNSUPPORTED:
             raise
-        logger.warning("%s is on a file system without locks (%s); rows are written without one", directory, error)
+        logger.warning("%s is on a file system without locks (%s); features are written without one", directory, error)
         yield None
         return
     try:

@@ -1,4 +1,4 @@
-"""The manifest of a store: what its fingerprint stands for, for people and for `python -m skcnn.cache` to read."""
+"""The manifest of a store: the description behind its fingerprint, for people and `python -m skcnn.cache`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FINGERPRINT_BYTES = 16
 
 
 class Label(NamedTuple):
-    """What to call the rows of a store in a table; no part of the fingerprint."""
+    """How the features of a store are listed in a table; no part of the fingerprint."""
 
     what: str = ""
     layer: str = ""
@@ -36,7 +36,7 @@ def is_fingerprint(name: str) -> bool:
 
 
 def write_manifest(directory: Path, identity: dict[str, Any], row_shape: tuple[int, ...] | None, label: Label) -> None:
-    """Write what a fingerprint stands for, unless it is there; the shards say all that has to be right.
+    """Write the description behind a fingerprint, unless it is there. No result depends on it.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def read_identity(directory: Path) -> dict[str, Any] | None:
 
 
 def read_label(directory: Path) -> Label:
-    """Return what a manifest calls its rows; an empty label where it says nothing of the kind."""
+    """Return the label in a manifest; an empty one where it has none."""
     label = read_manifest(directory).get("label")
     if not isinstance(label, dict):
         return Label()

@@ -1,4 +1,4 @@
-"""Keep a cache within its limit: rows that were not used for longest are removed, never those in use."""
+"""Keep a cache within its limit: features that were not used for longest are removed, never those in use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNSEEN = 1 / 50
 
 
 class Room:
-    """Makes room in a cache directory before rows are written to it.
+    """Makes room in a cache directory before features are written to it.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ class Room:
         self._lock = Lock()
 
     def set_limit(self, limit: float | None) -> None:
-        """Set another limit, which holds from the next rows on."""
+        """Set another limit, which holds from the next features on."""
         with self._lock:
             self.limit, self._left = limit, 0.0
 
     def make(self, n_bytes: int) -> None:
-        """Remove rows that were not used for longest, until so many bytes can be added.
+        """Remove features that were not used for longest, until so many bytes can be added.
 
         Rows in use are not removed; where they alone are more than the limit, a warning says so and they stay.
         """
@@ -88,7 +88,7 @@ class Room:
 
 
 def chosen_limit() -> float | None:
-    """Return what ``SKCNN_CACHE_LIMIT`` says, in bytes; None where it is not set.
+    """Return ``SKCNN_CACHE_LIMIT`` in bytes; None where it is not set.
 
     Raises
     ------

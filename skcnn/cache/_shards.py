@@ -1,4 +1,4 @@
-"""One shard: an HDF5 file of digests and their rows. It appears complete or not at all, and never changes."""
+"""One shard: an HDF5 file of digests and features. It appears complete or not at all, and never changes."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ class ShardDamagedError(ValueError):
 
 
 class ShardForeignError(ValueError):
-    """A shard is of another format version, or holds other rows than its store."""
+    """A shard is of another format version, or holds features of another shape or dtype than its store."""
 
 
 T = TypeVar("T")
 
 
 class Shard:
-    """A shard whose structure and digests were checked; its rows are checked once, when they are first read.
+    """A shard whose structure and digests were checked; its features are checked once, when they are first read.
 
     Parameters
     ----------
     path : Path
-    digests : ndarray of shape (n_rows, 20), uint8
+    digests : ndarray of shape (n_images, 20), uint8
     shape : tuple of int
-        (n_rows, ...) of the rows.
+        (n_images, ...) of the features.
     dtype : dtype
-        Of the rows.
+        Of the features.
     offset : int
-        Where the rows begin in the file, in bytes.
+        Where the features begin in the file, in bytes.
     checksum : str
-        Of the rows, as they were written.
+        Of the features, as they were written.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class Shard:
 
     @property
     def nbytes(self) -> int:
-        """Size of the rows in bytes."""
+        """Size of the features in bytes."""
         return self.dtype.itemsize * int(np.prod(self.shape))
 
     @property
-    def rows(self) -> np.ndarray:
-        """The rows, a read-only array of shape (n_rows, ...): a memory map, or a copy where there are too many files.
+    def features(self) -> np.ndarray:
+        """The features, a read-only array of shape (n_images, ...): memory-mapped, or a copy where too many are open.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class Shard:
         return read_rows(self.path, self.dtype, self.offset, self.shape)
 
     def verify(self) -> None:
-        """Compare the rows with their checksum, the first time this is called.
+        """Compare the features with their checksum, the first time this is called.
 
         Raises
         ------
@@ -106,19 +106,19 @@ class Shard:
                 return
             # Read, not mapped: a bad sector is an OSError here, and would kill the process behind a map.
             if sparing_files(lambda: checksum_of_file(self.path, self.offset, self.nbytes)) != self.checksum:
-                raise ShardDamagedError(f"the rows of {self.path.name} do not match their checksum")
+                raise ShardDamagedError(f"the features of {self.path.name} do not match their checksum")
             self.verified = True
 
 
-def write_shard(directory: Path, digests: np.ndarray, rows: np.ndarray) -> Path:
+def write_shard(directory: Path, digests: np.ndarray, features: np.ndarray) -> Path:
     """Write a shard under a temporary name, sync it to disk, then rename it.
 
     Parameters
     ----------
     directory : Path
         Of the store; must exist.
-    digests : ndarray of shape (n_rows, 20), uint8
-    rows : ndarray of shape (n_rows, ...)
+    digests : ndarray of shape (n_images, 20), uint8
+    features : ndarray of shape (n_images, ...)
 
     Returns
     -------
@@ -128,18 +128,18 @@ def write_shard(directory: Path, digests: np.ndarray, rows: np.ndarray) -> Path:
     import h5py
 
     final = directory / f"shard-{uuid.uuid4().hex}.h5"
-    digests, rows = np.ascontiguousarray(digests), np.ascontiguousarray(rows)
+    digests, features = np.ascontiguousarray(digests), np.ascontiguousarray(features)
     with aside(final) as partial:
-        # Aligned to pages, so that a memory map of the rows is aligned for any dtype.
+        # Aligned to pages, so that a memory map of the features is aligned for any dtype.
         try:
             options: dict[str, Any] = {"alignment_threshold": PAGE, "alignment_interval": PAGE}
             with h5py.File(partial, "w", locking=False, libver=HDF5_FORMAT, **options) as file:
                 file.attrs["version"] = SHARD_VERSION
                 # Of fixed length: what is of variable length lies in HDF5's global heap, which has no checksum.
                 file.attrs["keys_checksum"] = np.bytes_(checksum_of(digests))
-                file.attrs["features_checksum"] = np.bytes_(checksum_of(rows))
+                file.attrs["features_checksum"] = np.bytes_(checksum_of(features))
                 file.create_dataset("keys", data=digests)
-                file.create_dataset("features", data=rows)
+                file.create_dataset("features", data=features)
         except (RuntimeError, ValueError) as error:  # h5py, when the disk is full as it closes the file
             raise OSError(f"{final.name} cannot be written: {error}") from error
         sync_to_disk(partial)
@@ -156,7 +156,7 @@ def open_shard(path: Path, row_shape: tuple[int, ...] | None, dtype: np.dtype) -
     ShardDamagedError
         When the file could be read and is cut short, is no shard, or its digests do not match their checksum.
     ShardForeignError
-        When it is of another format version, or holds rows of another shape or dtype.
+        When it is of another format version, or holds features of another shape or dtype.
     OSError
         When the file cannot be read (permission, too many open files, the disk), which proves nothing about it.
     """
@@ -175,7 +175,7 @@ def open_shard(path: Path, row_shape: tuple[int, ...] | None, dtype: np.dtype) -
     if len(shape) == 0 or shape[0] != len(digests) or offset is None:
         raise ShardDamagedError(f"{path.name} holds {kind}{shape} for {len(digests)} digests")
     if kind != dtype or row_shape not in (None, shape[1:]):
-        raise ShardForeignError(f"{path.name} holds {kind}{shape}, expected {dtype} rows of shape {row_shape}")
+        raise ShardForeignError(f"{path.name} holds {kind}{shape}, expected {dtype} features of shape {row_shape}")
     shard = Shard(path, digests, shape, dtype, offset, checksums[1])
     if path.stat().st_size < offset + shard.nbytes:
         raise ShardDamagedError(f"{path.name} is cut short")
@@ -183,7 +183,7 @@ def open_shard(path: Path, row_shape: tuple[int, ...] | None, dtype: np.dtype) -
 
 
 def read_structure(path: Path) -> tuple[np.ndarray, tuple[int, ...], np.dtype, int | None, tuple[str, str]]:
-    """Return digests, shape, dtype and offset of the rows, and the two checksums."""
+    """Return digests, shape, dtype and offset of the features, and the two checksums."""
     import h5py
 
     with open(path, "rb") as file:
@@ -193,14 +193,14 @@ def read_structure(path: Path) -> tuple[np.ndarray, tuple[int, ...], np.dtype, i
     with h5py.File(path, "r", locking=False) as shard:
         if int(shard.attrs["version"]) != SHARD_VERSION:
             raise ShardForeignError(f"{path.name} is of version {shard.attrs['version']}, not {SHARD_VERSION}")
-        rows = shard["features"]
+        features = shard["features"]
         keys_checksum, features_checksum = (shard.attrs[f"{name}_checksum"] for name in ("keys", "features"))
         checksums = bytes(keys_checksum).decode(), bytes(features_checksum).decode()
-        return shard["keys"][...], rows.shape, rows.dtype, rows.id.get_offset(), checksums
+        return shard["keys"][...], features.shape, features.dtype, features.id.get_offset(), checksums
 
 
 def sparing_files(action: Callable[[], T]) -> T:
-    """Return what `action` returns; where too many files are open, close this process's maps and try once more."""
+    """Return the result of `action`; where too many files are open, close this process's maps and try once more."""
     try:
         return action()
     except OSError as error:
@@ -219,7 +219,7 @@ def read_through(path: Path) -> None:
 
 @functools.lru_cache(maxsize=MAX_MAPS)
 def map_rows(path: Path, dtype: np.dtype, offset: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Map the rows of a shard; the most recently used maps of this process stay open."""
+    """Map the features of a shard; the most recently used maps of this process stay open."""
     try:
         return np.memmap(path, dtype, "r", offset, shape)
     except ValueError as error:  # shorter than when it was opened
@@ -227,13 +227,13 @@ def map_rows(path: Path, dtype: np.dtype, offset: int, shape: tuple[int, ...]) -
 
 
 def read_rows(path: Path, dtype: np.dtype, offset: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Read the rows of a shard into memory, with one file descriptor where a map takes two for a moment."""
-    rows = np.empty(shape, dtype)
+    """Read the features of a shard into memory, with one file descriptor where a map takes two for a moment."""
+    features = np.empty(shape, dtype)
     with open(path, "rb") as file:
         file.seek(offset)
-        if file.readinto(rows.reshape(-1).view(np.uint8).data) < rows.nbytes:
+        if file.readinto(features.reshape(-1).view(np.uint8).data) < features.nbytes:
             raise OSError(f"{path.name} is cut short")
-    return rows
+    return features
 
 
 def checksum_of(array: np.ndarray) -> str:

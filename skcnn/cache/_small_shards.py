@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skcnn.cache._rows import StoredRows
+from skcnn.cache._shard_snapshot import ShardSnapshot
 from skcnn.cache._shards import Shard, write_shard
 
 # So many shards that are smaller than this are put together.
@@ -31,14 +31,14 @@ def find_small(shards: Iterable[Shard], *, least: int | None = None) -> list[Sha
     return small if len(small) >= (MANY_SMALL if least is None else least) else []
 
 
-def put_together(directory: Path, rows: StoredRows) -> Path:
-    """Write rows of several shards as one, each digest once; return its path.
+def put_together(directory: Path, snapshot: ShardSnapshot) -> Path:
+    """Write features of several shards as one, each digest once; return its path.
 
     Raises
     ------
     OSError
         Of a full disk; nothing is left behind then.
     """
-    _, first = np.unique(rows.index.digests, axis=0, return_index=True)
+    _, first = np.unique(snapshot.index.digests, axis=0, return_index=True)
     first.sort()
-    return write_shard(directory, rows.index.digests[first], rows.gather(first))
+    return write_shard(directory, snapshot.index.digests[first], snapshot.gather(first))

@@ -1,4 +1,4 @@
-"""`FeatureStore`: rows computed from images, kept on disk under the digests of the images' bytes."""
+"""`FeatureStore`: features computed from images, kept on disk under the digests of the images' bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skcnn._locks import Lock
 from skcnn._validation import check_choice
 from skcnn.cache._lock import writer_lock
 from skcnn.cache._manifest import Label, fingerprint_of, write_manifest
-from skcnn.cache._rows import StoredRows
+from skcnn.cache._shard_snapshot import ShardSnapshot
 from skcnn.cache._shards import (
     Shard,
     ShardDamagedError,
@@ -32,37 +32,37 @@ from skcnn.exceptions import StoreWarning
 
 logger = logging.getLogger("skcnn")
 
-# What a shard takes on disk besides its rows and digests, at most.
+# What a shard takes on disk besides its features and digests, at most.
 SHARD_OVERHEAD = 16 << 10
 NO_LABEL = Label()
 DTYPES = ("float32", "float16", "float64", "uint8")
 
 
 class CacheInfo(NamedTuple):
-    """Hits and misses of this process, and the rows and bytes on disk."""
+    """Hits and misses of this process; on disk, the images whose features are stored, and the bytes of these."""
 
     hits: int
     misses: int
-    rows: int
+    images: int
     bytes: int
 
 
 class FeatureStore:
     """Rows of one kind on disk, one for each image, shared by every process that names the same directory.
 
-    Rows live in immutable shards and are read through memory maps. One process at a time adds rows; readers never wait.
+    They live in immutable shards and are read through memory maps. One process at a time adds some; readers never wait.
     `FeatureCache.store` opens it once in a process; `FeatureCache` also says where a cache can be used.
 
     Parameters
     ----------
     directory : path
-        The cache directory; rows go to a sub-directory of it named by the fingerprint.
+        The cache directory; features go to a sub-directory of it named by the fingerprint.
     description : dict
-        Everything that decides the values of the rows, as JSON types.
+        Everything that decides the values of the features, as JSON types.
     dtype : {"float32", "float16", "float64", "uint8"}, default="float32"
-        What the rows are kept in; part of the fingerprint.
+        In which the features are stored; part of the fingerprint.
     label : Label, default=Label()
-        What to call the rows in the table of ``python -m skcnn.cache info``.
+        How the features are listed in the table of ``python -m skcnn.cache info``.
     make_room : callable of int, default=None
         Called with the bytes that are about to be written, before that.
 
@@ -75,11 +75,11 @@ class FeatureStore:
     directory : Path
         Where the shards of this fingerprint are.
     row_shape : tuple of int, or None
-        Shape of one row; None as long as there is none.
-    rows : StoredRows
-        The rows known at the last look, a snapshot.
+        Shape of the features of one image; None as long as there are none.
+    snapshot : ShardSnapshot
+        The features known at the last look.
     usage : Usage
-        Who holds a use of it is safe from the removal of rows that were not used for long.
+        While a use of it is held, its features are not removed to make room.
 
     Examples
     --------
@@ -89,8 +89,8 @@ class FeatureStore:
     >>> digests = np.random.default_rng(0).integers(0, 256, (2, 20), dtype=np.uint8)
     >>> with store.writing():
     ...     store.put(digests, np.ones((2, 3), np.float32))
-    >>> rows = store.refresh()
-    >>> rows.gather(rows.find(digests)).tolist()
+    >>> snapshot = store.refresh()
+    >>> snapshot.gather(snapshot.find(digests)).tolist()
     [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
 
@@ -115,7 +115,7 @@ class FeatureStore:
         self.usage = usage_of(self.directory)
         self.row_shape: tuple[int, ...] | None = None
         self.hits = self.misses = 0
-        self.rows = StoredRows((), (), self.dtype)
+        self.snapshot = ShardSnapshot((), (), self.dtype)
         self._shards: dict[str, Shard | None] = {}
         self._unreadable: set[str] = set()
         self._mutex = Lock(reentrant=True)
@@ -125,18 +125,18 @@ class FeatureStore:
                 self._write_manifest()
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.snapshot)
 
     def __reduce__(self):
         return reopen, (str(self.directory.parent), self.description, str(self.dtype), self.label)
 
-    def refresh(self) -> StoredRows:
-        """Read which rows other processes have added since the last call.
+    def refresh(self) -> ShardSnapshot:
+        """Read which features other processes have added since the last call.
 
         Returns
         -------
-        StoredRows
-            All rows there are now, as a snapshot to find and copy from.
+        ShardSnapshot
+            All features there are now, as a snapshot to find and copy from.
         """
         with self._mutex:
             try:
@@ -144,11 +144,11 @@ class FeatureStore:
             except FileNotFoundError:
                 names = []
             except OSError:  # the directory cannot be listed just now
-                return self.rows
+                return self.snapshot
             new = [name for name in names if name not in self._shards]
             gone = self._shards.keys() - set(names)
             if not new and not gone:
-                return self.rows
+                return self.snapshot
             for name in gone:
                 del self._shards[name]
             if not self._shards:  # another process removed them
@@ -156,12 +156,12 @@ class FeatureStore:
             if gone:
                 self._reindex()
             self._add([self.directory / name for name in new])
-            return self.rows
+            return self.snapshot
 
-    def find(self, digests: np.ndarray) -> tuple[StoredRows, np.ndarray]:
-        """Find rows that are as they were written.
+    def find(self, digests: np.ndarray) -> tuple[ShardSnapshot, np.ndarray]:
+        """Find features, and verify them.
 
-        A shard is compared with its checksum the first time one of its rows is asked for. A damaged one is set aside
+        A shard is compared with its checksum the first time features in it are asked for. A damaged one is set aside
         with a warning; one that cannot be read is left where it is, and tried again after the next `refresh`.
 
         Parameters
@@ -170,22 +170,22 @@ class FeatureStore:
 
         Returns
         -------
-        rows : StoredRows
+        snapshot : ShardSnapshot
             The snapshot in which they were found.
         locations : ndarray of shape (n_images,), int64
-            Where they are in it, for its `gather`; -1 for rows that are not there.
+            Where they are in it, for its `gather`; -1 for features that are not there.
         """
         while True:
-            rows = self.rows
-            locations = rows.find(digests)
-            unusable = rows.unusable(locations)
+            snapshot = self.snapshot
+            locations = snapshot.find(digests)
+            unusable = snapshot.unusable(locations)
             if not unusable:
-                return rows, locations
+                return snapshot, locations
             self._give_up_all(unusable)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Callable[[], None]]:
-        """Hold the writer lock; rows that others added meanwhile are read first.
+        """Hold the writer lock; features that others added meanwhile are read first.
 
         Yields
         ------
@@ -208,7 +208,7 @@ class FeatureStore:
         del use
 
     def put(self, digests: np.ndarray, features: np.ndarray) -> None:
-        """Add rows, as one shard; call it inside `writing`.
+        """Add features, as one shard; call it inside `writing`.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ class FeatureStore:
         OSError
             When the disk is full or cannot be written; nothing is left behind then.
         ValueError
-            When the rows have another shape than those before, do not fit the dtype, or are not finite.
+            When the features have another shape than those before, do not fit the dtype, or are not finite.
         """
         if not len(digests):
             return
@@ -231,18 +231,18 @@ class FeatureStore:
         features = fit_dtype(features, self.dtype)
         if self._make_room is not None:
             self._make_room(features.nbytes + digests.nbytes + SHARD_OVERHEAD)
-        # Outside the mutex: other threads look up rows while this waits for the disk.
+        # Outside the mutex: other threads look up features while this waits for the disk.
         path = write_shard(self.directory, digests, features)
         with self._mutex:
             self._add([path])
         self.usage.touch(now=True)  # the directory may be new: others remove what was not used for long
 
     def verify(self) -> list[str]:
-        """Compare all rows with their checksums; return the names of the files that cannot be used, nor could before.
+        """Compare all features with their checksums; return the names of the files that cannot be used.
 
         Those that are damaged are set aside, with a warning.
         """
-        if unusable := self.rows.unusable(np.arange(len(self.rows))):
+        if unusable := self.snapshot.unusable(np.arange(len(self.snapshot))):
             self._give_up_all(unusable)
         listed = {entry.name.removesuffix(".damaged") for entry in os.scandir(self.directory)}
         return sorted(name for name in listed if is_shard(name) and self._shards.get(name) is None)
@@ -268,13 +268,13 @@ class FeatureStore:
             self.misses += misses
 
     def info(self) -> CacheInfo:
-        """Return hits and misses of this process, and the rows and bytes on disk."""
-        rows = self.refresh()
-        return CacheInfo(self.hits, self.misses, len(rows), rows.nbytes)
+        """Return hits and misses of this process, and the images and bytes on disk."""
+        snapshot = self.refresh()
+        return CacheInfo(self.hits, self.misses, len(snapshot), snapshot.nbytes)
 
     def _check_shape(self, row_shape: tuple[int, ...]) -> None:
         if self.row_shape not in (None, row_shape):
-            raise ValueError(f"rows of shape {row_shape} do not fit the store {self.directory} of {self.row_shape}")
+            raise ValueError(f"features of shape {row_shape} do not fit the store {self.directory} of {self.row_shape}")
         self.row_shape = row_shape
         self._write_manifest()
 
@@ -284,17 +284,17 @@ class FeatureStore:
     def _merge_small_shards(self, *, least: int | None = None) -> bool:
         """Put small shards together, where there are many, or at least so many; return whether any were.
 
-        Who still reads one that is removed finds its rows again by their digests.
+        Readers of one that is removed find its features again by their digests.
         """
         shards = find_small((shard for shard in self._shards.values() if shard is not None), least=least)
         if not shards:
             return False
-        rows = StoredRows(shards, self.row_shape or (), self.dtype)
-        if unusable := rows.unusable(np.arange(len(rows))):  # the next writer puts the others together
+        snapshot = ShardSnapshot(shards, self.row_shape or (), self.dtype)
+        if unusable := snapshot.unusable(np.arange(len(snapshot))):  # the next writer puts the others together
             self._give_up_all(unusable)
             return False
         try:
-            merged = put_together(self.directory, rows)
+            merged = put_together(self.directory, snapshot)
         except OSError as error:  # of a full disk: they stay as they are
             logger.info("small shards of %s cannot be put together: %s", self.directory, error)
             return False
@@ -308,10 +308,10 @@ class FeatureStore:
         return True
 
     def _add(self, paths: list[Path]) -> None:
-        """Open shards and add their rows to the index."""
+        """Open shards and add their features to the index."""
         opened = [self._open(path) for path in paths if path.name not in self._shards]
         more = [shard for shard in opened if shard is not None]
-        self.rows = self.rows.with_more(more, self.row_shape or ())
+        self.snapshot = self.snapshot.with_more(more, self.row_shape or ())
 
     def _open(self, path: Path) -> Shard | None:
         """Open a shard; None, which is remembered, where it cannot be used."""
@@ -353,7 +353,7 @@ class FeatureStore:
 
     def _reindex(self) -> None:
         shards = [shard for shard in self._shards.values() if shard is not None]
-        self.rows = StoredRows(shards, self.row_shape or (), self.dtype)
+        self.snapshot = ShardSnapshot(shards, self.row_shape or (), self.dtype)
 
 
 def do_nothing() -> None:
@@ -375,25 +375,25 @@ def is_shard(name: str) -> bool:
 
 
 class DtypeError(ValueError):
-    """Rows are not what the dtype of a store can hold."""
+    """The dtype of a store cannot hold some features."""
 
 
-def fit_dtype(rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Convert rows to the dtype of a store.
+def fit_dtype(features: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Convert features to the dtype of a store.
 
     Raises
     ------
     DtypeError
         When finite values are too large for a floating dtype, or are not whole numbers in [0, 255] for uint8.
     """
-    if rows.dtype == dtype:
-        return rows
+    if features.dtype == dtype:
+        return features
     with np.errstate(over="ignore", invalid="ignore"):
-        fitted = rows.astype(dtype)
+        fitted = features.astype(dtype)
     if dtype == np.uint8:
-        if not (fitted == rows).all():
-            found = f"values from {rows.min():.4g} to {rows.max():.4g}"
+        if not (fitted == features).all():
+            found = f"values from {features.min():.4g} to {features.max():.4g}"
             raise DtypeError(f"{found} are no whole numbers in [0, 255]; use dtype='float32'")
-    elif not np.isfinite(fitted).all() and np.isfinite(rows).all():
-        raise DtypeError(f"values of up to {np.abs(rows).max():.3g} do not fit {dtype}; use dtype='float32'")
+    elif not np.isfinite(fitted).all() and np.isfinite(features).all():
+        raise DtypeError(f"values of up to {np.abs(features).max():.3g} do not fit {dtype}; use dtype='float32'")
     return fitted

@@ -19,7 +19,7 @@ TOUCH_SECONDS = 60.0
 
 
 class Use:
-    """Whoever reads rows, or is about to, holds one for as long.
+    """Held while features are read, or are about to be.
 
     It keeps what it is counted by: the object that the store was opened through may be gone before.
     """
@@ -29,10 +29,10 @@ class Use:
 
 
 class Usage:
-    """The use that this process makes of a store; `usage_of` returns the same one to all who ask.
+    """How this process uses a store: one object for each store (`usage_of`).
 
-    Other processes learn of it by a file that is named after this process. Its time says when rows were read last, and
-    that of another file says when any process read them; both are renewed once a minute.
+    Other processes learn of it by a file that is named after this process. Its time says when it last read features,
+    that of another file when any process did; both are renewed once a minute.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Usage:
         self._lock = Lock()
 
     def begin(self) -> Use:
-        """Return what its holder keeps as long as it uses the store."""
+        """Return a `Use`, to be held as long as the store is used."""
         use = Use(self)
         with self._lock:
             self._uses.add(use)
@@ -64,7 +64,7 @@ class Usage:
         """Tell other processes that the store is in use; at most once a minute, unless it has to be `now`."""
         if not now and time.monotonic() - self._touched < TOUCH_SECONDS:
             return
-        with contextlib.suppress(OSError):  # there are no rows yet, or the cache cannot be written
+        with contextlib.suppress(OSError):  # there are no features yet, or the cache cannot be written
             if self.directory.is_dir():
                 if self._touched < 0:
                     remove_ended(self.directory)
@@ -78,7 +78,7 @@ _usages_lock = Lock()
 
 
 def usage_of(directory: Path) -> Usage:
-    """Return what this process notes of its use of a store, through whichever objects it uses it."""
+    """Return the one `Usage` of a store in this process."""
     key = os.path.abspath(directory)
     with _usages_lock:
         usage = _usages.get(key)
@@ -100,7 +100,7 @@ def remove_ended(directory: Path) -> None:
 
 
 def is_used_by_others(directory: Path) -> bool:
-    """Whether another process that is alive has read rows of a store within the last hour."""
+    """Whether another process that is alive has read features of a store within the last hour."""
     remove_ended(directory)
     own, now = file_of_this_process(directory), time.time()
     files = [file for file in directory.glob(f"{USED_BY}*") if file != own]
@@ -110,7 +110,7 @@ def is_used_by_others(directory: Path) -> bool:
 
 
 def last_used(directory: Path) -> float:
-    """Return when rows of a store were last asked for, in seconds since 1970."""
+    """Return when features of a store were last asked for, in seconds since 1970."""
     for path in (directory / USED, directory):
         with contextlib.suppress(OSError):
             return path.stat().st_mtime

@@ -1,4 +1,4 @@
-"""Collect rows batch by batch, and write them to a store one shard at a time."""
+"""Collect features batch by batch, and write them to a store one shard at a time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SHARD_SECONDS = 15.0
 
 
 class ShardWriter:
-    """Adds rows to a store. If writing fails, it warns once and hands the rows back through `keep`.
+    """Adds features to a store. If writing fails, it warns once and hands the features back through `keep`.
 
     Parameters
     ----------
     store : FeatureStore
         Whose `writing` the caller holds.
     keep : callable of (list of bytes, ndarray)
-        Takes digests and rows that could not be written.
+        Takes digests and features that could not be written.
     """
 
     def __init__(self, store: FeatureStore, keep: Callable[[Sequence[bytes], np.ndarray], None]):
@@ -36,7 +36,7 @@ class ShardWriter:
         self._begun = time.monotonic()
 
     def add(self, digests: Sequence[bytes], features: np.ndarray) -> None:
-        """Add rows; they are written once there are enough for a shard.
+        """Add features; they are written once there are enough for a shard.
 
         Parameters
         ----------
@@ -55,7 +55,7 @@ class ShardWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is left as a shard."""
+        """Write the remaining features as a shard."""
         self._begun = time.monotonic()
         if self.store is None or not self._digests:
             return

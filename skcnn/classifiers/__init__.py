@@ -1,4 +1,4 @@
-"""Classifiers of images, as scikit-learn estimators: networks that are trained, and what combines classifiers."""
+"""Classifiers of images, as scikit-learn estimators: networks that are trained, ensembles, ten crops."""
 
 from skcnn.classifiers._ensemble import CNNEnsembleClassifier
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier

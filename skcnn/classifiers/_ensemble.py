@@ -320,7 +320,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
         return self._learns_weights() or self.method == "soup"
 
     def _combine(self, images: ImageSequence, labels: np.ndarray, sample_weight: np.ndarray | None) -> None:
-        """Learn from images that the members were not fitted on what each of them counts."""
+        """Learn the weights of the members from images that they were not fitted on."""
         if self.method == "soup":
             self.soup_, kept, scores = greedy_soup(self.estimators_, images, labels, sample_weight)
             self.weights_, self.validation_scores_ = kept / kept.sum(), scores

@@ -137,7 +137,7 @@ def write_saved_model(model: Any, path: Path) -> None:
 
 
 def write_openvino(model: Any, path: Path) -> None:
-    """Write what `openvino.Core.read_model` reads, once it has given what TensorFlow gives."""
+    """Write a model for `openvino.Core.read_model`, after checking that it gives the results of TensorFlow."""
     from skcnn.backbones._openvino import OpenVINORunner
 
     try:
@@ -151,7 +151,7 @@ def write_openvino(model: Any, path: Path) -> None:
 
 
 def check_free(finals: list[Path], overwrite: bool) -> None:
-    """Refuse to replace what may not be replaced."""
+    """Refuse to replace a file or folder that is no earlier export."""
     there = [final for final in finals if final.exists()]
     if there and not overwrite:
         msg = f"already there: {', '.join(map(str, there))}"

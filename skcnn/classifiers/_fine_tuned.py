@@ -17,7 +17,7 @@ POOLINGS = ("avg", "max", "flatten")
 
 
 def check_head(name: str, value: Any) -> None:
-    """Refuse what is no head."""
+    """Refuse any value that is no head."""
     if not isinstance(value, LinearHead | DenseHead) and not (isinstance(value, str) and value == "probe"):
         msg = f"The {name!r} parameter must be 'probe', or a LinearHead or DenseHead of skcnn.training."
         raise ValueError(f"{msg} Got {value!r} instead.")
@@ -26,9 +26,9 @@ def check_head(name: str, value: Any) -> None:
 class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
     """Classify images with a pretrained network, whose head and upper layers are trained on them.
 
-    The network is cut in a trunk and a tail. What the frozen trunk makes of an image is computed once and then read
-    from the cache, in every epoch, fold and setting; only the tail is trained. That happens in two phases: first the
-    head alone on the features of the network as it was, then the head together with the layers that are unfrozen.
+    The network is cut in a trunk and a tail. The activations of an image after the frozen trunk are computed once, then
+    read from the cache in every epoch, fold and setting; only the tail is trained. That happens in two phases: first
+    the head alone on the features of the network as it was, then the head together with the layers that are unfrozen.
 
     Parameters
     ----------

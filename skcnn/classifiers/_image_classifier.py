@@ -1,4 +1,4 @@
-"""What all classifiers of images share: labels from probabilities, and tags that say that the input is images."""
+"""The base of all classifiers of images: labels from probabilities, and tags for input that is images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `keras.Model.fit` takes and a classifier of scikit-learn does not: which parameter does the same."""
+"""Arguments of `keras.Model.fit`, and the parameters of skcnn that do the same."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def fit_members(
 ) -> list[Any]:
     """Fit each member.
 
-    The first is fitted before the others: what the trunk makes of the images is in the cache then, and members that are
+    The first is fitted before the others: the activations of the images are in the cache then, and members that are
     fitted at the same time need not all compute it.
 
     Parameters
@@ -128,14 +128,14 @@ def fit_members(
 
 
 def fit_member(member: Member, images: ImageSequence, labels: np.ndarray) -> Any:
-    """Fit one member; what it raises begins with its title."""
+    """Fit one member; errors begin with its title."""
     with naming(member.title):
         return member.estimator.fit(images, labels, **member.params)
 
 
 @contextlib.contextmanager
 def naming(title: str) -> Iterator[None]:
-    """Put the title of a member in front of the message of what it raises; type and attributes stay.
+    """Put the title of a member in front of the message of its error; type and attributes stay.
 
     Unreadable images are no failure of the member: they are the same for all.
     """

@@ -1,4 +1,4 @@
-"""`NetworkClassifier`: what all classifiers share whose network is trained."""
+"""`NetworkClassifier`: the base of all classifiers that train a network."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         return self
 
     def _note_fitted(self, network: Any) -> None:
-        """Keep of a network that was fitted what tells it from others, and the parameters that describe it."""
+        """Keep the identity of the fitted network, and the parameters that describe it."""
         self._fitted_on = network.description["network"]
         self._keep_parameters()
 
@@ -263,7 +263,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
 
     @contextlib.contextmanager
     def _session(self, images: ImageSequence, problem: Problem, fixed: dict[str, Any]) -> Iterator[Session]:
-        """Yield the seed of a fit, what it goes on from, and what it leaves on disk.
+        """Yield the session of a fit: its seed, the state it goes on from, and its checkpoints.
 
         Parameters
         ----------
@@ -411,7 +411,7 @@ def check_one_view(X: Any, y: Any = None) -> ImageSequence:
 
 
 def check_not_views(images: ImageSequence, augmentation: Any) -> None:
-    """Refuse to augment what a step made several views of: only one step may."""
+    """Refuse to augment images that a step already makes several views of."""
     if augmentation is not None and images.n_views > 1:
-        msg = f"these are views already, of {images.n_views} that a step makes of each image"
+        msg = f"a step already makes {images.n_views} views of each image"
         raise ValueError(f"{msg}; give the images themselves, or augmentation=None")

@@ -14,7 +14,7 @@ from skcnn.training._schedules import AUTO, split_epochs
 
 
 def check_snapshots(estimator: Any, count: int) -> None:
-    """Refuse what no snapshots can be taken of.
+    """Refuse settings that snapshots cannot be taken with.
 
     Raises
     ------

@@ -94,7 +94,7 @@ def average_networks(members: Sequence[NetworkClassifier]) -> NetworkClassifier:
 
 
 def average_weights(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """Return the mean of each array over several lists; of what is no float, such as seeds, the first."""
+    """Return the mean of each array over several lists; of integers, such as seeds, the first."""
     return [
         np.mean(arrays, axis=0, dtype=np.float64).astype(arrays[0].dtype) if arrays[0].dtype.kind == "f" else arrays[0]
         for arrays in zip(*weights, strict=True)

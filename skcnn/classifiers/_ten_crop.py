@@ -1,4 +1,4 @@
-"""`TenCropClassifier`: what a classifier says of ten crops of each image, averaged."""
+"""`TenCropClassifier`: the mean of the predictions for ten crops of each image."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ IMAGES_AT_ONCE = 256
 
 
 class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
-    """Average what a classifier says of ten crops of each image: the corners, the centre, and the same mirrored.
+    """Average the predictions for ten crops of each image: the corners, the centre, and the same mirrored.
 
     Where the crops are as large as the images, there are two: the whole image and its mirror image. That costs one more
     pass; networks that were trained on mirror images gain a little.
 
     An image is first brought to the size `resize`: resized until it covers that, enlarged (bilinear) where it is
     smaller, and its centre cut out. The crops are taken from there, so the ends of an oblong photograph are in none of
-    them. It is decoded once for all crops, and what a frozen network makes of them is stored as one row and read back
+    them. It is decoded once for all crops, and their features are stored together and read back
     the next time.
 
     Parameters
@@ -203,8 +203,8 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
         -------
         skcnn.metrics.ScoreTable
             A row "all", then one for each class. Columns: images, their number; single and averaged, the accuracy
-            without and with the crops; mended, how many predictions are right only with them; broken, how many only
-            without.
+            without and with the crops; corrected, how many predictions are right only with them; made_wrong, how many
+            only without.
         """
         estimator = self._fitted()
         images = check_plain_images(X, y, type(self).__name__)
@@ -215,8 +215,8 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
             "images": np.count_nonzero,
             "single": lambda of: single[of].mean(),
             "averaged": lambda of: averaged[of].mean(),
-            "mended": lambda of: np.count_nonzero((averaged & ~single)[of]),
-            "broken": lambda of: np.count_nonzero((single & ~averaged)[of]),
+            "corrected": lambda of: np.count_nonzero((averaged & ~single)[of]),
+            "made_wrong": lambda of: np.count_nonzero((single & ~averaged)[of]),
         }
         return ScoreTable.by_class(labels, columns)
 

@@ -1,4 +1,4 @@
-"""What classifiers share that wrap other classifiers of images: their tags, their fit parameters, and checks."""
+"""The base of classifiers that wrap other classifiers of images: tags, fit parameters and checks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ClassifierWrapper(ImageClassifier):
         return {"estimator": self.estimator}
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """Return how `fit` hands on what it gets besides images and labels.
+        """Return how `fit` passes on its parameters besides images and labels.
 
         Returns
         -------
@@ -90,7 +90,7 @@ def name_of_weights(estimator: Any) -> str:
 
 
 def describe_estimator(estimator: Any) -> str:
-    """Return what to call an estimator in a message; of a pipeline, its last step counts."""
+    """Return the name of an estimator in messages: its class, or that of the last step of a pipeline."""
     if isinstance(estimator, Pipeline):
         return f"a Pipeline that ends in {describe_estimator(estimator.steps[-1][1])}"
     return type(estimator).__name__ if isinstance(estimator, BaseEstimator) else repr(estimator)

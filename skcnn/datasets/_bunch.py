@@ -1,4 +1,4 @@
-"""What every loader returns, and the check that takes unreadable images out before they meet their labels."""
+"""The result of every loader, and the check that leaves unreadable images and their labels out."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def make_bunch(
 
 
 class Inspection(NamedTuple):
-    """What was found when images were decoded.
+    """The result of decoding all images.
 
     Attributes
     ----------
@@ -218,5 +218,5 @@ def label_text(value: Any) -> str:
 
 
 def tidy(text: str) -> str:
-    """Return text without what cannot be seen: the Unicode form of accents, kinds of blanks, marks at both ends."""
+    """Return text in one Unicode form, with plain blanks and without invisible marks at both ends."""
     return " ".join(unicodedata.normalize("NFC", text).strip(INVISIBLE).split())

@@ -1,4 +1,4 @@
-"""What a cell of a table holds: a path, an address, pixels or an encoded image."""
+"""The cells of a table: a path, an address, pixels or an encoded image."""
 
 from __future__ import annotations
 

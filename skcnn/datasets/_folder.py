@@ -181,7 +181,7 @@ def find_images(root: str | os.PathLike, *, extensions: Iterable[str] | None = N
     See Also
     --------
     load_image_folder : With a label for each image.
-    skcnn.prediction_table : What a classifier makes of each image.
+    skcnn.prediction_table : The predictions for each image.
 
     Examples
     --------
@@ -235,7 +235,7 @@ def check_extensions(extensions: Any) -> tuple[str, ...] | None:
 
 
 def check_root(root: Any, loader: str, expected: str) -> str:
-    """Return `root` as str after checking that it is a folder; `loader` is what was called, and expects what."""
+    """Return `root` as str after checking that it is a folder; `loader` and `expected` are for the message."""
     if not isinstance(root, (str, os.PathLike)):
         raise TypeError(f"root is the path of a folder, str or Path. Got {type(root).__name__} instead.")
     folder = os.path.expanduser(os.fsdecode(root))
@@ -357,14 +357,14 @@ def missed_images(
 
 
 def warn_missed(folder: str, missed: list[tuple[str, str]], where: str) -> None:
-    """Warn of what a user would expect among the images of a folder; to be called by the loader itself."""
+    """Warn of files that a user would expect among the images of a folder; called by the loader itself."""
     if missed:
         text = f"these files and folders in {folder!r} give no image{where}:"
         warnings.warn(text + listing(describe_missed(missed)), UserWarning, stacklevel=3)
 
 
 def describe_missed(missed: list[tuple[str, str]]) -> list[str]:
-    """Return a line for each folder and reason in what `missed_images` found."""
+    """Return a line for each folder and reason in the result of `missed_images`."""
     groups: dict[tuple[str, str], list[str]] = {}
     for name, reason in missed:
         groups.setdefault((name.rpartition("/")[0], reason), []).append(name)

@@ -41,7 +41,7 @@ def table_path(file: Any) -> str:
 
 
 def folder_of(file: str, root: str | os.PathLike | None) -> str:
-    """Return what relative paths in `file` start from."""
+    """Return the folder that relative paths in `file` start from."""
     if root is not None:
         return os.path.expanduser(os.fsdecode(root))
     if not is_url(file):

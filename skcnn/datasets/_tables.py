@@ -11,7 +11,7 @@ import numpy as np
 from skcnn.datasets._bunch import label_text, listing, make_bunch, object_array
 from skcnn.datasets._cells import check_pixel_shape, read_cell
 from skcnn.datasets._open import folder_of, read_text, table_path
-from skcnn.datasets._rows import Row, csv_rows, json_rows
+from skcnn.datasets._table_rows import Row, csv_rows, json_rows
 from skcnn.images import ImageSequence, as_image_sequence
 from skcnn.images._sources import is_url
 
@@ -179,7 +179,7 @@ def load_image_json(
 def read_rows(
     rows: Iterable[Row], file: str, columns: list[str], root: Any, pixel_shape: Any
 ) -> tuple[np.ndarray | ImageSequence, list[str] | None, list[str]]:
-    """Return the images of a table, their labels where `columns` are two, and what to call each image.
+    """Return the images of a table, their labels where `columns` are two, and the name of each image.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def read_rows(
 
 
 def mixed_kinds(names: list[str], images: list[Any]) -> list[str]:
-    """Return what is wrong with each row that holds another kind of image than most."""
+    """Return the problem of each row that holds another kind of image than most."""
     kinds = [KINDS[type(image)] for image in images]
     usual = max(sorted(set(kinds)), key=kinds.count)
     return [

@@ -1,4 +1,4 @@
-"""What estimators share whose network is named by parameters: the network, and how they are cloned and pickled."""
+"""The base of estimators with a `backbone` parameter: their network, and how they are cloned and pickled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _known_cuts = JsonMemo(None)
 
 
 class BackboneParameters(FittedParameters):
-    """Mixin, left of `BaseEstimator`, for the parameters that name a network and what it is fed.
+    """Mixin, left of `BaseEstimator`, for the parameters that name a network and its input.
 
     `backbone` may be a Keras model. Clones share it; a pickle takes it along with what other processes need to make it
     again.
@@ -98,5 +98,5 @@ class BackboneParameters(FittedParameters):
 
 
 def unwrapped(backbone: Any) -> Any:
-    """Return the backbone in a `PortableBackbone`, which a copy in this process still holds, or what was given."""
+    """Return the backbone in a `PortableBackbone`, which a copy in this process still holds, or the value itself."""
     return backbone.backbone if isinstance(backbone, PortableBackbone) else backbone

@@ -11,8 +11,8 @@ from skcnn.cache._store import DTYPES
 from skcnn.cache._stored_features import StoredFeatures
 from skcnn.exceptions import BackboneError
 from skcnn.features._trunk import Trunk
-from skcnn.features._trunk_rows import TrunkRows, already_normalised_error
-from skcnn.images._cached_rows import CachedRows
+from skcnn.features._trunk_extractor import TrunkExtractor, already_normalised_error
+from skcnn.images._cached_extraction import CachedExtraction
 from skcnn.images._failures import describe_failures, unreadable_error
 from skcnn.images._inputs import as_image_sequence
 from skcnn.images._sequence import ImageSequence
@@ -30,20 +30,20 @@ def extract(
     verbose: int | None = None,
     in_memory: bool = False,
 ) -> StoredFeatures:
-    """Take images through a trunk; rows that were computed before are read from the cache.
+    """Take images through a trunk; features that were computed before are read from the cache.
 
     Parameters
     ----------
     images : images
         Anything `skcnn.images.as_image_sequence` takes. They are resized to what the trunk takes, unless their steps do
-        that already. Where steps make several views of an image, all of them are computed and stored as one row; where
+        that already. Where steps make several views of an image, all of them are computed and stored together; where
         a view is chosen (`ImageSequence.with_view`), that one is returned.
     trunk : FrozenNetwork or RawPixels
         Or anything else with the attributes of `skcnn.features.Trunk`.
     cache : True, path, FeatureCache or None, default=True
-        Where rows are kept: in the user's cache directory, a directory of your own, or nowhere.
+        Where features are stored: in the user's cache directory, a directory of your own, or nowhere.
     dtype : {"float32", "float16", "uint8"}, default=None
-        What rows are kept and returned in. None takes what suits the trunk: float32, or uint8 for pixels.
+        Of the features. None takes what suits the trunk: float32, or uint8 for pixels.
     batch_size : int, default=32
         Images in one pass. It changes memory and speed, not results.
     engine : {"auto", "keras", "openvino"}, default="auto"
@@ -52,13 +52,13 @@ def extract(
         Progress while images go through the trunk: None shows it where that takes more than a few seconds, 0 never, 1
         always.
     in_memory : bool, default=False
-        True reads all rows into memory at once, which is faster than indexing them afterwards.
+        True reads all features into memory at once, which is faster than indexing them afterwards.
 
     Returns
     -------
     StoredFeatures of shape (n_images, ...)
-        (n_images, n_views, ...) where each image has several views. Its rows are read when they are
-        indexed. Images without features are in its `failures`.
+        (n_images, n_views, ...) where each image has several views. They are read when they are indexed.
+        Images without features are in its `failures`.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def extract(
     ((2, 1, 1, 192), (1, 1, 192))
     """
     images = as_image_sequence(images)
-    rows = plan_extraction(
+    extraction = plan_extraction(
         images,
         trunk,
         FeatureCache.open(cache),
@@ -95,12 +95,13 @@ def extract(
         verbose=verbose,
         in_memory=in_memory,
     )
-    features = rows.run()
+    features = extraction.run()
     if images.on_error == "raise":
-        if rows.failures:
-            raise unreadable_error(rows.images, rows.failures)
-        if rows.not_finite:
-            raise BackboneError(describe_failures(rows.images, rows.not_finite, "have no finite activations"))
+        if extraction.failures:
+            raise unreadable_error(extraction.images, extraction.failures)
+        if extraction.not_finite:
+            msg = describe_failures(extraction.images, extraction.not_finite, "have no finite activations")
+            raise BackboneError(msg)
     return features
 
 
@@ -114,15 +115,15 @@ def plan_extraction(
     engine: str,
     verbose: int | None,
     in_memory: bool = False,
-) -> CachedRows:
+) -> CachedExtraction:
     """Check the settings and join images, trunk and store; no image is read yet."""
     dtype = trunk.dtype if dtype is None else dtype
     check_choice("dtype", dtype, DTYPES)
     check_choice("engine", engine, ENGINES)
     check_int("batch_size", batch_size)
-    return CachedRows.open(
+    return CachedExtraction.open(
         fit_trunk(images, trunk),
-        TrunkRows(trunk, engine),
+        TrunkExtractor(trunk, engine),
         cache,
         dtype=dtype,
         batch_size=batch_size,
@@ -132,7 +133,7 @@ def plan_extraction(
 
 
 def fit_trunk(images: ImageSequence, trunk: Trunk) -> ImageSequence:
-    """Return images with the steps that bring them to what a trunk takes, unless they have them already."""
+    """Return images with the steps that give them the size and channels of a trunk, unless they have them already."""
     if trunk.normalises and any(isinstance(step, SubtractMean) for step in images.steps):
         raise already_normalised_error(trunk, "images whose mean was subtracted")
     height, width, channels = trunk.input_shape

@@ -27,7 +27,7 @@ DTYPES = ("float32", "float16")
 class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Turn images into the activations of a pretrained network, computed once and then read from the cache.
 
-    What the network made of an image is kept on disk under the digest of the image's bytes, so cross-validation, grid
+    Features are stored on disk under the digest of the image's bytes, so cross-validation, grid
     searches and later sessions read it back.
 
     Parameters
@@ -154,10 +154,10 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
             For parameters out of range, an unknown backbone or layer (the closest are named), or no images.
         """
         images, network, settings = self._prepare(X, y)
-        rows = plan_extraction(images, network, FeatureCache.open(self.cache), **settings)
-        self.feature_shape_ = rows.row_shape()
+        extraction = plan_extraction(images, network, FeatureCache.open(self.cache), **settings)
+        self.feature_shape_ = extraction.output_shape()
         self._keep_parameters()
-        self._description = None if rows.store is None else rows.store.description
+        self._description = None if extraction.store is None else extraction.store.description
         self._errors = ErrorsOfThreads()
         return self
 
@@ -202,12 +202,12 @@ class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, T
         return self.__dict__.setdefault("_errors", ErrorsOfThreads()).get()
 
     def cache_info(self) -> CacheInfo:
-        """Return how often the store answered, and what it holds.
+        """Return hits and misses of the store, and its size.
 
         Returns
         -------
         CacheInfo
-            `hits` and `misses` of this process with these settings, whichever clone asked; `rows` and `bytes` on disk.
+            `hits` and `misses` of this process with these settings, in all clones; `images` and `bytes` on disk.
             All 0 with ``cache=None``.
         """
         check_is_fitted(self, "feature_shape_")

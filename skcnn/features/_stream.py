@@ -1,4 +1,4 @@
-"""`stream`: what a trunk makes of images, batch by batch, with nothing kept."""
+"""`stream`: features of images, batch by batch, without storing them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 import numpy as np
 
 from skcnn.exceptions import ImageReadError
-from skcnn.features._trunk_rows import TrunkRows
+from skcnn.features._trunk_extractor import TrunkExtractor
 from skcnn.images._failures import unreadable_error
 from skcnn.images._sequence import ImageSequence
 
 
-def stream(images: ImageSequence, maker: TrunkRows, batch_size: int) -> Iterator[np.ndarray]:
+def stream(images: ImageSequence, extractor: TrunkExtractor, batch_size: int) -> Iterator[np.ndarray]:
     """Take images through a trunk, in their order; the next ones are decoded meanwhile.
 
     Parameters
     ----------
     images : ImageSequence
         Of the size and the channels that the trunk takes (`fit_trunk`).
-    maker : TrunkRows
+    extractor : TrunkExtractor
     batch_size : int
         Images in one pass; the last batch may be smaller.
 
@@ -38,11 +38,11 @@ def stream(images: ImageSequence, maker: TrunkRows, batch_size: int) -> Iterator
         try:
             if isinstance(image, ImageReadError):
                 raise image
-            batch.append(maker.prepare(image, images.name(index)))
+            batch.append(extractor.prepare(image, images.name(index)))
         except ImageReadError as error:
             failures[index] = str(error)
         if len(batch) + len(failures) == batch_size or index == len(images) - 1:
             if failures:
                 raise unreadable_error(images, failures)
-            yield maker.run(batch)
+            yield extractor.run(batch)
             batch = []

@@ -1,4 +1,4 @@
-"""The interface of trunks, what images go through once, and the plainest of them: `RawPixels`."""
+"""The interface of trunks, the frozen layers whose output is stored, and the plainest of them: `RawPixels`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ PIXELS_VERSION = 1
 
 
 class Trunk(Protocol):
-    """What images go through once, before their rows are stored. `skcnn.backbones.FrozenNetwork` is one."""
+    """The frozen layers that give the features which are stored. `skcnn.backbones.FrozenNetwork` is one."""
 
     @property
     def name(self) -> str:
-        """What to call it in messages."""
+        """Its name in messages."""
 
     @property
     def description(self) -> dict[str, Any]:
-        """Everything that decides the rows of given pixels, as JSON types; equal rows have equal descriptions.
+        """Everything that decides the features of given pixels, as JSON types; equal features have equal descriptions.
 
         Raises
         ------
         skcnn._source_code.UnknownCodeError
-            When it cannot be told; rows are then computed, but not kept.
+            When it cannot be told; the features are then computed, but not stored.
         """
 
     @property
@@ -39,10 +39,10 @@ class Trunk(Protocol):
 
     @property
     def dtype(self) -> str:
-        """What its rows are kept in by default."""
+        """The dtype its features are stored in by default."""
 
     def load(self, engine: str) -> Runner:
-        """Return what takes batches through it; it is loaded at the first call."""
+        """Return a runner that takes batches through it; it is loaded at the first call."""
 
 
 class RawPixels:
@@ -53,9 +53,9 @@ class RawPixels:
     input_shape : (int, int, int), default=(64, 64, 3)
         Height and width in pixels, and channels: 3 for RGB, 1 for grey.
     normalises : bool, default=False
-        Whether pixels outside [0, 255] are refused, because what takes the rows normalises them.
+        Whether pixels outside [0, 255] are refused, because the network that takes them normalises them.
     dtype : {"uint8", "float32"}, default="uint8"
-        What rows are kept in. Steps that subtract a mean, or images of your own, may make pixels that are not uint8.
+        In which they are stored. Steps that subtract a mean, or images of your own, may make pixels that are not uint8.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class RawPixels:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What decides the rows besides the images."""
+        """Everything that decides the stored pixels besides the images."""
         return {"pixels": PIXELS_VERSION, "input_shape": list(self.input_shape)}
 
     def load(self, engine: str = "auto") -> Runner:

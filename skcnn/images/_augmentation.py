@@ -43,7 +43,7 @@ class Colours(NamedTuple):
 
 
 def check_factors(name: str, value: Any, *, open_left: bool = False) -> None:
-    """Refuse what is neither a number in [0, 1) nor a range of factors."""
+    """Refuse values that are neither a number in [0, 1) nor a range of factors."""
     if isinstance(value, numbers.Real):
         check_real(name, value, below=1)
     else:
@@ -51,7 +51,7 @@ def check_factors(name: str, value: Any, *, open_left: bool = False) -> None:
 
 
 def check_levels(name: str, value: Any) -> None:
-    """Refuse what is no range of levels, or too small for one."""
+    """Refuse values that are no range of levels, or too small for one."""
     if isinstance(value, numbers.Real):
         check_real(name, value, most=255)
         most = float(value)
@@ -64,14 +64,14 @@ def check_levels(name: str, value: Any) -> None:
 
 
 def check_level(name: str, value: Any) -> None:
-    """Refuse what is no single number of levels, or too small for one."""
+    """Refuse values that are no single number of levels, or too small for one."""
     if isinstance(value, Sequence):
         raise ValueError(f"The {name!r} parameter must be one number. Got {value!r} instead.")
     check_levels(name, value)
 
 
 def check_pair(name: str, value: Any, what: str, *, least: float, most: float, open_left: bool = False) -> None:
-    """Refuse what is no (low, high) within bounds."""
+    """Refuse values that are no (low, high) within bounds."""
     try:
         low, high = value
         fits = least <= low <= high <= most and not (open_left and low == least)

@@ -52,4 +52,4 @@ def copy_groups(images: ImageSequence, memo: DigestMemo | None) -> np.ndarray:
     """
     digests = source_digests(images, memo, on_error="number")
     _, groups = np.unique(np.array(digests, object), return_inverse=True)
-    return groups if images.picks is None else groups[images.picks.rows]
+    return groups if images.picks is None else groups[images.picks.positions]

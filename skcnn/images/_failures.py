@@ -61,7 +61,7 @@ def refuse_rows_of_nan(probabilities: np.ndarray, images: ImageSequence) -> None
 
 
 def describe_failures(images: ImageSequence, failures: dict[int, str], what: str) -> str:
-    """Return the message that names every failed image of a call, `what` being what is wrong with all of them."""
+    """Return the message that names every failed image of a call, `what` being the verb, such as "cannot be read"."""
     # Where a whole folder is missing, once for all its files.
     groups: dict[int | str, list[int]] = {}
     for index, reason in sorted(failures.items()):

@@ -1,4 +1,4 @@
-"""Which image formats are read. Pillow opens them; a file that is none of them is named as what it is."""
+"""The image formats that are read, all by Pillow; the error for other files names their type."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ _pillow_warnings = Lock()
 
 @contextlib.contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Leave out what Pillow warns of while it reads metadata: it names no file, and nobody can mend it."""
+    """Suppress the warnings of Pillow about metadata: they name no file, and the pixels are right."""
     # One thread at a time: the filters are those of the whole process, and must be put back in order.
     with _pillow_warnings, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
@@ -141,7 +141,7 @@ def format_of(data: bytes) -> tuple[str, bytes, str, str] | None:
 
 
 def describe_other(data: bytes) -> str | None:
-    """Return what a file is that is of no format in ``FORMATS``, or None where it is nothing known."""
+    """Return the type of a file of no format in ``FORMATS``, or None if it is unknown."""
     head = data[:OTHER_BYTES]
     return next((f"it is {what}" for signature, what in OTHERS if re.match(signature, head, re.DOTALL)), None)
 

@@ -94,7 +94,7 @@ def refuse_single(X: Any) -> None:
 
 
 def refuse_batches(X: Any) -> None:
-    """Refuse what Keras and PyTorch train on: batches of images and labels, often without an end."""
+    """Refuse the data sets of Keras and PyTorch: batches of images and labels, often without an end."""
     folder = getattr(X, "directory", None)
     if isinstance(folder, (str, os.PathLike)):
         remedy = f"Both are found by skcnn.datasets.load_image_folder({os.fspath(folder)!r})"

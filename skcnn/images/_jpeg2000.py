@@ -1,4 +1,4 @@
-"""JPEG 2000 files: the depth of their samples, which Pillow does not tell, and what is deeper than it reads rightly."""
+"""JPEG 2000 files: find the depth of their samples, and refuse depths that Pillow decodes wrongly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the installed libraries make of a few small images: rows stay valid as long as that is the same."""
+"""Measure how the installed libraries decode and resize: stored features are valid while the pixels are the same."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZES = ((31, 40), (12, 9), (64, 96))
 
 
 def describe_decoder(memo: JsonMemo | None = None) -> dict[str, Any]:
-    """Return what decides the pixels of a file besides its bytes and its steps, as JSON types.
+    """Return everything that decides the pixels of a file besides its bytes and its steps, as JSON types.
 
     Another version of OpenCV, Pillow, libjpeg-turbo or NumPy counts only where it makes other pixels.
 

@@ -42,7 +42,7 @@ def find_file(path: str) -> str | None:
 
 
 def missing_file(path: str, missing: str = "there is no such file") -> str:
-    """Return why a path leads nowhere, naming what it may have meant; `missing` is how the reason begins."""
+    """Return why there is no file at a path, naming likely ones; `missing` is how the reason begins."""
     folder, name = os.path.split(path.replace("\\", "/"))
     parent = find_file(folder) if folder else folder
     if parent is None and name:
@@ -71,7 +71,7 @@ def spellings(folder: str, name: str) -> list[str]:
 
 
 def names_in(folder: str) -> dict[str, list[str]]:
-    """Return the names in a folder by what they share with all their spellings, sorted; none where it is no folder."""
+    """Return the names in a folder by their normalised spelling, sorted; none where it is no folder."""
     folder = os.path.abspath(folder)
     try:
         return listed(folder, os.stat(folder).st_mtime_ns)
@@ -94,7 +94,7 @@ def compose(name: str) -> str:
 
 
 def fold(name: str) -> str:
-    """Return what all spellings of a name share."""
+    """Return the normalised spelling of a name."""
     return compose(compose(name).casefold()).strip()
 
 

@@ -27,7 +27,7 @@ class PixelBudget:
         renew_at_fork(self)
 
     def renew(self) -> None:
-        """Forget what is being decoded."""
+        """Release all reservations."""
         self._in_flight = 0
         self._changed = threading.Condition()
 

@@ -17,7 +17,7 @@ from skcnn.images._failures import memory_errors_explained, unreadable_error
 from skcnn.images._measured import describe_decoder
 from skcnn.images._sources import Content, Sources
 from skcnn.images._steps import Step, ToGrey, ViewStep, describe_steps
-from skcnn.images._views import ViewPicks, apply_step, row_indices
+from skcnn.images._views import ViewPicks, apply_step, positions_of
 
 DECODES = ("fast", "exact")
 ON_ERROR = ("raise", "nan")
@@ -37,7 +37,7 @@ class ImageSequence:
         What happens to each image after decoding, in order.
     decode : {"fast", "exact"}, default="fast"
         "fast" decodes a JPEG at the smallest of the scales 1/8, 1/4 and 1/2 that is still at least 1.5 times as large
-        as what the first step makes of it, where that is a `ResizeCrop` by area or an augmentation. "exact" decodes all
+        as the first step would reduce it, where that is a `ResizeCrop` by area or an augmentation. "exact" decodes all
         pixels.
     max_pixels : int, default=178_956_970
         Images that announce more pixels are refused before they are decoded.
@@ -113,7 +113,7 @@ class ImageSequence:
         """The label of each item's row in the table that the images came from, or None."""
         if self._source_index is None or self.picks is None:
             return self._source_index
-        return self._source_index[self.picks.rows]
+        return self._source_index[self.picks.positions]
 
     @property
     def image_size(self) -> tuple[int, int] | None:
@@ -124,19 +124,19 @@ class ImageSequence:
         return size
 
     def __len__(self) -> int:
-        return len(self.sources if self.picks is None else self.picks.rows)
+        return len(self.sources if self.picks is None else self.picks.positions)
 
     def __getitem__(self, key: Any) -> Any:
-        # scikit-learn takes rows as array[indices, ...].
+        # scikit-learn indexes by array[indices, ...].
         if isinstance(key, tuple) and len(key) == 2 and key[1] is Ellipsis:
             key = key[0]
         if isinstance(key, (int, np.integer)):
             return self._read_one(range(len(self))[key])
-        taken = row_indices(key, len(self))
+        taken = positions_of(key, len(self))
         if self.picks is None:
             return self._take(taken)
-        rows, picks = self.picks.take(taken)
-        return self._take(rows, picks=picks)
+        positions, picks = self.picks.take(taken)
+        return self._take(positions, picks=picks)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[index] for index in range(len(self)))
@@ -165,7 +165,7 @@ class ImageSequence:
         return f"ImageSequence of {count}{first}, steps: {steps}{self._describe_picks()}"
 
     def name(self, index: int) -> str:
-        """Return what to call one image in a message: its path, or what kind of data it is."""
+        """Return the name of one image in messages: its path, or its kind of data."""
         return self.sources.name(self._row(index))
 
     def with_step(self, step: Step) -> ImageSequence:
@@ -192,18 +192,18 @@ class ImageSequence:
         IndexError
             When there is no such view.
         """
-        rows = np.arange(len(self)) if self.picks is None else self.picks.rows
+        positions = np.arange(len(self)) if self.picks is None else self.picks.positions
         if view is None:
-            return self if self.picks is None else self._take(rows, picks=None)
-        return self.with_views_together().pick_views(rows, np.full(len(rows), view))
+            return self if self.picks is None else self._take(positions, picks=None)
+        return self.with_views_together().pick_views(positions, np.full(len(positions), view))
 
-    def pick_views(self, rows: np.ndarray, views: np.ndarray) -> ImageSequence:
+    def pick_views(self, positions: np.ndarray, views: np.ndarray) -> ImageSequence:
         """Return a sequence of single views, of any images in any order.
 
         Parameters
         ----------
-        rows : ndarray of shape (n_picked,), int
-            Which image each is of.
+        positions : ndarray of shape (n_picked,), int
+            Of the image that each is a view of.
         views : ndarray of shape (n_picked,), int
             Which of its views, in [0, n_views).
 
@@ -215,7 +215,7 @@ class ImageSequence:
         wrong = np.flatnonzero((views < 0) | (views >= self.n_views))
         if len(wrong):
             raise IndexError(f"there is no view {views[wrong[0]]} of these images; they have {self.n_views}")
-        return self._with(picks=ViewPicks(rows, views))
+        return self._with(picks=ViewPicks(positions, views))
 
     def with_views_apart(self) -> ImageSequence:
         """Return a sequence in which each view is an image of its own: n_images x n_views images.
@@ -291,7 +291,7 @@ class ImageSequence:
 
     @memory_errors_explained()
     def decode(self, content: Content, view: int | None = None) -> np.ndarray:
-        """Decode what was read and take it through the steps.
+        """Decode content and take it through the steps.
 
         Parameters
         ----------
@@ -318,7 +318,7 @@ class ImageSequence:
         return np.stack(views)
 
     def _make_views(self, content: Content, views: Iterable[int]) -> Iterator[np.ndarray]:
-        """Yield some views of an image; what they share is done once."""
+        """Yield some views of an image; the steps that they share are applied once."""
         image = content.data
         if isinstance(image, bytes):
             image = decode_image(image, max_pixels=self.max_pixels, at_least=self._smallest_decode())
@@ -333,12 +333,12 @@ class ImageSequence:
             yield made
 
     def describe(self, memo: JsonMemo | None = None) -> dict[str, Any]:
-        """Return what decides the pixels of an image besides its source, as JSON types.
+        """Return everything that decides the pixels of an image besides its source, as JSON types.
 
         Parameters
         ----------
         memo : JsonMemo, default=None
-            Spares decoding a few small images to learn what the installed libraries make of them.
+            Spares decoding a few small images to learn how the installed libraries decode and resize.
 
         Raises
         ------
@@ -359,7 +359,7 @@ class ImageSequence:
 
     def _row(self, index: int) -> int:
         """Return the position in the sources of one item."""
-        return index if self.picks is None else int(self.picks.rows[index])
+        return index if self.picks is None else int(self.picks.positions[index])
 
     def _describe_picks(self) -> str:
         if self.picks is None:
@@ -370,16 +370,16 @@ class ImageSequence:
         return f", each of them one of {self.n_views} views"
 
     def _blank(self, failures: dict[int, str], cause: Exception | None = None) -> np.ndarray:
-        """Return what stands for an unreadable image, or raise, as `on_error` says."""
+        """Return an image of NaN for an unreadable one, or raise, as `on_error` says."""
         if self.on_error == "raise" or self.image_size is None:
             raise unreadable_error(self.with_views_together(), failures) from cause
         channels = 1 if ToGrey() in self.steps else self.sources.channels
         views = (self.n_views,) if self.n_views > 1 and self.picks is None else ()
         return np.full((*views, *self.image_size, channels), np.nan, np.float32)
 
-    def _take(self, rows: np.ndarray | slice, **changes: Any) -> ImageSequence:
-        index = None if self._source_index is None else self._source_index[rows]
-        return self._with(sources=self.sources.take(rows), source_index=index, **changes)
+    def _take(self, positions: np.ndarray | slice, **changes: Any) -> ImageSequence:
+        index = None if self._source_index is None else self._source_index[positions]
+        return self._with(sources=self.sources.take(positions), source_index=index, **changes)
 
     def _with(self, **changes: Any) -> ImageSequence:
         settings = {

@@ -36,7 +36,7 @@ _pillow_loading = Lock()
 
 
 class Content(NamedTuple):
-    """What a source held when it was read: encoded bytes or ready pixels, and their digest."""
+    """The content of a source: encoded bytes or ready pixels, and their digest."""
 
     data: bytes | np.ndarray
     digest: bytes
@@ -58,7 +58,7 @@ class KnownDigests:
     ----------
     digests : ndarray of shape (n_images, 20), uint8
     known : ndarray of shape (n_images,), bool
-        Which rows of `digests` hold one.
+        Which of `digests` are known.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class KnownDigests:
             digests = [digest or NO_DIGEST for digest in digests]
         self.digests = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)  # type: ignore[arg-type]
 
-    def unchanged(self, rows: np.ndarray) -> np.ndarray:
-        """Return a mask (n_rows,) of the images at `rows` whose known digest is still right."""
+    def unchanged(self, positions: np.ndarray) -> np.ndarray:
+        """Return a mask (n_positions,) of the images at `positions` whose known digest is still right."""
         if self._paths is None or self._states is None:
-            return self.known[rows]
-        paths, states, indices = self._paths, self._states, rows.tolist()
+            return self.known[positions]
+        paths, states, indices = self._paths, self._states, positions.tolist()
         return unchanged_files([paths[index] for index in indices], [states[index] for index in indices])
 
 
@@ -88,7 +88,7 @@ class Sources(ABC):
 
     @property
     def channels(self) -> int:
-        """Channels of what is read: 3 for all that is decoded, 1 for grey arrays."""
+        """Channels of the images: 3 for all that are decoded, 1 for grey arrays."""
         return 3
 
     @abstractmethod
@@ -101,14 +101,14 @@ class Sources(ABC):
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """Return what to call one source in a message."""
+        """Return the name of one source in messages."""
 
     @abstractmethod
     def read(self, index: int, memo: DigestMemo | None = None) -> Content:
-        """Read one source once; what was learned of its digest goes to `memo`. Raises ImageReadError."""
+        """Read one source once, and record its digest in `memo`. Raises ImageReadError."""
 
     def recall(self, memo: DigestMemo | None) -> KnownDigests:
-        """Return what is known of the digests without reading any image."""
+        """Return the digests that are known without reading any image."""
         return KnownDigests([None] * len(self))
 
 
@@ -131,7 +131,7 @@ class _ItemSources(Sources):
 
 
 class BytesSources(_ItemSources):
-    """Encoded images in memory. Bytes cannot change, so what was hashed once is not hashed again."""
+    """Encoded images in memory. Bytes cannot change, so they are hashed once."""
 
     def __init__(self, items: Sequence[Any] | np.ndarray, digests: np.ndarray | None = None):
         super().__init__(items)
@@ -263,7 +263,7 @@ def absolute(paths: Iterable[str]) -> list[str]:
 
 
 def read_file(path: str) -> tuple[bytes, FileState, str]:
-    """Return what is in a file, the state that belongs to what was read, and its path as it is spelt on the disk."""
+    """Return the bytes of a file, its state when they were read, and its path as it is spelt on the disk."""
     try:
         with open(path, "rb", opener=open_at_once) as file:
             stat = os.fstat(file.fileno())

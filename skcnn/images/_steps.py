@@ -1,4 +1,4 @@
-"""What happens to an image after decoding, as values: equal steps have equal fingerprints."""
+"""The steps that images go through after decoding, as values: equal steps have equal fingerprints."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Step:
 class ViewStep(Step):
     """A step that makes several images of one, its views, or draws random numbers.
 
-    The image is decoded once, and what is stored of it is one row that holds all views: shape (n_views, ...). A view
+    The image is decoded once, and the features of all its views are stored as one array: shape (n_views, ...). A view
     step of your own is a frozen dataclass with a `make_view` and, as a field or a property, `n_views`; with a field
     `seed` where the numbers that `make_view` draws should depend on it. Equal images give equal views, whatever their
     path or position, in every process.
@@ -194,7 +194,7 @@ class TenCrop(ViewStep):
         return 5 if self.corners else 1
 
     def boxes(self, size: tuple[int, int]) -> list[Box]:
-        """Return what is cut out of an image of this (height, width)."""
+        """Return the box that is cut out of an image of this (height, width)."""
         target = self.height, self.width
         return [*(corner_boxes(size, target) if self.corners else ()), centre_box(size, target)]
 
@@ -285,5 +285,5 @@ def resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.n
 
 
 def describe_steps(steps: Iterable[Step]) -> list[dict[str, Any]]:
-    """Return what decides the effect of `steps`, as JSON types; equal lists mean equal pixels."""
+    """Return everything that decides the effect of `steps`, as JSON types; equal lists mean equal pixels."""
     return [step.describe() for step in steps]

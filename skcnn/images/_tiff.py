@@ -1,4 +1,4 @@
-"""TIFF files: what Pillow would show wrongly is refused, or mended."""
+"""TIFF files: variants that Pillow decodes wrongly are corrected or refused."""
 
 from __future__ import annotations
 

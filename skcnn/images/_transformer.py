@@ -1,4 +1,4 @@
-"""What all transformers of images share: sources in, sources out; an array in, an array out."""
+"""The base of all transformers of images: sources in, sources out; an array in, an array out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_images(X: Any, y: Any = None, *, on_error: str = "raise") -> ImageSequ
 
 
 def warn_unknown(error: UnknownCodeError) -> None:
-    """Say that rows are not kept, because it cannot be told what they would be the rows of."""
+    """Warn that features are not stored, because the code that decides them is unknown."""
     msg = f"{error}; what is computed is returned, but not kept. cache=None says the same without a warning."
     warnings.warn(msg, StoreWarning, stacklevel=2)
 

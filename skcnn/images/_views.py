@@ -16,13 +16,13 @@ class ViewPicks(NamedTuple):
 
     Parameters
     ----------
-    rows : ndarray of shape (n_items,), int
-        Position of the image.
+    positions : ndarray of shape (n_items,), int
+        Of the image.
     views : ndarray of shape (n_items,), int
         Which of its views.
     """
 
-    rows: np.ndarray
+    positions: np.ndarray
     views: np.ndarray
 
     @classmethod
@@ -32,7 +32,7 @@ class ViewPicks(NamedTuple):
 
     def take(self, key: np.ndarray | slice) -> tuple[np.ndarray, ViewPicks]:
         """Return the positions of the images that some items need, and the picks from those images."""
-        kept, first, inverse = np.unique(self.rows[key], return_index=True, return_inverse=True)
+        kept, first, inverse = np.unique(self.positions[key], return_index=True, return_inverse=True)
         order = np.argsort(first)
         places = np.empty(len(order), np.intp)
         places[order] = np.arange(len(order))
@@ -40,12 +40,12 @@ class ViewPicks(NamedTuple):
 
     def runs(self) -> list[range]:
         """Return the ranges of neighbouring items that are views of one image."""
-        bounds = [0, *(np.flatnonzero(np.diff(self.rows)) + 1), len(self.rows)]
+        bounds = [0, *(np.flatnonzero(np.diff(self.positions)) + 1), len(self.positions)]
         return [range(begin, end) for begin, end in itertools.pairwise(bounds) if end > begin]
 
 
 def apply_step(step: Step, image: np.ndarray, view: int = 0, origin: tuple[int, bytes] = (0, b"")) -> np.ndarray:
-    """Return what a step makes of an image.
+    """Apply a step to an image.
 
     Parameters
     ----------
@@ -72,17 +72,17 @@ def apply_step(step: Step, image: np.ndarray, view: int = 0, origin: tuple[int, 
         raise ImageReadError(f"{type(step).__name__} cannot be applied: {error}") from error
 
 
-def row_indices(key: Any, length: int) -> np.ndarray | slice:
-    """Turn any one-dimensional index into a slice or an array of row numbers."""
+def positions_of(key: Any, length: int) -> np.ndarray | slice:
+    """Turn any one-dimensional index into a slice or an array of positions."""
     if isinstance(key, slice):
         return key
-    rows = np.asarray(key)
-    if rows.size == 0:
+    positions = np.asarray(key)
+    if positions.size == 0:
         return np.zeros(0, np.intp)
-    if rows.ndim != 1 or rows.dtype.kind not in "biu":
-        raise IndexError(f"an ImageSequence is indexed by integers, slices, masks or row numbers, not by {key!r}")
-    if rows.dtype == bool:
-        if len(rows) != length:
-            raise IndexError(f"a mask of length {len(rows)} does not fit a sequence of {length} images")
-        return np.flatnonzero(rows)
-    return rows
+    if positions.ndim != 1 or positions.dtype.kind not in "biu":
+        raise IndexError(f"an ImageSequence is indexed by integers, slices, masks or positions, not by {key!r}")
+    if positions.dtype == bool:
+        if len(positions) != length:
+            raise IndexError(f"a mask of length {len(positions)} does not fit a sequence of {length} images")
+        return np.flatnonzero(positions)
+    return positions

@@ -1,4 +1,4 @@
-"""What people look at: pictures of a training and of what is trained on, and tables of predictions."""
+"""Pictures of a training and of augmented images, and tables of predictions."""
 
 from skcnn.inspection._augmentation_display import AugmentationDisplay
 from skcnn.inspection._history_display import HistoryDisplay

@@ -1,4 +1,4 @@
-"""`prediction_table`: what a classifier makes of new images, one row for each file."""
+"""`prediction_table`: the predictions for new images, one row for each file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def prediction_table(estimator: Any, images: Any, k: int = 3) -> pandas.DataFrame:
-    """Make a table of the likeliest labels of each image; an unreadable one gets a row that says what is wrong with it.
+    """Make a table of the likeliest labels of each image; an unreadable one gets a row with the reason.
 
     Parameters
     ----------

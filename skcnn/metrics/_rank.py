@@ -112,7 +112,7 @@ class Ranking(NamedTuple):
 
 
 def rank_true_labels(y_true: ArrayLike, y_proba: ArrayLike, labels: ArrayLike | None) -> Ranking:
-    """Check what `rank_k_accuracy_score` was given, and rank the true labels.
+    """Check the arguments of `rank_k_accuracy_score`, and rank the true labels.
 
     Raises
     ------

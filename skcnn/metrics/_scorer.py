@@ -125,7 +125,7 @@ def _call(estimator: Any, method: str, X: Any) -> Any:
 
 
 def class_scores(estimator: Any, X: Any, method_caller: Callable[..., Any] = _call) -> Any:
-    """Return what a fitted estimator predicts of X, for `rank_k_accuracy_score` with its `classes_` as labels."""
+    """Return the predictions of a fitted estimator, for `rank_k_accuracy_score` with its `classes_` as labels."""
     method = _response_method(estimator)
     if len(classes_of(estimator)) != 2:
         return method_caller(estimator, method, X)

@@ -1,4 +1,4 @@
-"""Training: batches of rows, heads, the linear probe, optimizers, schedules and phases."""
+"""Training: batches, heads, the linear probe, optimizers, schedules and phases."""
 
 from skcnn.training._batches import Batches, epoch_order
 from skcnn.training._head import DenseHead, LinearHead, build_head

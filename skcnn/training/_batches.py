@@ -1,4 +1,4 @@
-"""Batches of rows, in another order each epoch."""
+"""Batches of training data, in another order each epoch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skcnn.training._rows import EpochRows
+from skcnn.training._epoch_inputs import EpochInputs
 
 
 def epoch_order(n_images: int, seed: tuple[int, ...], epoch: int) -> np.ndarray:
@@ -29,14 +29,14 @@ def epoch_order(n_images: int, seed: tuple[int, ...], epoch: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Batches:
-    """Rows, targets and weights, batch by batch.
+    """Inputs, targets and weights, batch by batch.
 
     Keras is given them as a generator: it would shuffle a ``PyDataset`` by numbers of its own, and reads ahead, so that
     ``on_epoch_end`` comes too early to draw another order.
 
     Parameters
     ----------
-    rows : EpochRows
+    inputs : EpochInputs
     targets : ndarray of shape (n_images, n_classes), float32
     weights : ndarray of shape (n_images,), float32, or None
         Of the images; of mean 1, so that the learning rate keeps its meaning.
@@ -45,7 +45,7 @@ class Batches:
         Of the order (`epoch_order`).
     """
 
-    rows: EpochRows
+    inputs: EpochInputs
     targets: np.ndarray
     weights: np.ndarray | None
     batch_size: int
@@ -54,13 +54,13 @@ class Batches:
     @property
     def per_epoch(self) -> int:
         """Number of batches in an epoch; the last may be smaller than the others."""
-        return -(-len(self.rows) // self.batch_size)
+        return -(-len(self.inputs) // self.batch_size)
 
     def epochs(self, count: int, begin: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
-        """Yield (rows, targets) or (rows, targets, weights) of all batches of `count` epochs, from epoch `begin` on."""
+        """Yield (inputs, targets) or (inputs, targets, weights) batch by batch, for `count` epochs from `begin` on."""
         for epoch in range(begin, begin + count):
-            order = epoch_order(len(self.rows), self.seed, epoch)
-            for number, rows in enumerate(self.rows.read(epoch, order, self.batch_size)):
+            order = epoch_order(len(self.inputs), self.seed, epoch)
+            for number, values in enumerate(self.inputs.read(epoch, order, self.batch_size)):
                 chosen = order[number * self.batch_size :][: self.batch_size]
-                batch = (np.asarray(rows, np.float32), self.targets[chosen])
+                batch = (np.asarray(values, np.float32), self.targets[chosen])
                 yield batch if self.weights is None else (*batch, self.weights[chosen])

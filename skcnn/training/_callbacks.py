@@ -1,4 +1,4 @@
-"""What happens between the epochs and steps of a training. Importing this module loads Keras."""
+"""Keras callbacks of a training: records, rates, averages, checkpoints. Importing this module loads Keras."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class WeightAverage(keras.callbacks.Callback):
             self.model.set_weights([total / self._count for total in self._sums])
 
     def state(self) -> dict[str, list[np.ndarray]]:
-        """Return what is known of the mean so far."""
+        """Return the mean so far."""
         return {"average_count": [np.array(self._count)], "average_sums": self._sums}
 
     def set_state(self, state: dict[str, list[np.ndarray]]) -> None:
@@ -190,7 +190,7 @@ class BestWeights(keras.callbacks.EarlyStopping):
         )
 
     def state(self) -> dict[str, list[np.ndarray]]:
-        """Return what is known of the best epoch so far."""
+        """Return the best epoch so far."""
         return {
             "best_figures": [np.array([self.best, self.best_epoch, self.wait, self.stopped_epoch], np.float64)],
             "best_weights": self.best_weights or [],

@@ -105,7 +105,7 @@ class Checkpoints:
 
 
 def describe_change(name: str, before: Any, now: Any) -> str:
-    """Return in words how a setting of a training differs from what it was before."""
+    """Return in words how a setting of a training differs from that of the checkpoint."""
     if name == "head":
         changed = [key for key in now if before.get(key) != now[key]]
         return ", ".join(describe_change(key, before.get(key), now[key]) for key in changed)

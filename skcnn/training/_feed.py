@@ -1,4 +1,4 @@
-"""`Feed`: what the phases of a training are fed from its images."""
+"""`Feed`: the inputs of each phase of a training, extracted from its images."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from skcnn.features import RawPixels, StoredFeatures, Trunk, extract
 from skcnn.features._extract import plan_extraction
 from skcnn.images._augmentation import check_levels_of
 from skcnn.images._sequence import ImageSequence
+from skcnn.training._epoch_inputs import EpochInputs, FreshViews, SameInputs, StoredViews
 from skcnn.training._phase import GradientPhase, ProbePhase
 from skcnn.training._problem import Split
-from skcnn.training._rows import EpochRows, FreshViews, SameRows, StoredViews
 from skcnn.training._session import Session
 
 
 @dataclass(frozen=True)
 class Feed:
-    """What the phases of a training are fed from its images: what a trunk makes of them, or of augmented views.
+    """The inputs of each phase of a training: features or activations of its images, or of augmented views of them.
 
     Parameters
     ----------
@@ -46,19 +46,21 @@ class Feed:
     _extracted: dict[int, StoredFeatures] = field(default_factory=dict, repr=False)
 
     def extract(self, trunk: Trunk) -> StoredFeatures:
-        """Return what a trunk makes of all images; it is extracted once in a training."""
+        """Return the features of all images after a trunk; they are extracted once in a training."""
         if id(trunk) not in self._extracted:
             self._extracted[id(trunk)] = self._extract(self.images, trunk)
         return self._extracted[id(trunk)]
 
-    def rows(self, phase: ProbePhase | GradientPhase, split: Split, session: Session) -> tuple[EpochRows, EpochRows]:
-        """Return what a phase is trained on, and what it is judged by."""
+    def inputs(
+        self, phase: ProbePhase | GradientPhase, split: Split, session: Session
+    ) -> tuple[EpochInputs, EpochInputs]:
+        """Return the inputs of a phase: of the images to train on, and of those that are held out."""
         if isinstance(phase, ProbePhase) or not phase.augments:
-            rows = self.extract(phase.trunk)
-            return SameRows(rows, split.trained), SameRows(rows, split.held_out)
+            features = self.extract(phase.trunk)
+            return SameInputs(features, split.trained), SameInputs(features, split.held_out)
         held_out = split.held_out
         judged = self._extract(self.images[held_out], phase.trunk) if len(held_out) else held_out
-        return self._augmented(self.images[split.trained], phase, session), SameRows(judged)
+        return self._augmented(self.images[split.trained], phase, session), SameInputs(judged)
 
     def announce(self, phases: Iterable[ProbePhase | GradientPhase]) -> None:
         """Say what a fit will cost before it begins, with ``verbose=1``, unless everything is in the cache."""
@@ -84,7 +86,7 @@ class Feed:
             before = f"at most {passes:,} passes through the frozen layers before training"
             say(f"{len(self.images):,} images: {before}{during}{where}")
 
-    def _augmented(self, images: ImageSequence, phase: GradientPhase, session: Session) -> EpochRows:
+    def _augmented(self, images: ImageSequence, phase: GradientPhase, session: Session) -> EpochInputs:
         """Return the views of images that the epochs are trained on."""
         check_levels_of(images, self.augmentation)
         first_view, fresh_views = np.random.SeedSequence(session.seed).generate_state(2).tolist()
@@ -92,8 +94,8 @@ class Feed:
             epochs = session.begin(phase.name) + phase.plan.epochs
             settings: Any = {"epochs": epochs, "seed": fresh_views, "engine": self.engine}
             return FreshViews(images, phase.trunk, self.augmentation, **settings)
-        rows = self._extract(self._with_views(images, phase.trunk), phase.trunk)
-        return StoredViews(rows, first_view) if self.augmented_views > 1 else SameRows(rows)
+        views = self._extract(self._with_views(images, phase.trunk), phase.trunk)
+        return StoredViews(views, first_view) if self.augmented_views > 1 else SameInputs(views)
 
     def _with_views(self, images: ImageSequence, trunk: Trunk) -> ImageSequence:
         return images.with_step(self.augmentation.views(self.augmented_views, trunk.input_shape[:2]))

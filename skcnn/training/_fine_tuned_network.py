@@ -39,7 +39,7 @@ class FineTunedNetwork:
 
     @functools.cached_property
     def trunk(self) -> Trunk:
-        """What stays frozen while the tail is trained; where nothing does, the pixels."""
+        """The frozen layers while the tail is trained; pixels, where there are none."""
         if self.network.trunk is not None:
             return self.network.trunk
         features = self.network.features
@@ -47,7 +47,7 @@ class FineTunedNetwork:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What no training can go on with when it is another, as JSON types."""
+        """Everything that must be the same for a training to go on, as JSON types."""
         return {"network": self.network.description, "head": self.head.layers()}
 
     def check_same(self, before: dict[str, Any] | None) -> None:
@@ -64,7 +64,7 @@ class FineTunedNetwork:
         return plan.epochs > 0 and self.network.has_tail
 
     def differences(self, other: FineTunedNetwork) -> list[str]:
-        """Return the names of what keeps the weights of two such networks from being averaged."""
+        """Return the settings that keep the weights of two such networks from being averaged."""
         one, two = self.network.description, other.network.description
         if one is None or two is None:
             same = self.network.state() == other.network.state()
@@ -96,14 +96,14 @@ class FineTunedNetwork:
 
     def logits(self, weights: Weights, feed: Feed, n_classes: int) -> np.ndarray:
         """Return the logits of images: (n_images, n_classes), float64; NaN for those that cannot be read."""
-        rows = feed.extract(self.trunk if weights.tail else self.network.features)
+        features = feed.extract(self.trunk if weights.tail else self.network.features)
         if not weights.tail and self.head.layers()["units"] is None:
-            logits = LinearProbe(*weights.head).logits(rows, feed.batch_size)
+            logits = LinearProbe(*weights.head).logits(features, feed.batch_size)
         else:
             recipe = ModelRecipe(self.network if weights.tail else None, self.head.layers(), n_classes)
-            with recipe.share(rows.shape[1:], weights) as model:
-                logits = model.logits(rows, feed.batch_size)
-        logits[[*rows.failures]] = np.nan
+            with recipe.share(features.shape[1:], weights) as model:
+                logits = model.logits(features, feed.batch_size)
+        logits[[*features.failures]] = np.nan
         return logits
 
     def build(self, weights: Weights, n_classes: int) -> list[Any]:

@@ -14,7 +14,7 @@ from skcnn.training._session import Session
 
 
 class TrainableNetwork(Protocol):
-    """What `fit_network` trains. `skcnn.training._fine_tuned_network.FineTunedNetwork` is one."""
+    """The interface of networks for `fit_network`. `skcnn.training._fine_tuned_network.FineTunedNetwork` is one."""
 
     def phases(self, plan: Plan, n_classes: int, *, augments: bool) -> list[ProbePhase | GradientPhase]:
         """Return the phases it is trained in: each with its trunk, and how its model is made.
@@ -45,9 +45,9 @@ def fit_network(
     plan : Plan
         Of its last phase.
     problem : Problem
-        What is to be learned.
+        The classes of the images, and how many images are held out.
     feed : Feed
-        What the images become for each phase.
+        Gives the inputs of each phase.
     session : context manager of a Session
         Where the training goes on from, and what it leaves on disk.
     callbacks : sequence of keras.callbacks.Callback, default=()
@@ -73,13 +73,13 @@ def fit_network(
     with session as current:
         first = current.first_of([phase.name for phase in phases])
         split = problem.split(current.seed)
-        rows = [feed.rows(phase, split, current) for phase in phases]
+        inputs = [feed.inputs(phase, split, current) for phase in phases]
         end: PhaseEnd | None = None
         for number in range(first, len(phases)):
             is_last = number == len(phases) - 1
             settings: Any = {"batch_size": feed.batch_size, "verbose": feed.verbose}
             settings["callbacks"] = callbacks if is_last else ()
-            end = phases[number].run(rows[number], split, end, current, **settings)
+            end = phases[number].run(inputs[number], split, end, current, **settings)
             if not end.is_finished:
                 break
         assert end is not None

@@ -1,4 +1,4 @@
-"""The head: what is trained on the features of a network, from random weights or from a linear probe."""
+"""The head: the layers from features to logits, trained from random weights or from a linear probe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that are held out of training, to judge by them what was trained on the others."""
+"""Hold images out of training, to validate on them."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Pool:
 
 
 class SharedLoan:
-    """A model that threads read at once: what the first of them borrowed, and the last one gives back."""
+    """A model that several threads read at once: borrowed by the first of them, given back by the last."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -46,7 +46,7 @@ _lock = Lock()
 def lend_model(key: Hashable, make: Callable[[], Any]) -> Iterator[Any]:
     """Lend a model for the time of a ``with`` block; no other thread has it meanwhile.
 
-    The borrower gives it the weights it needs, as it still has those of the last one. A model whose borrower fails is
+    The caller must set all weights: a pooled model has those of its last user. A model whose borrower fails is
     not lent again.
 
     Parameters
@@ -155,24 +155,24 @@ class ModelRecipe:
     n_classes: int
     live_norm: bool = False
 
-    def lend(self, row_shape: tuple[int, ...]) -> AbstractContextManager[Any]:
-        """Lend a `TailAndHead` for rows of a shape; it has the weights of its last user."""
-        return lend_model(*self._key_and_make(row_shape))
+    def lend(self, input_shape: tuple[int, ...]) -> AbstractContextManager[Any]:
+        """Lend a `TailAndHead` for inputs of this shape; the caller must set all weights, or start it."""
+        return lend_model(*self._key_and_make(input_shape))
 
-    def share(self, row_shape: tuple[int, ...], weights: Weights) -> AbstractContextManager[Any]:
+    def share(self, input_shape: tuple[int, ...], weights: Weights) -> AbstractContextManager[Any]:
         """Lend a `TailAndHead` with certain weights, to be read by several threads at once."""
-        key, make = self._key_and_make(row_shape)
+        key, make = self._key_and_make(input_shape)
         arrays = [*weights.head, *weights.tail]
         return share_model(key, make, weights=arrays, set_weights=lambda model: model.set_trained(weights))
 
-    def _key_and_make(self, row_shape: tuple[int, ...]) -> tuple[Hashable, Callable[[], Any]]:
-        """Return what tells such a model from others, and what makes one."""
+    def _key_and_make(self, input_shape: tuple[int, ...]) -> tuple[Hashable, Callable[[], Any]]:
+        """Return the key of such a model in the pool, and the function that makes one."""
         from skcnn.training._model import TailAndHead
 
         def make() -> Any:
             tail = None if self.network is None else self.network.build_tail()
-            n_features = row_shape[0] if tail is None else tail.output_shape[1]
+            n_features = input_shape[0] if tail is None else tail.output_shape[1]
             return TailAndHead(tail, build_head(n_features, self.n_classes, **self.layers), live_norm=self.live_norm)
 
         state = None if self.network is None else self.network.state()
-        return (state, row_shape, self.n_classes, self.live_norm, *self.layers.items()), make
+        return (state, input_shape, self.n_classes, self.live_norm, *self.layers.items()), make

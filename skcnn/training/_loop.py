@@ -160,7 +160,7 @@ def feed(batches: Batches, first: int, last: int, errors: list[Exception]) -> An
             errors.append(error)
             raise
 
-    shapes = [batches.rows.row_shape, batches.targets.shape[1:], *([] if batches.weights is None else [()])]
+    shapes = [batches.inputs.input_shape, batches.targets.shape[1:], *([] if batches.weights is None else [()])]
     signature = tuple(tf.TensorSpec((None, *shape), tf.float32) for shape in shapes)
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     # Keras would make a dataset that a thread tunes at growing intervals, and `fit` would wait at its end until that

@@ -27,7 +27,7 @@ class TailAndHead(keras.Model):
     Parameters
     ----------
     tail : keras.Model or None
-        From rows to features; None where the rows are the features.
+        From activations to features; None where the inputs are features.
     head : keras.Model
         From features to logits.
     live_norm : bool, default=False
@@ -36,7 +36,7 @@ class TailAndHead(keras.Model):
     """
 
     def __init__(self, tail: Any, head: Any, *, live_norm: bool = False):
-        # Under a global policy of mixed precision it would round the rows.
+        # Under a global policy of mixed precision it would round the inputs.
         super().__init__(name="tail_and_head", dtype="float32")
         self.tail = tail
         self.head = head
@@ -46,9 +46,9 @@ class TailAndHead(keras.Model):
         self._compiled_for: Hashable = None
         self._optimizer_at_first: list[np.ndarray] = []
 
-    def call(self, rows: Any, training: bool = False) -> Any:
+    def call(self, inputs: Any, training: bool = False) -> Any:
         """Return logits of shape (n_images, n_classes)."""
-        features = rows if self.tail is None else self.tail(rows, training=training and self.live_norm)
+        features = inputs if self.tail is None else self.tail(inputs, training=training and self.live_norm)
         return self.head(features, training=training)
 
     def tail_weights(self) -> list[np.ndarray]:
@@ -84,7 +84,7 @@ class TailAndHead(keras.Model):
         steps_per_execution: int = 1,
         norm_momentum: float = MAX_MOMENTUM,
     ) -> None:
-        """Compile for training by cross-entropy; what was traced for the same settings is used again.
+        """Compile for training by cross-entropy; functions traced for the same settings are used again.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class TailAndHead(keras.Model):
 
     @property
     def optimizer_settings(self) -> str:
-        """What the optimizer is, but for its learning rate, as a text."""
+        """The configuration of the optimizer without its learning rate, as a text."""
         settings, _ = describe_optimizer(self.optimizer)
         return repr(settings or type(self.optimizer))
 
@@ -151,15 +151,15 @@ class TailAndHead(keras.Model):
         """Whether the head has batch normalisation."""
         return self._norm is not None
 
-    def set_norm_statistics(self, rows: Iterable[np.ndarray]) -> None:
-        """Give the batch normalisation of the head the statistics of these rows, batch by batch, exactly.
+    def set_norm_statistics(self, batches: Iterable[np.ndarray]) -> None:
+        """Give the batch normalisation of the head the exact statistics of these inputs, read batch by batch.
 
         Those that it kept while it was trained are of weights that have changed since, and where there were few steps,
         still near the 0 and 1 that they begin with.
         """
         assert self._norm is not None
         sums, squares, count = 0.0, 0.0, 0
-        for batch in rows:
+        for batch in batches:
             features = batch if self.tail is None else self.tail(batch, training=False)
             values = np.asarray(self._before_norm(features), np.float64)
             sums, squares, count = (
@@ -172,7 +172,7 @@ class TailAndHead(keras.Model):
         self._norm.moving_variance.assign(np.maximum(squares / count - np.square(mean), 0))
 
     def _before_norm(self, features: Any) -> Any:
-        """Return what the batch normalisation of the head is given."""
+        """Return the input of the batch normalisation of the head."""
         for layer in self.head.layers[1 : self.head.layers.index(self._norm)]:
             features = layer(features)
         return features
@@ -180,12 +180,12 @@ class TailAndHead(keras.Model):
     def _parts(self) -> list[Any]:
         return [*([] if self.tail is None else self.tail.variables), *self.head.variables]
 
-    def logits(self, rows: Any, batch_size: int) -> np.ndarray:
-        """Return the logits of all rows, read batch by batch: (n_images, n_classes), float64."""
+    def logits(self, inputs: Any, batch_size: int) -> np.ndarray:
+        """Return the logits of all inputs, read batch by batch: (n_images, n_classes), float64."""
         # Called, not compiled: tracing a graph takes longer than most tails need for thousands of images.
         batches = [
-            np.asarray(self(np.asarray(rows[start : start + batch_size], np.float32), training=False))
-            for start in range(0, len(rows), batch_size)
+            np.asarray(self(np.asarray(inputs[start : start + batch_size], np.float32), training=False))
+            for start in range(0, len(inputs), batch_size)
         ]
         return np.concatenate(batches).astype(np.float64)
 
@@ -231,6 +231,6 @@ def leave_out_sum_over_devices(optimizer: Any) -> None:
 
 
 def shrunk(values: np.ndarray) -> np.ndarray:
-    """Return one number where all are the same, as in most of what an optimizer begins with."""
+    """Return one number where all are the same, as in most initial variables of an optimizer."""
     first = values.reshape(-1)[:1]
     return first.reshape(()) if values.size and (values == first).all() else values

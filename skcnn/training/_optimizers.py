@@ -76,7 +76,7 @@ def make_optimizer(optimizer: Any, learning_rate: float | None = None, *, parame
 
 
 def describe_optimizer(optimizer: Any) -> tuple[Hashable, float | None]:
-    """Return what an optimizer was configured with, and its learning rate.
+    """Return the configuration of an optimizer, and its learning rate.
 
     Parameters
     ----------

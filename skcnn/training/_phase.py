@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skcnn.features import Trunk
+from skcnn.training._epoch_inputs import EpochInputs
 from skcnn.training._lending import ModelRecipe
 from skcnn.training._plan import Plan
 from skcnn.training._probe import fit_probe
 from skcnn.training._problem import Split
-from skcnn.training._rows import EpochRows
 from skcnn.training._session import Session
 from skcnn.training._shrinkage import leave_one_out_accuracy, resolve_shrinkage
 from skcnn.training._state import TrainingState, Weights
 
 
 class PhaseEnd(NamedTuple):
-    """What a phase ends with.
+    """The result of a phase.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class ProbePhase:
     name : str
         For records and messages.
     trunk : Trunk
-        What the images go through before.
+        The frozen layers that give its inputs.
     C : float
         As in `fit_probe`.
     measures_features : bool, default=False
@@ -64,7 +64,7 @@ class ProbePhase:
 
     def run(
         self,
-        rows: tuple[EpochRows, EpochRows],
+        inputs: tuple[EpochInputs, EpochInputs],
         split: Split,
         before: PhaseEnd | None,
         session: Session,
@@ -72,7 +72,7 @@ class ProbePhase:
     ) -> PhaseEnd:
         """Fit the probe; the arguments are as in `GradientPhase.run`."""
         begin = time.perf_counter()
-        values, held_out = (next(each.read(0, np.arange(len(each)), len(each) or 1), None) for each in rows)
+        values, held_out = (next(each.read(0, np.arange(len(each)), len(each) or 1), None) for each in inputs)
         labels = split.labels(split.trained)
         probe = fit_probe(values, *labels, C=self.C)
         figures = probe.judge(values, *labels)
@@ -95,7 +95,7 @@ class GradientPhase:
     name : str
         For records, messages and checkpoints.
     trunk : Trunk
-        What the images go through before.
+        The frozen layers that give its inputs.
     model : ModelRecipe
         How the model is made that is trained.
     plan : Plan
@@ -116,7 +116,7 @@ class GradientPhase:
 
     def run(
         self,
-        rows: tuple[EpochRows, EpochRows],
+        inputs: tuple[EpochInputs, EpochInputs],
         split: Split,
         before: PhaseEnd | None,
         session: Session,
@@ -125,11 +125,11 @@ class GradientPhase:
         callbacks: Sequence[Any] = (),
         verbose: int | None = None,
     ) -> PhaseEnd:
-        """Train, from what the phase before ended with.
+        """Train, from the weights of the phase before.
 
         Parameters
         ----------
-        rows : (EpochRows, EpochRows)
+        inputs : (EpochInputs, EpochInputs)
             Of the images to train on, and of those that are held out.
         split : Split
             Their labels and weights.
@@ -142,12 +142,12 @@ class GradientPhase:
         """
         from skcnn.training._loop import train
 
-        trained, held_out = rows
+        trained, held_out = inputs
         state = session.of_phase(self.name)
         history = state.history if state is not None else before.history if before is not None else []
         shrinkage = resolve_shrinkage(self.plan.shrinkage, len(split.trained), split.n_classes, history)
         plan = dataclasses.replace(self.plan, shrinkage=shrinkage)
-        with self.model.lend(trained.row_shape) as model:
+        with self.model.lend(trained.input_shape) as model:
             model.start((session.seed, self.weights_seed), None if before is None else before.weights)
             state = train(
                 self.name,

@@ -1,4 +1,4 @@
-"""What is decided about a training before it begins: epochs, optimizer, schedule, when to stop."""
+"""The settings of a training: epochs, optimizer, schedule, when to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be learned from the images of one fit, and which of them are held out."""
+"""The labels and weights of the images of one fit, and which of them are held out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from skcnn.training._batches import Batches
+from skcnn.training._epoch_inputs import EpochInputs
 from skcnn.training._holdout import hold_out
-from skcnn.training._rows import EpochRows
 
 
 class Split(NamedTuple):
@@ -36,25 +36,25 @@ class Split(NamedTuple):
         """Return the classes of some images, and their weights."""
         return self.codes[chosen], None if self.weights is None else self.weights[chosen]
 
-    def training(self, rows: EpochRows, batch_size: int, seed: tuple[int, ...]) -> Batches:
-        """Return batches of the images that are trained on; `rows` are theirs."""
-        return self._batches(rows, self.trained, batch_size, seed)
+    def training(self, inputs: EpochInputs, batch_size: int, seed: tuple[int, ...]) -> Batches:
+        """Return batches of the images that are trained on; `inputs` are theirs."""
+        return self._batches(inputs, self.trained, batch_size, seed)
 
-    def validation(self, rows: EpochRows, batch_size: int) -> Batches | None:
-        """Return batches of the images that are held out, if there are any; `rows` are theirs."""
-        return self._batches(rows, self.held_out, batch_size, (0,)) if len(self.held_out) else None
+    def validation(self, inputs: EpochInputs, batch_size: int) -> Batches | None:
+        """Return batches of the images that are held out, if there are any; `inputs` are theirs."""
+        return self._batches(inputs, self.held_out, batch_size, (0,)) if len(self.held_out) else None
 
-    def _batches(self, rows: EpochRows, chosen: np.ndarray, batch_size: int, seed: tuple[int, ...]) -> Batches:
+    def _batches(self, inputs: EpochInputs, chosen: np.ndarray, batch_size: int, seed: tuple[int, ...]) -> Batches:
         codes, weights = self.labels(chosen)
         targets = np.eye(self.n_classes, dtype=np.float32)[codes]
         if weights is not None:
             weights = (weights / weights.mean()).astype(np.float32)
-        return Batches(rows, targets, weights, batch_size, seed)
+        return Batches(inputs, targets, weights, batch_size, seed)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be learned from the images of one fit, and how many of them are to judge by.
+    """The classes and weights of the images of one fit, and how many are held out.
 
     Parameters
     ----------

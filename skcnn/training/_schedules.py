@@ -46,7 +46,7 @@ class Schedule(ParameterGroup, ABC):
 
 @dataclass
 class PolynomialDecay(Schedule):
-    """From the learning rate down to a share of it, along a power of what is left of the training.
+    """From the learning rate down to a share of it, along a power of the share of steps that are left.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class PolynomialDecay(Schedule):
 
 
 def check_rates(name: str, rates: Any) -> None:
-    """Refuse what is no table from numbers of epochs to learning rates."""
+    """Refuse any value that is no table from numbers of epochs to learning rates."""
     if not isinstance(rates, Mapping) or not rates:
         msg = f"The {name!r} parameter must be a table of learning rates with at least one entry, such as {{10: 1e-4}}."
         raise ValueError(f"{msg} Got {rates!r} instead.")

@@ -1,4 +1,4 @@
-"""One fit that may go on from an earlier one: its seed, the state it begins with, and what it leaves on disk."""
+"""One fit that may go on from an earlier one: its seed, the state it begins with, and its checkpoints."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LOCK = "checkpoint.lock"
 
 @dataclasses.dataclass
 class Session:
-    """One fit: its seed, the state it begins with, and what it leaves on disk while it runs.
+    """One fit: its seed, the state it begins with, and the checkpoints it writes.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class Session:
         return phases.index(self.state.phase)
 
     def after_epoch(self, records: list[dict[str, Any]], is_last: bool, state: Callable[[], TrainingState]) -> None:
-        """Write what is due."""
+        """Write a checkpoint if one is due."""
         if self.monitor is not None:
             self.monitor(records, is_last)
         is_due = self._pace.is_due() if self.every is None else records[-1]["epoch"] % self.every == 0
@@ -150,7 +150,7 @@ class Session:
 
 
 def describe_progress(state: TrainingState) -> str:
-    """Return in words what a fit goes on from."""
+    """Return in words which checkpoint a fit goes on from."""
     epoch = f"epoch {state.begin + state.epochs} of phase {state.phase!r}"
     if state.is_finished and state.phase != "head":
         return f"the training is complete, its weights after {epoch} are read from its checkpoint"
@@ -158,7 +158,7 @@ def describe_progress(state: TrainingState) -> str:
 
 
 def check_differences(checkpoints: Checkpoints, differences: Sequence[str], refused: Sequence[str]) -> None:
-    """Refuse a checkpoint whose run differs from this one in what must not differ.
+    """Refuse a checkpoint of a run whose settings do not fit this one.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def check_differences(checkpoints: Checkpoints, differences: Sequence[str], refu
 
 
 def describe_images(images: ImageSequence, memo: Any) -> list[Any]:
-    """Return what tells these images from others: a digest of all their bytes, and what happens to them."""
+    """Return the identity of these images: a digest of all their bytes, and the steps they go through."""
     hashed = hashlib.blake2b(b"".join(source_digests(images, memo)), digest_size=16)
     if images.picks is not None:
         hashed.update(digest_of(*images.picks).encode())

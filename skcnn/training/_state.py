@@ -1,4 +1,4 @@
-"""What a training has made: `Weights`, what was trained, and `TrainingState`, what it takes to go on from there."""
+"""The result of a training: `Weights`, and `TrainingState`, with which it can go on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Arrays = dict[str, list[np.ndarray]]
 
 
 class Weights(NamedTuple):
-    """What of a network was trained, as arrays.
+    """The trained weights of a network, as arrays.
 
     Attributes
     ----------

@@ -13,7 +13,7 @@ def test_entries_say_what_is_stored(cache, fill):
     assert entry.bytes == sum(path.stat().st_size for path in entry.directory.iterdir())
     assert 0 <= entry.age() < 60
     summary = entry.summary()
-    assert summary["rows"] == 3
+    assert summary["images"] == 3
     assert summary["row_shape"] == [12_500]
     assert summary["dtype"] == "float32"
     assert cache.size == entry.bytes

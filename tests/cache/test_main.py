@@ -30,7 +30,7 @@ def test_info_shows_a_table(cache, fill, run):
     assert status == 0
     assert title.startswith(f"{cache.directory}: 209 kB, at most ")
     assert blank == ""
-    assert head.split() == ["what", "layer", "image", "size", "dtype", "rows", "bytes", "last", "used"]
+    assert head.split() == ["what", "layer", "image", "size", "dtype", "images", "bytes", "last", "used"]
     assert first.endswith("days ago")
     assert "lite0  " in text
     assert "top    8 x 8       12500 float32" in second
@@ -54,7 +54,7 @@ def test_info_as_json(cache, fill, run, monkeypatch):
     assert report["bytes"] == cache.size
     (entry,) = report["entries"]
     assert entry["what"] == "lite0"
-    assert entry["rows"] == 2
+    assert entry["images"] == 2
     assert entry["last_used"].startswith("20")
     monkeypatch.setenv("SKCNN_CACHE_LIMIT", "inf")
     assert json.loads(run("info", "--json")[1])["limit"] is None
@@ -63,7 +63,7 @@ def test_info_as_json(cache, fill, run, monkeypatch):
 def test_info_tells_what_is_not_read(cache, fill, run):
     fill(cache, "lite0").directory.rename(cache.directory / ("0" * 32))
     assert "stored by another version of skcnn" in run("info")[1]
-    assert json.loads(run("info", "--json")[1])["entries"][0]["rows"] is None
+    assert json.loads(run("info", "--json")[1])["entries"][0]["images"] is None
     assert run("clear", "--unreadable")[0] == 0
     assert cache.entries() == []
 
@@ -101,7 +101,7 @@ def test_clear_leaves_what_others_use_and_says_so(cache, fill, run, in_child):
 
 def test_verify_and_compact(cache, fill, run):
     store = fill(cache, "a")
-    assert run("verify") == (0, f"{cache.directory}: all rows are as they were written\n")
+    assert run("verify") == (0, f"{cache.directory}: all features are as they were written\n")
     (path,) = store.directory.glob("shard-*.h5")
     path.write_bytes(path.read_bytes()[:-1])
     status, text = run("verify")

@@ -28,10 +28,10 @@ def test_round_trip(written):
     path, digests, features = written
     shard = open_shard(path, (3,), FLOAT32)
     np.testing.assert_array_equal(shard.digests, digests)
-    np.testing.assert_array_equal(shard.rows, features)
-    assert isinstance(shard.rows, np.memmap)
-    assert not shard.rows.flags.writeable
-    assert shard.rows.flags.aligned
+    np.testing.assert_array_equal(shard.features, features)
+    assert isinstance(shard.features, np.memmap)
+    assert not shard.features.flags.writeable
+    assert shard.features.flags.aligned
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -39,7 +39,7 @@ def test_round_trip(written):
 def test_rows_of_any_rank(tmp_path, dtype, shape):
     features = np.random.default_rng(0).random((4, *shape)).astype(dtype)
     path = write_shard(tmp_path, np.zeros((4, 20), np.uint8), features)
-    np.testing.assert_array_equal(open_shard(path, shape, np.dtype(dtype)).rows, features)
+    np.testing.assert_array_equal(open_shard(path, shape, np.dtype(dtype)).features, features)
 
 
 def test_the_layout_is_plain_hdf5(written):
@@ -118,7 +118,7 @@ def flip_a_bit(path, offset):
 def test_one_flipped_bit_in_any_row_is_found_when_it_is_verified(written, row):
     shard = open_shard(written[0], (3,), FLOAT32)
     flip_a_bit(written[0], shard.offset + row * 12 + 5)
-    with pytest.raises(ShardDamagedError, match="the rows of shard-.* do not match their checksum"):
+    with pytest.raises(ShardDamagedError, match="the features of shard-.* do not match their checksum"):
         shard.verify()
 
 
@@ -149,7 +149,7 @@ def test_a_file_cut_short_after_it_was_opened_is_damage(written):
     with pytest.raises(ShardDamagedError):
         shard.verify()
     with pytest.raises(OSError, match="cannot be mapped"):
-        _ = shard.rows
+        _ = shard.features
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_memory_maps_in_use_are_bounded(tmp_path, monkeypatch):
         for i in range(_shards.MAX_MAPS + 60)
     ]
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
-    assert [shard.rows[0, 0] for shard in shards] == list(range(len(shards)))
+    assert [shard.features[0, 0] for shard in shards] == list(range(len(shards)))
     if before is not None:
         assert len(os.listdir("/proc/self/fd")) <= before + _shards.MAX_MAPS
 

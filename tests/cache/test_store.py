@@ -89,7 +89,7 @@ def test_a_description_with_tuples_is_the_same_in_a_later_process(tmp_path):
 
 def test_rows_of_another_shape_are_refused(store):
     put(store, [1])
-    with pytest.raises(ValueError, match=r"rows of shape \(4,\) do not fit the store .* of \(3,\)"):
+    with pytest.raises(ValueError, match=r"features of shape \(4,\) do not fit the store .* of \(3,\)"):
         put(store, [2], width=4)
 
 
@@ -228,7 +228,7 @@ def test_a_flipped_bit_is_set_aside_when_its_rows_are_asked_for_and_no_sooner(st
     again = FeatureStore(tmp_path, DESCRIPTION)
     rows, locations = again.find(digests_of([3]))
     np.testing.assert_array_equal(rows.gather(locations), rows_of([3]))
-    with pytest.warns(StoreWarning, match=r"rows of shard-.* do not match .* set aside as shard-.*\.h5\.damaged"):
+    with pytest.warns(StoreWarning, match=r"features of shard-.* do not match .* set aside as shard-.*\.h5\.damaged"):
         rows, locations = again.find(digests_of([1, 2, 3]))
     np.testing.assert_array_equal(locations[:2], [-1, -1])
     np.testing.assert_array_equal(rows.gather(locations[2:]), rows_of([3]))
@@ -244,7 +244,9 @@ def test_a_row_that_stands_in_another_shard_as_well_is_found_there(store, tmp_pa
     data[data.index(rows_of([1]).tobytes())] ^= 4
     first.write_bytes(data)
     again = FeatureStore(tmp_path, DESCRIPTION)
-    again.rows = type(again.rows)(sorted(again.rows.shards, key=lambda shard: shard.path != first), (3,), again.dtype)
+    again.snapshot = type(again.snapshot)(
+        sorted(again.snapshot.shards, key=lambda shard: shard.path != first), (3,), again.dtype
+    )
     with pytest.warns(StoreWarning):
         rows, locations = again.find(digests_of([1]))
     np.testing.assert_array_equal(rows.gather(locations), rows_of([1]))
@@ -389,7 +391,7 @@ def test_a_damaged_small_shard_stops_no_writer(store, tmp_path):
         put(store, [number])
     path = sorted(store.directory.glob("shard-*.h5"))[0]
     data = bytearray(path.read_bytes())
-    (shard,) = [each for each in store.rows.shards if each.path == path]
+    (shard,) = [each for each in store.snapshot.shards if each.path == path]
     data[shard.offset] ^= 1
     path.write_bytes(data)
     again = FeatureStore(tmp_path, DESCRIPTION)

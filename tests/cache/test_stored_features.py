@@ -161,7 +161,7 @@ def test_rows_that_were_removed_are_an_error_that_says_so(store, rows):
         shard.unlink()
     with pytest.raises(StoreError, match=rf"removed from {store.directory}.*extract again"):
         features[:]
-    with pytest.raises(StoreError, match=r"10 of 10 rows are no longer in .*extract again"):
+    with pytest.raises(StoreError, match=r"of 10 of 10 images are no longer in .*extract again"):
         pickle.loads(pickle.dumps(features))
 
 

@@ -209,10 +209,10 @@ def test_a_pickle_does_the_same(regression, files):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(clf)).predict_proba(files), clf.predict_proba(files))
 
 
-# Mended and broken ----------------------------------------------------------------------------------------------------
+# Corrected and made wrong ---------------------------------------------------------------------------------------------
 
 
-def test_scores_count_what_was_mended_and_broken(regression, files):
+def test_scores_count_predictions_corrected_and_made_wrong(regression, files):
     labels = np.array(["dog", "cat", "emu"] * 2 + ["cat", "emu", "dog"] * 2)
     clf = TenCropClassifier(regression.fit(files, LABELS), resize=40, crop_size=16)
     single, averaged = regression.predict(files) == labels, clf.predict(files) == labels
@@ -223,15 +223,15 @@ def test_scores_count_what_was_mended_and_broken(regression, files):
         "images": 12,
         "single": single.mean(),
         "averaged": averaged.mean(),
-        "mended": (averaged & ~single).sum(),
-        "broken": (single & ~averaged).sum(),
+        "corrected": (averaged & ~single).sum(),
+        "made_wrong": (single & ~averaged).sum(),
     }
-    for column in ("images", "mended", "broken"):
+    for column in ("images", "corrected", "made_wrong"):
         assert scores[column][0] == scores[column][1:].sum()
     dogs = labels == "dog"
     assert scores.row("dog")["averaged"] == averaged[dogs].mean()
-    assert list(scores.to_frame().columns) == ["images", "single", "averaged", "mended", "broken"]
-    assert str(scores).splitlines()[0].split() == ["images", "single", "averaged", "mended", "broken"]
+    assert list(scores.to_frame().columns) == ["images", "single", "averaged", "corrected", "made_wrong"]
+    assert str(scores).splitlines()[0].split() == ["images", "single", "averaged", "corrected", "made_wrong"]
 
 
 # In and around other estimators ---------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ def test_the_default_backbone_end_to_end(image_paths):
     clf = CalibratedClassifierCV(TenCropClassifier(pipeline), cv=2).fit(image_paths, labels)
     assert clf.score(image_paths, labels) == 1
     scores = TenCropClassifier(pipeline).fit(image_paths, labels).view_scores(image_paths, labels)
-    assert scores.row("all") == {"images": 12, "single": 1, "averaged": 1, "mended": 0, "broken": 0}
+    assert scores.row("all") == {"images": 12, "single": 1, "averaged": 1, "corrected": 0, "made_wrong": 0}
 
 
 # Weights --------------------------------------------------------------------------------------------------------------

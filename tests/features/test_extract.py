@@ -80,7 +80,7 @@ def test_a_cache_may_be_given_as_one(network, files, tmp_path):
     cache = FeatureCache.open(tmp_path / "cache")
     features = extract(files, network, cache)
     assert features.store.directory.parent == tmp_path / "cache"
-    assert features.store.info().rows == 12
+    assert features.store.info().images == 12
 
 
 def test_rows_are_on_disk_and_not_in_memory(network, files):
@@ -92,7 +92,7 @@ def test_rows_are_on_disk_and_not_in_memory(network, files):
 
 def test_nothing_is_read_before_rows_are_asked_for(network, files, monkeypatch):
     extract(files, network)
-    monkeypatch.setattr("skcnn.cache._rows.copy_rows", lambda *args: pytest.fail("rows were copied"))
+    monkeypatch.setattr("skcnn.cache._shard_snapshot.copy_rows", lambda *args: pytest.fail("rows were copied"))
     assert extract(files, network).shape == (12, 16, 16, 8)
 
 
@@ -108,7 +108,7 @@ def test_settings_are_checked(network, pixels, setting, value):
 def test_unreadable_images_are_named_and_the_others_stored(network, files, tmp_path):
     with pytest.raises(ImageReadError, match=r"1 of 13 images cannot be read:\n  \[12\] .*gone.png: there is no such"):
         extract([*files, str(tmp_path / "gone.png")], network)
-    assert extract(files, network).store.info().rows == 12
+    assert extract(files, network).store.info().images == 12
 
 
 @pytest.mark.parametrize("cache", [True, None])
@@ -178,7 +178,7 @@ def test_a_disk_that_fills_up_costs_the_cache_not_the_result(
     images = as_image_sequence([files[3], str(tmp_path / "gone.png"), *files]).with_on_error("nan")
     with pytest.warns(StoreWarning, match="No space left on device"):
         features = extract(images, network, batch_size=2, in_memory=in_memory)
-    assert features.store.info().rows == 4 * after
+    assert features.store.info().images == 4 * after
     np.testing.assert_allclose(features[2:], expected, atol=1e-5)
     np.testing.assert_array_equal(features[0], features[5])
     assert np.isnan(features[1]).all()
@@ -186,23 +186,23 @@ def test_a_disk_that_fills_up_costs_the_cache_not_the_result(
 
 @pytest.mark.parametrize("in_memory", [False, True])
 def test_shards_that_are_removed_while_they_are_read(network, files, expected, settled, monkeypatch, in_memory):
-    from skcnn.cache._rows import StoredRows
+    from skcnn.cache._shard_snapshot import ShardSnapshot
 
     store = extract(files, network).store
-    gather = StoredRows.gather
+    gather = ShardSnapshot.gather
 
     def removing(self, *args, **kwargs):
-        monkeypatch.setattr(StoredRows, "gather", gather)
+        monkeypatch.setattr(ShardSnapshot, "gather", gather)
         for shard in store.directory.glob("shard-*.h5"):
             shard.unlink()
         raise OSError("the file is gone")
 
-    monkeypatch.setattr(StoredRows, "gather", removing)
+    monkeypatch.setattr(ShardSnapshot, "gather", removing)
     features = extract(files, network, in_memory=in_memory)
     if in_memory:  # noticed in time: the rows are computed again
         np.testing.assert_allclose(features[:], expected, atol=1e-5)
     else:
-        with pytest.raises(StoreError, match="rows were removed from .*the file is gone; extract again"):
+        with pytest.raises(StoreError, match="features were removed from .*the file is gone; extract again"):
             features[:]
     np.testing.assert_allclose(extract(files, network)[:], expected, atol=1e-5)
 
@@ -370,4 +370,4 @@ def test_features_larger_than_what_is_held(private_cache, monkeypatch):
 
     code = "from skcnn.cache import _writer; _writer.SHARD_BYTES = 8 << 20\n" + MEASURE
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
-    assert float(result.stdout) < 60  # MiB, of 188 MiB of rows
+    assert float(result.stdout) < 60  # MiB, of 188 MiB of features

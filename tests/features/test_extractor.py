@@ -187,7 +187,7 @@ def test_once_through_a_whole_grid_search(extractor, files, run_sizes):
 def test_once_under_two_workers(files):
     pipe = Pipeline([("features", CNNFeatureExtractor(weights=None, input_size=32)), ("clf", LogisticRegression())])
     search = GridSearchCV(pipe, {"clf__C": [0.1, 1]}, cv=3, n_jobs=2).fit(files, ["a", "b", "c"] * 4)
-    assert search.best_estimator_["features"].cache_info().rows == 12
+    assert search.best_estimator_["features"].cache_info().images == 12
 
 
 def test_renamed_files_are_hits(extractor, files, run_sizes, tmp_path):
@@ -270,7 +270,7 @@ def test_a_model_trained_on_is_another_network(files, run_sizes):
 def test_a_cache_directory_of_ones_own(tiny_model, files, tmp_path, private_cache):
     extractor = CNNFeatureExtractor(tiny_model, cache=tmp_path / "mine")
     extractor.fit_transform(files)
-    assert extractor.cache_info().rows == 12
+    assert extractor.cache_info().images == 12
     assert list((tmp_path / "mine").glob("*/shard-*.h5"))
     assert not private_cache.exists()
 
@@ -413,7 +413,7 @@ def test_a_flipped_bit_on_disk_costs_one_shard_and_never_reaches_the_features(
     shard.write_bytes(data)
     new_process()
     run_sizes.clear()
-    with pytest.warns(StoreWarning, match=r"rows of shard-.* do not match their checksum; it is set aside"):
+    with pytest.warns(StoreWarning, match=r"features of shard-.* do not match their checksum; it is set aside"):
         np.testing.assert_array_equal(extractor.transform(files), expected)
     assert sum(run_sizes) == len(files)
     run_sizes.clear()

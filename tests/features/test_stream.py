@@ -5,16 +5,16 @@ from skcnn.exceptions import ImageReadError, PreprocessingError
 from skcnn.features import RawPixels, extract
 from skcnn.features._extract import fit_trunk
 from skcnn.features._stream import stream
-from skcnn.features._trunk_rows import TrunkRows
+from skcnn.features._trunk_extractor import TrunkExtractor
 from skcnn.images import as_image_sequence
 
 
 def streamed(images, trunk, batch_size):
-    return list(stream(fit_trunk(as_image_sequence(images), trunk), TrunkRows(trunk, "keras"), batch_size))
+    return list(stream(fit_trunk(as_image_sequence(images), trunk), TrunkExtractor(trunk, "keras"), batch_size))
 
 
 @pytest.mark.parametrize("trunk", [RawPixels((8, 8, 3)), RawPixels((8, 8, 1))], ids=["rgb", "grey"])
-def test_rows_are_those_of_an_extraction(files, trunk):
+def test_features_are_those_of_an_extraction(files, trunk):
     batches = streamed(files, trunk, 5)
     assert [len(batch) for batch in batches] == [5, 5, 2]
     np.testing.assert_array_equal(np.concatenate(batches), np.asarray(extract(files, trunk, cache=None)))
@@ -23,7 +23,7 @@ def test_rows_are_those_of_an_extraction(files, trunk):
 def test_nothing_of_nothing():
     trunk = RawPixels((8, 8, 3))
     images = as_image_sequence(np.zeros((2, 8, 8, 3), np.uint8))[:0]
-    assert list(stream(images, TrunkRows(trunk, "keras"), 5)) == []
+    assert list(stream(images, TrunkExtractor(trunk, "keras"), 5)) == []
 
 
 def test_all_unreadable_images_of_a_batch_are_named(files, tmp_path):

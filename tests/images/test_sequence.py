@@ -161,7 +161,7 @@ def test_the_index_of_a_table_goes_with_its_rows(image_paths):
     [
         ([True, False], "a mask of length 2 does not fit a sequence of 12 images"),
         (np.ones(13, bool), "a mask of length 13 does not fit"),
-        ("apple", "is indexed by integers, slices, masks or row numbers, not by 'apple'"),
+        ("apple", "is indexed by integers, slices, masks or positions, not by 'apple'"),
         ([0.5], r"not by \[0.5\]"),
         (np.zeros((2, 2), int), "is indexed by"),
         (None, "not by None"),

@@ -5,19 +5,19 @@ import pytest
 
 from skcnn.exceptions import ImageReadError
 from skcnn.images import FlipHorizontal, TenCrop, ViewStep
-from skcnn.images._views import ViewPicks, apply_step, row_indices
+from skcnn.images._views import ViewPicks, apply_step, positions_of
 
 
-def test_row_indices_by_hand():
-    assert row_indices(slice(1, 2), 5) == slice(1, 2)
-    assert row_indices([True, False, True], 3).tolist() == [0, 2]
-    assert row_indices([2, -1], 3).tolist() == [2, -1]
-    assert row_indices([], 3).dtype == np.intp
+def test_positions_by_hand():
+    assert positions_of(slice(1, 2), 5) == slice(1, 2)
+    assert positions_of([True, False, True], 3).tolist() == [0, 2]
+    assert positions_of([2, -1], 3).tolist() == [2, -1]
+    assert positions_of([], 3).dtype == np.intp
 
 
 def test_picks_of_all_views():
     picks = ViewPicks.of_all(2, 3)
-    assert picks.rows.tolist() == [0, 0, 0, 1, 1, 1]
+    assert picks.positions.tolist() == [0, 0, 0, 1, 1, 1]
     assert picks.views.tolist() == [0, 1, 2, 0, 1, 2]
     assert picks.runs() == [range(3), range(3, 6)]
     assert ViewPicks.of_all(0, 3).runs() == []
@@ -27,11 +27,11 @@ def test_taking_picks_keeps_the_images_that_are_needed_once():
     picks = ViewPicks.of_all(5, 3)
     rows, taken = picks.take(np.array([14, 3, 12, 3, 7]))
     assert rows.tolist() == [4, 1, 2]
-    assert taken.rows.tolist() == [0, 1, 0, 1, 2]
+    assert taken.positions.tolist() == [0, 1, 0, 1, 2]
     assert taken.views.tolist() == [2, 0, 0, 0, 1]
     assert taken.runs() == [range(1), range(1, 2), range(2, 3), range(3, 4), range(4, 5)]
     rows, none = picks.take(slice(0, 0))
-    assert len(rows) == len(none.rows) == len(none.views) == 0
+    assert len(rows) == len(none.positions) == len(none.views) == 0
 
 
 @dataclass(frozen=True)

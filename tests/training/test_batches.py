@@ -1,7 +1,7 @@
 import numpy as np
 
 from skcnn.training import Batches, epoch_order
-from skcnn.training._rows import SameRows
+from skcnn.training._epoch_inputs import SameInputs
 
 
 class Rows:
@@ -14,9 +14,9 @@ class Rows:
     def __len__(self):
         return len(self.array)
 
-    def __getitem__(self, rows):
-        self.read.append(len(rows))
-        return self.array[rows]
+    def __getitem__(self, inputs):
+        self.read.append(len(inputs))
+        return self.array[inputs]
 
 
 def test_the_order_is_another_in_each_epoch_and_the_same_for_the_same_seed():
@@ -27,13 +27,13 @@ def test_the_order_is_another_in_each_epoch_and_the_same_for_the_same_seed():
     np.testing.assert_array_equal(orders[1], epoch_order(9, (0, 1), 1))
 
 
-def test_batches_are_the_rows_in_order_and_read_one_by_one():
-    rows, targets = Rows(np.arange(7, dtype=np.uint8)), np.arange(14, dtype=np.float32).reshape(7, 2)
-    batches = Batches(SameRows(rows), targets, None, batch_size=3, seed=(5,))
+def test_batches_are_the_inputs_in_order_and_read_one_by_one():
+    inputs, targets = Rows(np.arange(7, dtype=np.uint8)), np.arange(14, dtype=np.float32).reshape(7, 2)
+    batches = Batches(SameInputs(inputs), targets, None, batch_size=3, seed=(5,))
     given = batches.epochs(2)
-    assert rows.read == []
+    assert inputs.read == []
     first = next(given)
-    assert rows.read == [3]
+    assert inputs.read == [3]
     order = np.concatenate([epoch_order(7, (5,), epoch) for epoch in (0, 1)])
     all_batches = [first, *given]
     assert [len(batch[0]) for batch in all_batches] == [3, 3, 1] * 2
@@ -43,9 +43,9 @@ def test_batches_are_the_rows_in_order_and_read_one_by_one():
     assert first[0].dtype == np.float32
 
 
-def test_weights_go_with_their_rows():
-    rows, weights = np.arange(5.0), np.arange(5, dtype=np.float32) / 2
+def test_weights_go_with_their_inputs():
+    inputs, weights = np.arange(5.0), np.arange(5, dtype=np.float32) / 2
     for values, _, weight in Batches(
-        SameRows(rows), np.eye(5, dtype=np.float32), weights, batch_size=2, seed=(0,)
+        SameInputs(inputs), np.eye(5, dtype=np.float32), weights, batch_size=2, seed=(0,)
     ).epochs(1):
         np.testing.assert_array_equal(weight, values / 2)

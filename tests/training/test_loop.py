@@ -5,10 +5,10 @@ import pytest
 from skcnn.exceptions import ImageReadError
 from skcnn.training import Batches, CosineDecay, EarlyStopping, build_head
 from skcnn.training._callbacks import Snapshots
+from skcnn.training._epoch_inputs import SameInputs
 from skcnn.training._loop import feed, largest_divisor, train
 from skcnn.training._model import TailAndHead
 from skcnn.training._plan import Plan
-from skcnn.training._rows import SameRows
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def make_model(dropout=0.3, *, batch_norm=False):
 
 def test_training_is_keras_training_in_the_same_order(task):
     features, targets = task
-    batches = Batches(SameRows(features), targets, np.linspace(0, 2, 40, dtype=np.float32), batch_size=16, seed=(3,))
+    batches = Batches(SameInputs(features), targets, np.linspace(0, 2, 40, dtype=np.float32), batch_size=16, seed=(3,))
     model, twin = make_model(batch_norm=True), make_model(batch_norm=True).head
     train("head", model, batches, Plan(3, keras.optimizers.Adam(0.01), label_smoothing=0.1))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
@@ -47,7 +47,7 @@ def test_a_record_for_each_epoch(task):
     records = train(
         "head",
         make_model(),
-        Batches(SameRows(task[0]), task[1], None, 16, (0,)),
+        Batches(SameInputs(task[0]), task[1], None, 16, (0,)),
         Plan(4, keras.optimizers.SGD(0.125)),
     ).history
     assert [record["epoch"] for record in records] == [1, 2, 3, 4]
@@ -59,7 +59,7 @@ def test_a_record_for_each_epoch(task):
 
 
 def test_a_progress_bar_on_request(task, capsys):
-    batches = Batches(SameRows(task[0]), task[1], None, 16, (0,))
+    batches = Batches(SameInputs(task[0]), task[1], None, 16, (0,))
     train("fine-tune", make_model(), batches, Plan(2, keras.optimizers.SGD(0.1)))
     assert capsys.readouterr() == ("", "")
     train("fine-tune", make_model(), batches, Plan(2, keras.optimizers.SGD(0.1)), verbose=1)
@@ -76,7 +76,7 @@ def test_a_loss_that_is_no_number_ends_training(task):
         train(
             "head",
             make_model(batch_norm=True),
-            Batches(SameRows(task[0]), task[1], None, 16, (0,)),
+            Batches(SameInputs(task[0]), task[1], None, 16, (0,)),
             Plan(3, keras.optimizers.SGD(0.1)),
         )
 
@@ -91,7 +91,7 @@ def test_an_epoch_of_many_steps_is_a_whole_one(task, monkeypatch):
     for limit in (256, 4, 1):  # 20 batches of 2: all at once, 4 at a time, one by one
         monkeypatch.setattr("skcnn.training._loop.MAX_STEPS_AT_ONCE", limit)
         model = make_model()
-        batches = Batches(SameRows(features), targets, None, 2, (0,))
+        batches = Batches(SameInputs(features), targets, None, 2, (0,))
         records = train("head", model, batches, Plan(2, keras.optimizers.Adam(0.01))).history
         weights.append([*model.head.get_weights(), np.array([record["loss"] for record in records])])
     for others in weights[1:]:
@@ -106,14 +106,14 @@ def test_the_steps_of_a_large_head_are_taken_one_by_one(task, monkeypatch):
         train(
             "head",
             model,
-            Batches(SameRows(task[0]), task[1], None, 16, (0,)),
+            Batches(SameInputs(task[0]), task[1], None, 16, (0,)),
             Plan(1, keras.optimizers.SGD(0.1)),
         )
         assert model.steps_per_execution == steps
 
 
 def test_batches_are_fed_without_a_tuner_that_would_sleep(task):
-    batches = Batches(SameRows(task[0]), task[1], np.ones(40, np.float32), 16, (0,))
+    batches = Batches(SameInputs(task[0]), task[1], np.ones(40, np.float32), 16, (0,))
     dataset = feed(batches, 0, 2, [])
     assert dataset.options().autotune.enabled is False
     fed = list(dataset.as_numpy_iterator())
@@ -124,7 +124,7 @@ def test_batches_are_fed_without_a_tuner_that_would_sleep(task):
 
 
 def test_an_error_in_reading_a_batch_is_raised_as_it_is(task):
-    class Unreadable(SameRows):
+    class Unreadable(SameInputs):
         def read(self, epoch, order, batch_size):
             if epoch:
                 raise ImageReadError("the third image has gone")
@@ -137,7 +137,7 @@ def test_an_error_in_reading_a_batch_is_raised_as_it_is(task):
 
 def test_images_held_out_are_judged_after_each_epoch_and_change_nothing(task):
     features, targets = task
-    batches, held_out = Batches(SameRows(features[8:]), targets[8:], None, 8, (0,)), SameRows(features[:8])
+    batches, held_out = Batches(SameInputs(features[8:]), targets[8:], None, 8, (0,)), SameInputs(features[:8])
     plain, judged = make_model(), make_model()
     train("head", plain, batches, Plan(3, keras.optimizers.SGD(0.1)))
     validation = Batches(held_out, targets[:8], np.linspace(0, 1, 8, dtype=np.float32), 3, (0,))
@@ -150,7 +150,7 @@ def test_images_held_out_are_judged_after_each_epoch_and_change_nothing(task):
 
 
 def test_a_schedule_sets_the_rate_of_each_step(task):
-    batches = Batches(SameRows(task[0]), task[1], None, 16, (0,))
+    batches = Batches(SameInputs(task[0]), task[1], None, 16, (0,))
     model, twin = make_model(), make_model().head
     schedule = CosineDecay(warmup=0.25, cycles=2)
     records = train("head", model, batches, Plan(4, keras.optimizers.Adam(0.01), schedule=schedule)).history
@@ -169,9 +169,9 @@ def test_a_schedule_sets_the_rate_of_each_step(task):
 
 def test_stopping_early_goes_back_to_the_best_epoch(task):
     features, targets = task
-    batches = Batches(SameRows(features), targets, None, 8, (0,))
+    batches = Batches(SameInputs(features), targets, None, 8, (0,))
     # The labels of the images held out are wrong, so that more training makes it worse.
-    validation = Batches(SameRows(features), np.roll(targets, 1, axis=1), None, 40, (0,))
+    validation = Batches(SameInputs(features), np.roll(targets, 1, axis=1), None, 40, (0,))
     for monitor in ("val_loss", "val_accuracy"):
         model = make_model(dropout=0)
         plan = Plan(30, keras.optimizers.SGD(0.1), early_stopping=EarlyStopping(monitor, patience=3))
@@ -185,7 +185,7 @@ def test_stopping_early_goes_back_to_the_best_epoch(task):
 
 @pytest.mark.parametrize(("epochs", "averaged"), [(8, 2), (5, 2), (1, 1)])
 def test_the_weights_are_the_mean_of_the_last_quarter_of_the_epochs(task, epochs, averaged):
-    batches = Batches(SameRows(task[0]), task[1], None, 16, (0,))
+    batches = Batches(SameInputs(task[0]), task[1], None, 16, (0,))
     model = make_model()
     after = Snapshots(range(epochs - averaged + 1, epochs + 1))
     train("head", model, batches, Plan(epochs, keras.optimizers.Adam(0.01), average_weights=True), callbacks=[after])
@@ -195,7 +195,7 @@ def test_the_weights_are_the_mean_of_the_last_quarter_of_the_epochs(task, epochs
 
 
 def test_snapshots_are_the_weights_at_these_epochs(task):
-    batches = Batches(SameRows(task[0]), task[1], None, 16, (0,))
+    batches = Batches(SameInputs(task[0]), task[1], None, 16, (0,))
     snapshots, model = Snapshots([1, 3]), make_model()
     train("head", model, batches, Plan(3, keras.optimizers.Adam(0.01)), callbacks=[snapshots])
     first, last = snapshots.kept.values()

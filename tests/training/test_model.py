@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 
 from skcnn.training import Batches, build_head, make_optimizer
+from skcnn.training._epoch_inputs import SameInputs
 from skcnn.training._loop import train
 from skcnn.training._model import TailAndHead
 from skcnn.training._optimizers import OPTIMIZERS
 from skcnn.training._plan import Plan
-from skcnn.training._rows import SameRows
 from skcnn.training._state import Weights
 
 
@@ -15,12 +15,12 @@ def test_the_tail_keeps_its_statistics_and_drops_nothing():
     inputs = keras.Input((4,))
     tail = keras.Model(inputs, keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(inputs)))
     head = build_head(4, 2)
-    rows = np.random.default_rng(0).normal(3, 2, size=(20, 4)).astype(np.float32)
+    inputs = np.random.default_rng(0).normal(3, 2, size=(20, 4)).astype(np.float32)
     model = TailAndHead(tail, head)
-    np.testing.assert_array_equal(model(rows, training=True), model(rows, training=False))
+    np.testing.assert_array_equal(model(inputs, training=True), model(inputs, training=False))
     targets = np.eye(2, dtype=np.float32)[np.arange(20) % 2]
     before = tail.layers[1].gamma.numpy()
-    train("tail", model, Batches(SameRows(rows), targets, None, 8, (0,)), Plan(2, keras.optimizers.Adam(0.1)))
+    train("tail", model, Batches(SameInputs(inputs), targets, None, 8, (0,)), Plan(2, keras.optimizers.Adam(0.1)))
     norm = tail.layers[1]
     np.testing.assert_array_equal(norm.moving_mean, np.zeros(4))
     np.testing.assert_array_equal(norm.moving_variance, np.ones(4))
@@ -28,12 +28,12 @@ def test_the_tail_keeps_its_statistics_and_drops_nothing():
 
 
 def test_logits_do_not_depend_on_the_batch_size():
-    rows = np.random.default_rng(0).normal(size=(11, 5)).astype(np.float32)
+    inputs = np.random.default_rng(0).normal(size=(11, 5)).astype(np.float32)
     head = build_head(5, 3, units=8, batch_norm=True)
     model = TailAndHead(None, head)
-    expected = head.predict_on_batch(rows)
+    expected = head.predict_on_batch(inputs)
     for batch_size in (1, 4, 11, 50):
-        logits = model.logits(rows, batch_size)
+        logits = model.logits(inputs, batch_size)
         assert logits.dtype == np.float64
         np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
 
@@ -58,7 +58,7 @@ def new_model():
 def fit(model, optimizer, *, seed=0, learning_rate=None, **settings):
     """Train a model from the start; return all that was trained."""
     model.start((seed,))
-    batches = Batches(SameRows(ROWS), TARGETS, None, 6, (seed,))
+    batches = Batches(SameInputs(ROWS), TARGETS, None, 6, (seed,))
     train("tail", model, batches, Plan(2, make_optimizer(optimizer, learning_rate), **settings))
     return [*model.tail_weights(), *model.head.get_weights()]
 
@@ -106,9 +106,9 @@ def traces(monkeypatch):
     counted = []
     call = TailAndHead.call
 
-    def counting(self, rows, training=False):
+    def counting(self, inputs, training=False):
         counted.append(training)
-        return call(self, rows, training)
+        return call(self, inputs, training)
 
     monkeypatch.setattr(TailAndHead, "call", counting)
     return counted

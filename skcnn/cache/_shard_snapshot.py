@@ -1,4 +1,4 @@
-"""Find and copy stored rows: a snapshot of the shards of one store."""
+"""Find and copy stored features: a snapshot of the shards of one store."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from skcnn.cache._digest_index import DigestIndex
+from skcnn.cache._digests import DIGEST_BYTES
 from skcnn.cache._shards import Shard, ShardDamagedError
 
-DIGEST_BYTES = 20
 # Rows copied at a time: few enough to stay in the processor's cache between the gather and the scatter.
 COPY_BYTES = 1 << 18
 
 
-class StoredRows:
-    """The rows of some shards as one table. It never changes, so locations stay valid.
+class ShardSnapshot:
+    """The features in some shards, as one table with a row for each image. It never changes, so locations stay valid.
 
     Parameters
     ----------
     shards : sequence of Shard
     row_shape : tuple of int
-        Shape of one row.
+        Shape of the features of one image.
     dtype : dtype
-        Of the rows.
     index : DigestIndex, default=None
         Of the shards' digests, where it is known.
     """
@@ -46,13 +46,13 @@ class StoredRows:
 
     @property
     def nbytes(self) -> int:
-        """Size of the rows in bytes."""
+        """Size of the features in bytes."""
         return sum(shard.nbytes for shard in self.shards)
 
-    def with_more(self, shards: Sequence[Shard], row_shape: tuple[int, ...]) -> StoredRows:
+    def with_more(self, shards: Sequence[Shard], row_shape: tuple[int, ...]) -> ShardSnapshot:
         """Return the table of these shards and some more; the index is extended, not made anew."""
         index = self.index.with_more(digests_of(shards))
-        return StoredRows((*self.shards, *shards), row_shape, self.dtype, index=index)
+        return ShardSnapshot((*self.shards, *shards), row_shape, self.dtype, index=index)
 
     def find(self, digests: np.ndarray) -> np.ndarray:
         """Return where the row of each digest is, -1 where there is none.
@@ -69,7 +69,7 @@ class StoredRows:
         return self.index.find(digests)
 
     def unusable(self, locations: np.ndarray) -> dict[Shard, Exception]:
-        """Verify the shards of these rows that were not verified yet.
+        """Verify the shards that hold these locations and were not verified yet.
 
         Parameters
         ----------
@@ -98,7 +98,7 @@ class StoredRows:
         *,
         views: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Copy rows into an array.
+        """Copy features into an array.
 
         Parameters
         ----------
@@ -130,7 +130,7 @@ class StoredRows:
         for owner in np.flatnonzero(np.diff(bounds)):
             mine = order[bounds[owner] : bounds[owner + 1]]
             rows = locations[mine] - self.starts[owner]
-            source = self.shards[owner].rows.view(np.ndarray)
+            source = self.shards[owner].features.view(np.ndarray)
             if views is not None:
                 # As a table of views, so that no other view is read.
                 source = source.reshape(-1, *row_shape)
@@ -139,71 +139,9 @@ class StoredRows:
         return out
 
 
-class DigestIndex:
-    """Digest -> row, as a sorted array: a dictionary of as many bytes objects would take far more memory.
-
-    Parameters
-    ----------
-    digests : ndarray of shape (n_rows, 20), uint8
-        Of row 0, 1, ... A digest may occur several times; any of its rows is found.
-    """
-
-    def __init__(self, digests: np.ndarray):
-        self.digests = digests
-        prefixes = prefixes_of(digests)
-        self.order = np.argsort(prefixes, kind="stable")
-        self.prefixes = prefixes[self.order]
-
-    def with_more(self, digests: np.ndarray) -> DigestIndex:
-        """Return the index of these digests and, behind them, some more; only those are sorted."""
-        more, both = DigestIndex(digests), object.__new__(DigestIndex)
-        places = np.searchsorted(self.prefixes, more.prefixes, side="right")
-        both.digests = np.concatenate([self.digests, digests])
-        both.order = np.insert(self.order, places, more.order + len(self))
-        both.prefixes = np.insert(self.prefixes, places, more.prefixes)
-        return both
-
-    def __len__(self) -> int:
-        return len(self.digests)
-
-    def find(self, digests: np.ndarray) -> np.ndarray:
-        """Return the row of each digest, -1 where there is none.
-
-        Parameters
-        ----------
-        digests : ndarray of shape (n_digests, 20), uint8
-
-        Returns
-        -------
-        ndarray of shape (n_digests,), int64
-        """
-        rows = np.full(len(digests), -1, np.int64)
-        if not len(self) or not len(digests):
-            return rows
-        prefixes = prefixes_of(digests)
-        slots = np.searchsorted(self.prefixes, prefixes)
-        undecided = np.arange(len(digests))
-        # One round, unless two stored digests share their first eight bytes.
-        while len(undecided):
-            inside = slots[undecided] < len(self)
-            undecided = undecided[inside]
-            undecided = undecided[self.prefixes[slots[undecided]] == prefixes[undecided]]
-            candidates = self.order[slots[undecided]]
-            equal = (self.digests[candidates] == digests[undecided]).all(axis=1)
-            rows[undecided[equal]] = candidates[equal]
-            undecided = undecided[~equal]
-            slots[undecided] += 1
-        return rows
-
-
 def digests_of(shards: Sequence[Shard]) -> np.ndarray:
     """Return the digests of several shards, one after the other."""
     return np.concatenate([np.zeros((0, DIGEST_BYTES), np.uint8), *(shard.digests for shard in shards)])
-
-
-def prefixes_of(digests: np.ndarray) -> np.ndarray:
-    """Return the first eight bytes of each digest as one number."""
-    return np.ascontiguousarray(digests[:, :8]).view(np.uint64).ravel()
 
 
 def copy_rows(source: np.ndarray, rows: np.ndarray, out: np.ndarray, targets: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Rows that a trunk makes of images: the activations of a network, or pixels."""
+"""Take batches of images through a trunk: a network up to a layer, or pixels as they are."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from skcnn.backbones._runner import Runner
 from skcnn.cache._manifest import Label
 from skcnn.exceptions import PreprocessingError
 from skcnn.features._trunk import Trunk
-from skcnn.images._row_maker import RowMaker
+from skcnn.images._batch_extractor import BatchExtractor
 from skcnn.images._steps import ToGrey
 
 
-class TrunkRows(RowMaker):
-    """What a trunk makes of images; it is loaded when the first image comes.
+class TrunkExtractor(BatchExtractor):
+    """Adapter from `Trunk` to `BatchExtractor`; it loads the trunk at the first image.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class TrunkRows(RowMaker):
         return np.repeat(pixels, channels, axis=2) if pixels.shape[2] == 1 else pixels
 
     def run(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the rows of a batch.
+        """Return the features of a batch.
 
         Raises
         ------
@@ -80,11 +80,11 @@ class TrunkRows(RowMaker):
         self._is_first_batch = False
         return self._runner.run(pixels)
 
-    def row_shape(self) -> tuple[int, ...]:
-        """Return the shape of one row; the trunk is loaded for that."""
+    def output_shape(self) -> tuple[int, ...]:
+        """Return the shape of the features of one image; the trunk is loaded for that."""
         return self._runner.output_shape
 
-    # Of a network in a file, each question reads the file: once for all images.
+    # Cached: of a network in a file, each question reads the file.
     @functools.cached_property
     def _channels(self) -> int:
         return self.trunk.input_shape[2]

@@ -8,7 +8,7 @@ from skcnn.cache._stored_features import StoredFeatures
 from skcnn.exceptions import ImageReadError
 from skcnn.features import RawPixels
 from skcnn.images import as_image_sequence
-from skcnn.training._rows import FreshViews, SameRows, StoredViews
+from skcnn.training._epoch_inputs import FreshViews, SameInputs, StoredViews
 
 
 @pytest.fixture
@@ -20,28 +20,28 @@ def fresh(images, *, seed=3, epochs=4, shape=(8, 8, 3)):
     return FreshViews(images, RawPixels(shape), Augmentation(), epochs=epochs, seed=seed, engine="keras")
 
 
-def read(rows, epoch, order, batch_size=3):
-    return np.concatenate(list(rows.read(epoch, np.asarray(order), batch_size)))
+def read(inputs, epoch, order, batch_size=3):
+    return np.concatenate(list(inputs.read(epoch, np.asarray(order), batch_size)))
 
 
-def test_the_same_rows():
-    rows = SameRows(np.arange(14).reshape(7, 2))
-    assert len(rows) == 7
-    assert rows.row_shape == (2,)
-    assert [len(batch) for batch in rows.read(5, np.arange(7), 3)] == [3, 3, 1]
-    np.testing.assert_array_equal(read(rows, 1, [4, 0]), [[8, 9], [0, 1]])
-    some = SameRows(np.arange(14).reshape(7, 2), np.array([5, 2]))
+def test_the_same_inputs():
+    inputs = SameInputs(np.arange(14).reshape(7, 2))
+    assert len(inputs) == 7
+    assert inputs.input_shape == (2,)
+    assert [len(batch) for batch in inputs.read(5, np.arange(7), 3)] == [3, 3, 1]
+    np.testing.assert_array_equal(read(inputs, 1, [4, 0]), [[8, 9], [0, 1]])
+    some = SameInputs(np.arange(14).reshape(7, 2), np.array([5, 2]))
     assert len(some) == 2
     np.testing.assert_array_equal(read(some, 0, [1, 0]), [[4, 5], [10, 11]])
 
 
 def test_stored_views_take_turns():
     held = np.arange(7 * 3 * 2).reshape(7, 3, 2)  # the view v of image i begins with 6 i + 2 v
-    rows = StoredViews(StoredFeatures(-1 - np.arange(7), None, held, failures={}), seed=0)
-    assert len(rows) == 7
-    assert rows.row_shape == (2,)
+    inputs = StoredViews(StoredFeatures(-1 - np.arange(7), None, held, failures={}), seed=0)
+    assert len(inputs) == 7
+    assert inputs.input_shape == (2,)
     order = np.random.default_rng(0).permutation(7)
-    seen = np.array([read(rows, epoch, order)[:, 0] for epoch in range(4)])
+    seen = np.array([read(inputs, epoch, order)[:, 0] for epoch in range(4)])
     images, views = seen // 6, seen % 6 // 2
     np.testing.assert_array_equal(images, np.tile(order, (4, 1)))
     assert all(set(column) == {0, 1, 2} for column in views[:3].T)
@@ -50,11 +50,11 @@ def test_stored_views_take_turns():
 
 
 def test_fresh_views_are_others_in_each_epoch_and_come_back(images):
-    rows = fresh(images)
-    assert len(rows) == 7
-    assert rows.row_shape == (8, 8, 3)
+    inputs = fresh(images)
+    assert len(inputs) == 7
+    assert inputs.input_shape == (8, 8, 3)
     order = np.array([3, 0, 6, 1, 2, 4, 5])
-    epochs = [read(rows, epoch, order) for epoch in range(4)]
+    epochs = [read(inputs, epoch, order) for epoch in range(4)]
     assert len({view.tobytes() for epoch in epochs for view in epoch}) == 28
     # A view depends on seed, epoch and image alone: not on the order, the batch or what was read before.
     np.testing.assert_array_equal(read(fresh(images), 2, np.sort(order), 7)[order], epochs[2])
@@ -72,8 +72,8 @@ def test_grey_trunks(images):
 
 def test_an_image_that_vanished_meanwhile_is_named(write_image, photo):
     paths = [Path(write_image(f"{name}.png", photo(seed=seed))) for seed, name in enumerate("abcd")]
-    rows = fresh(as_image_sequence(paths))
-    assert len(read(rows, 0, np.arange(4))) == 4
+    inputs = fresh(as_image_sequence(paths))
+    assert len(read(inputs, 0, np.arange(4))) == 4
     paths[2].unlink()
     with pytest.raises(ImageReadError, match=r"c\.png"):
-        read(rows, 1, [3, 2, 1, 0], 4)
+        read(inputs, 1, [3, 2, 1, 0], 4)

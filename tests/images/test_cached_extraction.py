@@ -14,13 +14,13 @@ from skcnn.cache import FeatureStore, _lock
 from skcnn.cache._digests import DigestMemo
 from skcnn.exceptions import BackboneError
 from skcnn.images import ImageSequence, as_image_sequence
-from skcnn.images._cached_rows import CachedRows
-from skcnn.images._row_maker import RowMaker
+from skcnn.images._batch_extractor import BatchExtractor
+from skcnn.images._cached_extraction import CachedExtraction
 
 DESCRIPTION = {"network": "brightness"}
 
 
-class Brightness(RowMaker):
+class Brightness(BatchExtractor):
     """Gives the mean of each channel, and counts."""
 
     name = "brightness"
@@ -40,14 +40,14 @@ class Brightness(RowMaker):
         self.sizes.append(len(prepared))
         return np.stack(prepared).astype(np.float32).mean(axis=(1, 2))
 
-    def row_shape(self):
+    def output_shape(self):
         return (3,)
 
 
 def extraction(X, store=None, *, runner=None, memo=None, batch_size=4, verbose=0, dtype="float32"):
-    """Return the way of images to their rows, and who makes the rows."""
+    """Return the extraction of images, and the extractor it uses."""
     runner = runner or Brightness()
-    one = CachedRows(
+    one = CachedExtraction(
         as_image_sequence(X),
         runner,
         store=store,
@@ -153,12 +153,12 @@ def test_hits_do_not_thin_out_the_batches(pixels, store, expected):
     assert runner.sizes == [3, 3]
 
 
-def test_the_maker_is_asked_for_nothing_where_all_rows_are_stored(pixels, store, expected):
+def test_the_extractor_is_not_used_where_all_features_are_stored(pixels, store, expected):
     features_of(pixels, store)
     one, _ = extraction(pixels, store)
-    one.maker = None
+    one.extractor = None
     np.testing.assert_array_equal(one.run(), expected)
-    assert one.row_shape() == (3,)
+    assert one.output_shape() == (3,)
 
 
 def test_rows_of_another_dtype(pixels, store):
@@ -279,7 +279,7 @@ def test_rows_are_computed_again_when_the_store_is_cleared_meanwhile(files, stor
     # found and not decoded.
     one, runner = extraction(files, store, batch_size=12)
     found = threading.Semaphore(0)
-    find = CachedRows._is_stored
+    find = CachedExtraction._is_stored
 
     def finding(self, digest):
         stored = find(self, digest)
@@ -296,7 +296,7 @@ def test_rows_are_computed_again_when_the_store_is_cleared_meanwhile(files, stor
         return writing(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CachedRows, "_is_stored", finding)
+        patch.setattr(CachedExtraction, "_is_stored", finding)
         patch.setattr(FeatureStore, "writing", clearing)
         np.testing.assert_array_equal(one.run(), expected)
     assert runner.sizes == [1, 11]

@@ -1,4 +1,4 @@
-"""The interface of what makes rows of images: trunks, and the sums that `MeanSubtract` needs."""
+"""The interface of computations on images whose results are stored: features, and the sums of `MeanSubtract`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from skcnn.cache._manifest import Label
 
 
-class RowMaker(ABC):
-    """Makes one row of numbers of each image."""
+class BatchExtractor(ABC):
+    """Computes an array for each image, batch by batch: its features, or others of one shape for all."""
 
     # What to call it in messages, and what its progress bar says.
     name: str
@@ -20,21 +20,21 @@ class RowMaker(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Return what decides the rows besides the images, as JSON types.
+        """Return everything that decides the features besides the images, as JSON types.
 
         Raises
         ------
         UnknownCodeError
-            When that cannot be told; the rows are then computed, but not kept.
+            When that cannot be told; the features are then computed, but not stored.
         """
 
     def label(self, description: dict[str, Any], n_views: int) -> Label:
-        """Return what to call rows of this description in a table of the cache."""
+        """Return how the cache lists features of this description."""
         return Label(self.name)
 
     @abstractmethod
     def prepare(self, pixels: np.ndarray, name: str) -> np.ndarray:
-        """Return what `run` takes of one image; called in threads.
+        """Return the pixels that `run` takes of one image; called in threads.
 
         Parameters
         ----------
@@ -50,8 +50,8 @@ class RowMaker(ABC):
 
     @abstractmethod
     def run(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the rows of a batch, an array of shape (n_images, ...); called by one thread at a time."""
+        """Return the features of a batch, an array of shape (n_images, ...); called by one thread at a time."""
 
     @abstractmethod
-    def row_shape(self) -> tuple[int, ...]:
-        """Return the shape of one row."""
+    def output_shape(self) -> tuple[int, ...]:
+        """Return the shape of the features of one image."""

@@ -12,7 +12,7 @@ from typing import Any
 from skcnn._locks import Lock
 from skcnn._validation import closest
 
-# What to call a row in messages, and what it holds by column, or why it cannot be used.
+# Name of a row in messages, and its cells by column, or the reason why it cannot be used.
 Row = tuple[str, "dict[str, Any] | ValueError"]
 
 # The limit of the csv module is one for the whole process; 128 KiB of it are less than many an embedded image.

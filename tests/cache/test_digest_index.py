@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from skcnn.cache._rows import DigestIndex, StoredRows, copy_rows
-from skcnn.cache._shards import open_shard, write_shard
+from skcnn.cache._digest_index import DigestIndex
 
 
 def digests_of(numbers):
@@ -32,35 +31,6 @@ def test_index_of_nothing(stored, wanted):
 
 def test_index_answers_a_stored_duplicate_with_one_of_its_rows():
     assert DigestIndex(digests_of([1, 2, 2])).find(digests_of([2]))[0] in (1, 2)
-
-
-@pytest.fixture
-def rows(tmp_path):
-    features = np.arange(30, dtype=np.float32).reshape(10, 3)
-    paths = [write_shard(tmp_path, digests_of(list(part)), features[part]) for part in (range(4), range(4, 10))]
-    shards = [open_shard(path, (3,), np.dtype("float32")) for path in paths]
-    return StoredRows(shards, (3,), np.dtype("float32"))
-
-
-@pytest.mark.parametrize("order", [[0, 1, 2, 3], [9, 0, 4, 3], [7, 7, 7], list(range(10)), [2, 3, 4, 5], []])
-def test_gather_crosses_shards_in_any_order(rows, order):
-    locations = rows.find(digests_of(order))
-    np.testing.assert_array_equal(rows.gather(locations), np.arange(30).reshape(10, 3)[order])
-
-
-def test_gather_into_chosen_rows_leaves_the_others(rows):
-    out = np.full((5, 3), -1, np.float32)
-    rows.gather(rows.find(digests_of([8, 1])), out, np.array([4, 0]))
-    np.testing.assert_array_equal(out, [[3, 4, 5], [-1] * 3, [-1] * 3, [-1] * 3, [24, 25, 26]])
-
-
-def test_copy_rows_in_many_small_pieces(monkeypatch):
-    monkeypatch.setattr("skcnn.cache._rows.COPY_BYTES", 8)
-    source = np.random.default_rng(0).random((50, 2)).astype(np.float32)
-    rows, targets = np.random.default_rng(1).permutation(50), np.random.default_rng(2).permutation(50)
-    out = np.zeros_like(source)
-    copy_rows(source, rows, out, targets)
-    np.testing.assert_array_equal(out[targets], source[rows])
 
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (5, 5), (40, 1), (1, 40)])
