@@ -1,8 +1,10 @@
-"""Schedules: how the learning rate changes in the course of a training. Keras's own schedules compute it."""
+"""Schedules: how the learning rate changes in the course of a training."""
 
 from __future__ import annotations
 
+import bisect
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -65,12 +67,8 @@ class PolynomialDecay(Schedule):
     }
 
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
-        from skcnn._keras import keras
-
-        final = self.final * learning_rate
-        return as_float(
-            keras.optimizers.schedules.PolynomialDecay(learning_rate, epochs * steps_per_epoch, final, self.power)
-        )
+        steps = epochs * steps_per_epoch
+        return lambda step: learning_rate * mix(self.final, max(0.0, 1 - step / steps) ** self.power)
 
 
 def check_rates(name: str, rates: Any) -> None:
@@ -107,17 +105,9 @@ class StepTable(Schedule):
             raise ValueError(f"{msg}; set 'epochs' higher, or leave that entry out")
 
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
-        from skcnn._keras import keras
-
         table = {0: learning_rate, **{int(epoch): float(rate) for epoch, rate in self.rates.items()}}
-        begins, *later = sorted(table)
-        if not later:
-            return lambda step: table[begins]
-        # Keras changes the rate after a boundary, not at it.
-        boundaries = [epoch * steps_per_epoch - 1 for epoch in later]
-        return as_float(
-            keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, [table[epoch] for epoch in (begins, *later)])
-        )
+        begins = sorted(table)
+        return lambda step: table[begins[bisect.bisect_right(begins, step // steps_per_epoch) - 1]]
 
 
 @dataclass
@@ -252,18 +242,20 @@ def make_schedule(schedule: Any, epochs: int) -> Schedule | Literal["auto"] | No
 
 def falling(learning_rate: float, steps: int, warmup: int, *, start: float | None = None, final: float) -> Rate:
     """Return a rate that rises in `warmup` steps, from a share or from the first of them, and falls in the others."""
-    from skcnn._keras import keras
+    first = 1 / max(warmup, 1) if start is None else start
 
-    decay = keras.optimizers.schedules.CosineDecay
-    if not warmup:
-        return as_float(decay(learning_rate, steps, alpha=final))
-    first = learning_rate * (1 / warmup if start is None else start)
-    return as_float(decay(first, steps - warmup, final, warmup_target=learning_rate, warmup_steps=warmup))
+    def rate(step: int) -> float:
+        if step < warmup:
+            return learning_rate * mix(first, step / warmup)
+        done = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return learning_rate * mix(final, (1 + math.cos(math.pi * done)) / 2)
+
+    return rate
 
 
-def as_float(schedule: Any) -> Rate:
-    """Return a schedule of Keras as a function of numbers."""
-    return lambda step: float(schedule(step))
+def mix(low: float, share: float) -> float:
+    """Return the number that lies by `share` between `low` and 1."""
+    return low + (1 - low) * share
 
 
 def split_epochs(epochs: int, n_cycles: int) -> list[int]:

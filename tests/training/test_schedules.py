@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from skcnn._keras import keras
 from skcnn.training import CosineDecay, OneCycle, PolynomialDecay, StepTable, make_schedule
 from skcnn.training._schedules import SCHEDULES, split_epochs
 
@@ -53,6 +54,17 @@ def test_one_cycle_rises_and_falls():
     assert (np.diff(values[:31]) > 0).all()
     assert (np.diff(values[30:]) < 0).all()
     assert values[-1] < 2e-4
+
+
+def test_schedules_are_those_of_keras():
+    of_keras = keras.optimizers.schedules
+    for ours, theirs in [
+        (PolynomialDecay(1.5, 0.1), of_keras.PolynomialDecay(0.1, 20, 0.01, 1.5)),
+        (StepTable({1: 0.02, 3: 0.01}), of_keras.PiecewiseConstantDecay([4, 14], [0.1, 0.02, 0.01])),
+        (CosineDecay(0.0, final=0.2), of_keras.CosineDecay(0.1, 20, 0.2)),
+        (OneCycle(), of_keras.CosineDecay(0.004, 14, 1e-4, warmup_target=0.1, warmup_steps=6)),
+    ]:
+        np.testing.assert_allclose(rates(ours), [float(theirs(step)) for step in range(20)], rtol=1e-5)
 
 
 @pytest.mark.parametrize(("epochs", "n_cycles", "lengths"), [(20, 5, [4] * 5), (7, 3, [3, 2, 2]), (2, 2, [1, 1])])
