@@ -49,7 +49,8 @@ def run(code, tmp_path):
     return done
 
 
-@pytest.mark.parametrize("engine", ["keras", pytest.param("openvino", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["keras", "openvino"])
 def test_a_network_that_was_loaded_before_the_fork(engine, tmp_path):
     if engine == "openvino":
         pytest.importorskip("openvino")

@@ -67,7 +67,7 @@ class PlainKeras(keras.Model):
 @pytest.mark.parametrize(
     ("network", "unfreeze", "first"),
     [
-        ("chain", "all", "pixels"),
+        pytest.param("chain", "all", "pixels", marks=pytest.mark.slow),
         ("residual", "two_b", "two_b"),
         pytest.param("chain", 2, "block2_conv1", marks=pytest.mark.slow),
         pytest.param("residual", 6, "stem", marks=pytest.mark.slow),
@@ -225,6 +225,7 @@ def test_nothing_global_changes(tuned, pixels):
 # One model for many fits --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_search_traces_each_depth_once(tuned, files, monkeypatch, new_process):
     traced = []
     call = TailAndHead.call

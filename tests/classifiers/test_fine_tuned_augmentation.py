@@ -153,7 +153,7 @@ def test_bad_parameters_are_refused_before_any_image_is_read(tuned, settings, me
 
 def test_views_are_not_augmented(tuned, files):
     crops = as_image_sequence(files).with_step(ResizeCrop(20, 20)).with_step(TenCrop(16, 16)).with_view(0)
-    with pytest.raises(ValueError, match="views already, of 10 that a step makes .* or augmentation=None"):
+    with pytest.raises(ValueError, match="a step already makes 10 views .* or augmentation=None"):
         tuned().fit(crops, LABELS)
 
 

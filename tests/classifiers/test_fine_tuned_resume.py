@@ -123,6 +123,7 @@ FineTunedCNNClassifier(**settings, checkpoint_dir=sys.argv[1], checkpoint_every=
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", PROCESS, str(tmp_path)])
     history = tmp_path / "history.json"
