@@ -175,20 +175,20 @@ def bench_parts(paths: np.ndarray, labels: np.ndarray) -> None:
     images = as_image_sequence(train)
     positions = np.arange(len(train))
     views = images.with_step(AUGMENTATION.views(len(train), (224, 224))).pick_views(positions, positions)
-    rows = TrunkExtractor(
+    trunk = TrunkExtractor(
         TunableNetwork(FrozenNetwork(resolve_backbone("efficientnet_lite0")), TOP_BLOCK).trunk, "auto"
     )
     pixels = list(views.stream(ahead=2 * BATCH_SIZE))
     batches = [pixels[start : start + BATCH_SIZE] for start in range(0, len(pixels), BATCH_SIZE)]
-    rows.run(batches[0])
+    trunk.run(batches[0])
     with tempfile.TemporaryDirectory() as cache:
         tail = tuning_seconds(classifier(cache).fit(train, y_train))[1:]
         whole = tuning_seconds(classifier(cache, augmentation=AUGMENTATION).fit(train, y_train))[1:]
     seconds = {
         "decoding": median_seconds(lambda: list(images.stream(ahead=2 * BATCH_SIZE)), 5),
         "decoding and warping": median_seconds(lambda: list(views.stream(ahead=2 * BATCH_SIZE)), 5),
-        "the trunk": median_seconds(lambda: [rows.run(batch) for batch in batches], 5),
-        "training the tail on stored rows": statistics.median(tail),
+        "the trunk": median_seconds(lambda: [trunk.run(batch) for batch in batches], 5),
+        "training the tail on stored activations": statistics.median(tail),
         "an epoch": statistics.median(whole),
     }
     print(f"\n#### What an epoch of fresh views is made of, {len(train)} images, each part by itself\n")

@@ -151,7 +151,7 @@ def write_openvino(model: Any, path: Path) -> None:
 
 
 def check_free(finals: list[Path], overwrite: bool) -> None:
-    """Refuse to replace a file or folder that is no earlier export."""
+    """Refuse to replace anything unless `overwrite`, and even then a folder that is no SavedModel."""
     there = [final for final in finals if final.exists()]
     if there and not overwrite:
         msg = f"already there: {', '.join(map(str, there))}"

@@ -39,8 +39,7 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
 
     An image is first brought to the size `resize`: resized until it covers that, enlarged (bilinear) where it is
     smaller, and its centre cut out. The crops are taken from there, so the ends of an oblong photograph are in none of
-    them. It is decoded once for all crops, and their features are stored together and read back
-    the next time.
+    them. It is decoded once for all crops. Their features are stored together, and read back the next time.
 
     Parameters
     ----------

@@ -27,8 +27,8 @@ DTYPES = ("float32", "float16")
 class CNNFeatureExtractor(BackboneParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Turn images into the activations of a pretrained network, computed once and then read from the cache.
 
-    Features are stored on disk under the digest of the image's bytes, so cross-validation, grid
-    searches and later sessions read it back.
+    Features are stored on disk under the digest of the image's bytes, so cross-validation, grid searches and later
+    sessions read them back.
 
     Parameters
     ----------

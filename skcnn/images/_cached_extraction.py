@@ -368,10 +368,10 @@ class CachedExtraction:
             held = np.repeat(blank, len(self.images), axis=0) if self._held is None else self._held
             held[[*failures]] = blank
             return StoredFeatures(-1 - np.arange(len(held)), None, held, failures=failures, store=self.store)
-        in_memory = np.flatnonzero(self._is_held)
-        locations[~on_disk] = -1 - len(in_memory)
-        locations[in_memory] = -1 - np.arange(len(in_memory))
-        held = blank if self._held is None else np.concatenate([self._held[in_memory], blank])
+        held_at = np.flatnonzero(self._is_held)
+        locations[~on_disk] = -1 - len(held_at)
+        locations[held_at] = -1 - np.arange(len(held_at))
+        held = blank if self._held is None else np.concatenate([self._held[held_at], blank])
         return StoredFeatures(locations, stored, held, failures=failures, store=self.store)
 
     def _stored_shape(self) -> tuple[int, ...]:

@@ -74,7 +74,7 @@ _pillow_warnings = Lock()
 
 @contextlib.contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Suppress the warnings of Pillow about metadata: they name no file, and the pixels are right."""
+    """Suppress the warnings of Pillow about metadata: they name no file, so nobody could act on them."""
     # One thread at a time: the filters are those of the whole process, and must be put back in order.
     with _pillow_warnings, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
