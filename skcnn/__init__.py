@@ -23,6 +23,7 @@ PUBLIC = {
     "MeanSubtract": "images",
     "RankCurveDisplay": "metrics",
     "TenCropClassifier": "classifiers",
+    "architectures": "",
     "backbones": "",
     "cache": "",
     "classifiers": "",
@@ -47,6 +48,7 @@ PUBLIC = {
 __all__ = [*sorted(PUBLIC), "__version__"]
 
 if TYPE_CHECKING:
+    from skcnn import architectures as architectures
     from skcnn import backbones as backbones
     from skcnn import cache as cache
     from skcnn import classifiers as classifiers
