@@ -14,6 +14,7 @@ PUBLIC = {
     "AspectAwareResize": "images",
     "Augmentation": "images",
     "AugmentationDisplay": "inspection",
+    "CNNClassifier": "classifiers",
     "CNNEnsembleClassifier": "classifiers",
     "CNNFeatureExtractor": "features",
     "FeatureStore": "cache",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from skcnn import metrics as metrics
     from skcnn import training as training
     from skcnn.cache import FeatureStore as FeatureStore
+    from skcnn.classifiers import CNNClassifier as CNNClassifier
     from skcnn.classifiers import CNNEnsembleClassifier as CNNEnsembleClassifier
     from skcnn.classifiers import FineTunedCNNClassifier as FineTunedCNNClassifier
     from skcnn.classifiers import TenCropClassifier as TenCropClassifier

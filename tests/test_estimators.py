@@ -25,12 +25,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import skcnn
 from skcnn import (
     AspectAwareResize,
+    CNNClassifier,
     CNNEnsembleClassifier,
     CNNFeatureExtractor,
     FineTunedCNNClassifier,
     MeanSubtract,
     TenCropClassifier,
 )
+from skcnn.architectures import Architecture
 from skcnn.training import DenseHead
 
 # The methods that were given a table; a check that leaves no trace here has checked nothing.
@@ -109,6 +111,10 @@ class RowFedFineTuned(RowFedClassifier, FineTunedCNNClassifier):
     pass
 
 
+class RowFedCNN(RowFedClassifier, CNNClassifier):
+    pass
+
+
 def flat(images):
     """Return images (n, h, w, c) as rows of numbers in [-1, 1]."""
     return np.reshape(images, (len(images), -1)).astype(np.float64) / 127.5 - 1
@@ -143,6 +149,9 @@ ROW_FED = [
     RowFedFineTuned("tiny.keras", pooling="flatten", unfreeze=0),
     RowFedFineTuned("tiny.keras", pooling="flatten", unfreeze="all", epochs=3),
     RowFedFineTuned("tiny.keras", pooling="flatten", unfreeze=0, head=DenseHead(16, learning_rate=0.01), cache=None),
+    RowFedCNN(
+        Architecture("mlp", units=(16,), dropout=0.1, batch_norm="before"), input_size=8, epochs=10, learning_rate=0.02
+    ),
     RowFedTenCrop(RegressionOfPixels(), resize=8, crop_size=8, horizontal_flips=False),
     RowFedTenCrop(
         RegressionOfPixels(),
@@ -168,6 +177,9 @@ def expected_failed_checks(estimator):
     """Return what cannot hold, with the reason."""
     if isinstance(estimator, FineTunedCNNClassifier) and (estimator.unfreeze or estimator.head != "probe"):
         reason = "another number of images is another order of batches; the probe alone does pass"
+        return {"check_sample_weight_equivalence_on_dense_data": reason}
+    if isinstance(estimator, CNNClassifier):
+        reason = "another number of images is another order of batches"
         return {"check_sample_weight_equivalence_on_dense_data": reason}
     if isinstance(estimator, CNNEnsembleClassifier) and estimator.method != "independent":
         reason = "another number of images is another order of batches, and others are held out"
@@ -232,7 +244,8 @@ def short_name(value):
 def has_trained_layers(estimator):
     """Whether more than a head is trained."""
     settings = estimator.get_params(deep=False)
-    return settings.get("method", "independent") != "independent" or bool(settings.get("unfreeze"))
+    trains = "architecture" in settings or bool(settings.get("unfreeze"))
+    return trains or settings.get("method", "independent") != "independent"
 
 
 def cases_of(estimator):

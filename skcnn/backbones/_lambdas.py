@@ -61,6 +61,20 @@ def is_nameless(value: Any) -> bool:
     )
 
 
+def layer_like(layer: Any, config: dict[str, Any]) -> Any:
+    """Return a new layer of the type of another, of its configuration or a changed one.
+
+    Functions are handed on: Keras would write those without a name as byte code, and refuse to read it.
+    """
+    from skcnn._keras import keras
+
+    functions = {name.lstrip("_"): value for name, value in vars(layer).items() if is_nameless(value)}
+    config = {**config, **{name: value for name, value in functions.items() if name in config}}
+    if isinstance(layer, keras.layers.Lambda):  # which expects a configuration where there is a function
+        return type(layer)(**{**config, "function": layer.function})
+    return type(layer).from_config(config)
+
+
 def dump_model(model: Any) -> bytes:
     """Return a pickle of a model that takes its nameless functions along, with the variables they use."""
     import cloudpickle

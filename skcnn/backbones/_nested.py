@@ -41,6 +41,20 @@ def inline_nested(model: Any) -> Any:
         return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=model.name)
 
 
+def call_graph(model: Any, tensor: Any) -> Any:
+    """Return the output of a model's graph for another input; it shares the layers, under their own names.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With a graph of one input and one output.
+    tensor : keras.KerasTensor
+    """
+    tensors = {id(model.inputs[0]): tensor}
+    call_again(model, tensors, prefix="", twins={})
+    return tensors[id(model.outputs[0])]
+
+
 def has_nested(model: Any) -> bool:
     """Whether `inline_nested` has something to do."""
     return any(is_graph(layer) for layer in model.layers)

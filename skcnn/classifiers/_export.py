@@ -19,7 +19,7 @@ from skcnn.images._geometry import Box
 PROBABILITIES = "probabilities"
 
 
-def export_network(build: Callable[[], Any], classes: np.ndarray, path: str | os.PathLike, *, overwrite: bool) -> None:
+def export_network(build: Callable[[], Any], classes: np.ndarray, path: str | os.PathLike, *, overwrite: bool) -> Path:
     """Write a network that gives probabilities, and the names of the classes beside it.
 
     All files are written aside first and then moved into place, so a call that fails while it writes leaves what was
@@ -35,6 +35,11 @@ def export_network(build: Callable[[], Any], classes: np.ndarray, path: str | os
         ``name.keras``, ``name.xml`` for OpenVINO, or the name of a folder for a SavedModel.
     overwrite : bool
         Whether an export that is there may be replaced.
+
+    Returns
+    -------
+    Path
+        `path`.
 
     Raises
     ------
@@ -61,16 +66,22 @@ def export_network(build: Callable[[], Any], classes: np.ndarray, path: str | os
             if final.is_dir():
                 final.rename(folder / f"{final.name}.old")
             os.replace(folder / final.name, final)
+    return path
 
 
 def join(parts: list[Any]) -> Any:
     """Return one Keras model from pixels to probabilities.
 
-    Its layers are the models given, in inference mode, which follow each other from pixels to logits.
+    Its layers are the models given, in inference mode, which follow each other from pixels to logits; of a single
+    model, the layers of that.
     """
     from skcnn._keras import keras
 
     with quiet_build():
+        if len(parts) == 1:
+            (model,) = parts
+            probabilities = keras.layers.Softmax(name=PROBABILITIES)(model.outputs[0])
+            return keras.Model(model.inputs[0], probabilities, name="classifier")
         pixels = x = keras.Input(parts[0].input_shape[1:], dtype="float32", name="pixels")
         for part in parts:
             x = part(x, training=False)

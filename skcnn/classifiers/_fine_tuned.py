@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import numbers
 from typing import Any, ClassVar
 
 from skcnn._validation import Check, one_of
@@ -11,6 +13,7 @@ from skcnn.features._backbone_parameters import BackboneParameters
 from skcnn.training import DenseHead, LinearHead, Schedule
 from skcnn.training._fine_tuned_network import FineTunedNetwork
 from skcnn.training._plan import Plan
+from skcnn.training._schedules import AUTO
 from skcnn.training._state import Weights
 
 POOLINGS = ("avg", "max", "flatten")
@@ -21,6 +24,13 @@ def check_head(name: str, value: Any) -> None:
     if not isinstance(value, LinearHead | DenseHead) and not (isinstance(value, str) and value == "probe"):
         msg = f"The {name!r} parameter must be 'probe', or a LinearHead or DenseHead of skcnn.training."
         raise ValueError(f"{msg} Got {value!r} instead.")
+
+
+def check_shrinkage(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is "auto", None or a number from 0 to 1."""
+    is_share = isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) <= 1
+    if not is_share and value is not None and not (isinstance(value, str) and value == AUTO):
+        raise ValueError(f"The {name!r} parameter must be 'auto', None or a number from 0 to 1. Got {value!r} instead.")
 
 
 class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
@@ -161,7 +171,11 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
     """
 
     _network_parameters: ClassVar = (*BackboneParameters._network_parameters, "unfreeze", "head")
-    _constraints: ClassVar[dict[str, Check]] = {"pooling": one_of(*POOLINGS), "head": check_head}
+    _constraints: ClassVar[dict[str, Check]] = {
+        "pooling": one_of(*POOLINGS),
+        "head": check_head,
+        "shrinkage": check_shrinkage,
+    }
 
     def __init__(
         self,
@@ -234,16 +248,17 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
             raise ValueError(f"{msg} 'dropout' and others; fit it again with this version, and pickle it anew")
         super().__setstate__(state)
 
-    def _network(self) -> FineTunedNetwork:
+    def _network(self, n_classes: int) -> FineTunedNetwork:
         head = LinearHead() if isinstance(self.head, str) else self.head
         return FineTunedNetwork(TunableNetwork(self._frozen_network(), self.unfreeze), head)
 
     def _plan(self, schedule: Schedule | None = None) -> Plan:
         plan = super()._plan(schedule)
+        shrinkage = self.shrinkage if self.shrinkage in (None, AUTO) else float(self.shrinkage)
         if getattr(self.head, "batch_norm", False) and self.batch_size == 1:
             msg = "batch_norm=True normalises the images of a batch by each other, and batch_size=1 leaves one"
             raise ValueError(f"{msg}; set 'batch_size' to 2 at least, or batch_norm=False")
-        return plan
+        return dataclasses.replace(plan, shrinkage=shrinkage)
 
     def _note_fitted(self, network: FineTunedNetwork) -> None:
         super()._note_fitted(network)

@@ -96,7 +96,7 @@ def check_trains_tail(estimator: Any, method: str) -> None:
         msg = f"method={method!r} is for FineTunedCNNClassifier, and got {describe_estimator(estimator)}"
         hint = "; steps before it go around the ensemble: make_pipeline(step, CNNEnsembleClassifier(...))"
         raise TypeError(msg + (hint if isinstance(estimator, Pipeline) else ""))
-    if not estimator._network().trains_layers(estimator._plan()):
+    if not estimator._network(2).trains_layers(estimator._plan()):
         msg = f"method={method!r} needs members that train more than the head"
         raise ValueError(f"{msg}; got unfreeze={estimator.unfreeze!r} and epochs={estimator.epochs!r}")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import numbers
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -45,6 +45,7 @@ DEFAULT_VALIDATION = 0.1
 
 # Parameters that may be values with parameters of their own.
 VALUES = {
+    "architecture": "skcnn.architectures.Architecture(), with the name of the network",
     "head": "skcnn.training.LinearHead() or DenseHead()",
     "augmentation": "skcnn.Augmentation()",
     "schedule": "a schedule of skcnn.training, such as CosineDecay()",
@@ -53,16 +54,9 @@ VALUES = {
 
 # Parameters that do not decide what a training ends with, or are described as the network.
 NO_PART_OF_A_RUN = {
-    *("backbone", "weights", "cache", "engine", "verbose", "random_state"),
+    *("backbone", "weights", "architecture", "cache", "engine", "verbose", "random_state"),
     *("warm_start", "checkpoint_dir", "checkpoint_every"),
 }
-
-
-def check_shrinkage(name: str, value: Any) -> None:
-    """Raise ValueError unless `value` is "auto", None or a number from 0 to 1."""
-    is_share = isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) <= 1
-    if not is_share and value is not None and not (isinstance(value, str) and value == AUTO):
-        raise ValueError(f"The {name!r} parameter must be 'auto', None or a number from 0 to 1. Got {value!r} instead.")
 
 
 class NetworkClassifier(FittedParameters, ImageClassifier):
@@ -82,7 +76,6 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
     validation_fraction: Any
     early_stopping: Any
     average_weights: Any
-    shrinkage: Any
     warm_start: Any
     checkpoint_dir: Any
     checkpoint_every: Any
@@ -110,7 +103,6 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
             EarlyStopping, bool, np.bool_, type(None), words="True, False or a skcnn.training.EarlyStopping"
         ),
         "average_weights": check_flag,
-        "shrinkage": check_shrinkage,
         "warm_start": check_flag,
         "checkpoint_every": none_or(whole()),
     }
@@ -135,7 +127,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
                 raise ValueError(f"{msg}; set {outer!r} to {VALUES[outer]} first")
         return super().set_params(**params)
 
-    def _network(self) -> Any:
+    def _network(self, n_classes: int) -> Any:
         """Return the network that the parameters describe; see `skcnn.training._fit_network.TrainableNetwork`."""
         raise NotImplementedError
 
@@ -171,7 +163,8 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         PreprocessingError
             When pixels were centred or scaled before and ``preprocess="auto"``. It is a ValueError.
         FloatingPointError
-            When training diverges.
+            When the loss becomes NaN or infinite, at once. If an epoch was finished before that, the classifier is
+            fitted with the weights after it.
         CheckpointError
             When `checkpoint_dir` has a checkpoint of another training. It is a ValueError.
 
@@ -200,7 +193,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         weights = join_weights(codes, classes, sample_weight, self.class_weight)
         plan = self._plan(schedule)
         check_not_views(images, self.augmentation)
-        network = self._network()
+        network = self._network(len(classes))
         copies = functools.partial(copy_groups, images, self._digests())
         problem = Problem(codes, weights, classes, self._validation_fraction(plan), copies)
         fixed = {**network.description, "classes": classes.tolist()}
@@ -208,11 +201,15 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         views = None if self.augmented_views is None else int(self.augmented_views)
         feed = self._feed(images, augmentation=self.augmentation, augmented_views=views)
         end, split, seed = fit_network(network, plan, problem, feed, session, callbacks=callbacks)
+        if end.failure and not end.history:
+            raise FloatingPointError(end.failure)
 
         self.classes_, self.history_, self.validation_indices_ = classes, end.history, split.held_out
         self._weights = end.weights
         self._left = (seed, fixed, end.state) if self.warm_start else None
         self._note_fitted(network)
+        if end.failure:
+            raise FloatingPointError(f"{end.failure}. The classifier keeps the weights of the epoch before")
         return self
 
     def _note_fitted(self, network: Any) -> None:
@@ -241,13 +238,14 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         if early_stopping and average_weights:
             msg = "early_stopping goes back to the weights of the best epoch, and average_weights takes the mean of the"
             raise ValueError(f"{msg} last ones; set one of them to False")
-        optimizer = make_optimizer(self.optimizer, self.learning_rate)
+        optimizer = self._make_optimizer()
         chosen = make_schedule(self.schedule if schedule is None else schedule, epochs)
         if chosen != AUTO:
             check_sets_rate(optimizer, chosen)
-        shrinkage = self.shrinkage if self.shrinkage in (None, AUTO) else float(self.shrinkage)
-        smoothing = float(self.label_smoothing)
-        return Plan(epochs, optimizer, smoothing, chosen, early_stopping, average_weights, shrinkage)
+        return Plan(epochs, optimizer, float(self.label_smoothing), chosen, early_stopping, average_weights)
+
+    def _make_optimizer(self) -> Any:
+        return make_optimizer(self.optimizer, self.learning_rate)
 
     def _validation_fraction(self, plan: Plan) -> float | None:
         if self.validation_fraction is None and plan.early_stopping and plan.early_stopping.needs_validation:
@@ -341,7 +339,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         feed = fitted._feed(check_one_view(X).with_decode(fitted.decode))
         return softmax(self._fitted_network().logits(self._weights, feed, len(self.classes_)), axis=1)
 
-    def export(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
+    def export(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
         """Write the whole trained network, normalisation included, for use without skcnn.
 
         Beside it the labels are written, in the order of the probabilities: a JSON list named as the export with
@@ -355,6 +353,11 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
             and TensorFlow Serving. Folders above it are made.
         overwrite : bool, default=False
             Whether an earlier export of that name is replaced.
+
+        Returns
+        -------
+        Path
+            What was written. A ``.keras`` file is a backbone: ``CNNFeatureExtractor(clf.export("name.keras"))``.
 
         Raises
         ------
@@ -376,7 +379,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         ``compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})``.
         """
         check_is_fitted(self, "classes_")
-        export_network(self._build_network, self.classes_, path, overwrite=overwrite)
+        return export_network(self._build_network, self.classes_, path, overwrite=overwrite)
 
     def _fitted_network(self) -> Any:
         """Return the network that was fitted, whatever the parameters are now.
@@ -386,7 +389,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         BackboneError
             When its weights are no longer those of then.
         """
-        network = self._as_fitted()._network()
+        network = self._as_fitted()._network(len(self.classes_))
         network.check_same(self._fitted_on)
         return network
 

@@ -31,13 +31,13 @@ def check_soup(members: Mapping[str, Any]) -> None:
     """
     for name, member in members.items():
         check_trains_tail(member, "soup")
-        if member._network().begins_at_random:
-            msg = f"a soup averages networks that begin with the same head, and that of {name} begins at random"
-            raise ValueError(f"{msg}; leave head='probe', or give a LinearHead")
+        if member._network(2).begins_at_random:
+            msg = f"a soup averages networks that begin with the same weights, and those of {name} begin at random"
+            raise ValueError(f"{msg}; leave head='probe', or give a LinearHead. CNNClassifier has average_weights=True")
     (first, reference), *others = members.items()
-    network = reference._network()
+    network = reference._network(2)
     for name, member in others:
-        differing = network.differences(member._network())
+        differing = network.differences(member._network(2))
         if differing:
             msg = f"a soup averages networks that share a trunk, and {name} differs from {first}"
             raise ValueError(f"{msg} in {', '.join(differing)}; use method='independent' for them")

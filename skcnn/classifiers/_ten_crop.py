@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -219,7 +220,7 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
         }
         return ScoreTable.by_class(labels, columns)
 
-    def export(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
+    def export(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
         """Write a network that makes the crops and averages over them, for use without skcnn.
 
         It takes images of the size `resize`; everything else is as of `FineTunedCNNClassifier.export`.
@@ -231,10 +232,16 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
         overwrite : bool, default=False
             Whether an earlier export of that name is replaced.
 
+        Returns
+        -------
+        Path
+            What was written.
+
         Raises
         ------
         TypeError
-            When the fitted estimator is no `FineTunedCNNClassifier`, alone or after steps that are "passthrough".
+            When the fitted estimator is no `FineTunedCNNClassifier` or `CNNClassifier`, alone or after steps that are
+            "passthrough".
         ValueError
             When its network takes images of another size than `crop_size`, or as `FineTunedCNNClassifier.export` does.
         FileExistsError, ImportError
@@ -253,7 +260,7 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
                 raise ValueError(f"{msg}; set the 'crop_size' parameter to ({height}, {width})")
             return average_of_views(network, size, self._ten_crop().boxes(size), **settings)
 
-        export_network(build, self.classes_, path, overwrite=overwrite)
+        return export_network(build, self.classes_, path, overwrite=overwrite)
 
     def _trained_classifier(self) -> NetworkClassifier:
         """Return the network that was trained, if the crops go into it as they are."""
@@ -262,7 +269,7 @@ class TenCropClassifier(MetaEstimatorMixin, ClassifierWrapper):
             inner = inner.steps[-1][1]
         if isinstance(inner, NetworkClassifier):
             return inner
-        msg = f"the estimator is {describe_estimator(fitted)}; only a FineTunedCNNClassifier is exported with its crops"
+        msg = f"the estimator is {describe_estimator(fitted)}; only networks of skcnn are exported with their crops"
         raise TypeError(f"{msg}. Export the network alone, or keep the classifier with joblib.dump.")
 
     @property

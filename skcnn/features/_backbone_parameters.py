@@ -1,31 +1,26 @@
-"""The base of estimators with a `backbone` parameter: their network, and how they are cloned and pickled."""
+"""The base of estimators with a `backbone` parameter, and the network that it names."""
 
 from __future__ import annotations
 
 import numbers
 from typing import Any, ClassVar
 
-from skcnn._parameters import FittedParameters
-from skcnn._progress import without_verbosity
 from skcnn._validation import Check, check_size, instance_of, none_or, one_of, whole
 from skcnn.backbones import FrozenNetwork, resolve_backbone
-from skcnn.backbones._models import is_keras_model
-from skcnn.backbones._portable import PortableBackbone
 from skcnn.backbones._runners import ENGINES
 from skcnn.cache import FeatureCache
 from skcnn.cache._json_memo import JsonMemo
+from skcnn.features._model_parameter import ModelParameter
 from skcnn.images._sequence import DECODES
 
 # Of this process, where nothing is kept on disk.
 _known_cuts = JsonMemo(None)
 
 
-class BackboneParameters(FittedParameters):
-    """Mixin, left of `BaseEstimator`, for the parameters that name a network and its input.
+class BackboneParameters(ModelParameter):
+    """Mixin, left of `BaseEstimator`, for the parameters that name a network and its input."""
 
-    `backbone` may be a Keras model. Clones share it; a pickle takes it along with what other processes need to make it
-    again.
-    """
+    _model_parameter = "backbone"
 
     backbone: Any
     weights: Any
@@ -69,34 +64,3 @@ class BackboneParameters(FittedParameters):
         cache = FeatureCache.open(self.cache)
         known_cuts = _known_cuts if cache is None else cache.memo("layers")
         return FrozenNetwork(backbone, layer, self.pooling, size, self.preprocess, precision, known_cuts=known_cuts)
-
-    def __sklearn_clone__(self) -> Any:
-        if not is_keras_model(self.backbone):
-            return super().__sklearn_clone__()  # type: ignore[misc]
-        # A network is read, never written: clones share it, where a copy each would fill the memory.
-        light = object.__new__(type(self))
-        light.__dict__.update(self.__dict__, backbone=None)
-        clone = super(BackboneParameters, light).__sklearn_clone__()  # type: ignore[misc]
-        clone.backbone = self.backbone
-        return clone
-
-    def __getstate__(self) -> dict[str, Any]:
-        state: Any = super().__getstate__()
-        state = {**state, "backbone": PortableBackbone(state["backbone"])}
-        if "_fitted_with" in state:
-            fitted = state["_fitted_with"]["backbone"]
-            portable = state["backbone"] if fitted is self.backbone else PortableBackbone(fitted)
-            state["_fitted_with"] = {**state["_fitted_with"], "backbone": portable}
-        return without_verbosity(state)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = {**state, "backbone": unwrapped(state["backbone"])}
-        if "_fitted_with" in state:
-            fitted = state["_fitted_with"]
-            state["_fitted_with"] = {**fitted, "backbone": unwrapped(fitted["backbone"])}
-        super().__setstate__(state)  # type: ignore[misc]
-
-
-def unwrapped(backbone: Any) -> Any:
-    """Return the backbone in a `PortableBackbone`, which a copy in this process still holds, or the value itself."""
-    return backbone.backbone if isinstance(backbone, PortableBackbone) else backbone

@@ -14,32 +14,45 @@ from skcnn.training._state import Weights
 
 
 class Recorder(keras.callbacks.Callback):
-    """Keeps one record per epoch, shows progress, and stops where the loss is no number any more."""
+    """Keeps one record per epoch, shows progress, and stops where the loss is no number any more.
+
+    Attributes
+    ----------
+    weights : list of ndarray
+        After the last epoch, or from before the first one.
+    """
 
     def __init__(self, phase: str, bar: Any, records: list[dict[str, Any]]):
         super().__init__()
         self.phase = phase
         self.bar = bar
         self.records = records
+        self.weights: list[np.ndarray] = []
         self._begin = 0.0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Keep the weights."""
+        self.weights = self.model.get_weights()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Start the clock."""
         self._begin = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Show that time passes, also within an epoch."""
+        """Show that time passes, also within an epoch; stop where the loss is no number."""
         self.bar.update(0)
+        if not np.isfinite(logs["loss"]):
+            epoch = sum(record["phase"] == self.phase for record in self.records) + 1
+            msg = f"the loss became {logs['loss']} in epoch {epoch} of phase {self.phase!r} at a learning rate of"
+            raise FloatingPointError(f"{msg} {float(self.model.optimizer.learning_rate):g}; lower the learning rate")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Add a record."""
         figures = {name: float(logs[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in logs}
         rate = float(self.model.optimizer.learning_rate)
-        if not np.isfinite(figures["loss"]):
-            msg = f"the loss became {figures['loss']} in epoch {epoch + 1} of phase {self.phase!r} at a learning rate"
-            raise FloatingPointError(f"{msg} of {rate:g}; lower the learning rate")
         record = {"phase": self.phase, "epoch": epoch + 1, **figures, "learning_rate": rate}
         self.records.append({**record, "seconds": time.perf_counter() - self._begin})
+        self.weights = self.model.get_weights()
         self.bar.set_postfix({name: f"{value:.4g}" for name, value in figures.items()}, refresh=False)
         self.bar.update()
 
@@ -164,16 +177,20 @@ class Snapshots(keras.callbacks.Callback):
     ----------
     kept : dict of int to Weights
         By the number of epochs.
+    settle : callable
+        Called with the epoch before the weights are kept; it gives batch normalisation the statistics that suit them.
     """
 
     def __init__(self, after: Iterable[int]):
         super().__init__()
+        self.settle: Callable[[int], None] = lambda epoch: None
         self.kept: dict[int, Weights] = {}
         self._after = frozenset(after)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Keep the weights, if it is time."""
         if epoch + 1 in self._after:
+            self.settle(epoch)
             self.kept[epoch + 1] = self.model.trained_weights()
 
 

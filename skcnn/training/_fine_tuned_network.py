@@ -12,7 +12,7 @@ from skcnn.backbones._tail import TunableNetwork, differences
 from skcnn.features import RawPixels, Trunk
 from skcnn.training._feed import Feed
 from skcnn.training._head import DenseHead, LinearHead, build_head
-from skcnn.training._lending import ModelRecipe
+from skcnn.training._lending import HeadRecipe
 from skcnn.training._optimizers import check_sets_rate
 from skcnn.training._phase import GradientPhase, ProbePhase
 from skcnn.training._plan import Plan
@@ -83,10 +83,10 @@ class FineTunedNetwork:
             head_plan = self.head.plan(plan.label_smoothing)
             if not tunes:
                 head_plan = as_only_plan(head_plan, plan)
-            model = ModelRecipe(None, layers, n_classes)
+            model = HeadRecipe(None, layers, n_classes)
             phases.append(GradientPhase("head", features, model, head_plan, HEAD_WEIGHTS, HEAD_ORDER))
         if tunes:
-            model = ModelRecipe(self.network if self.network.has_tail else None, layers, n_classes)
+            model = HeadRecipe(self.network if self.network.has_tail else None, layers, n_classes)
             seeds = HEAD_WEIGHTS, TAIL_ORDER
             plan = plan.resolve(goes_on=bool(phases))
             phases.append(GradientPhase("fine-tune", self.trunk, model, plan, *seeds, augments=augments))
@@ -100,7 +100,7 @@ class FineTunedNetwork:
         if not weights.tail and self.head.layers()["units"] is None:
             logits = LinearProbe(*weights.head).logits(features, feed.batch_size)
         else:
-            recipe = ModelRecipe(self.network if weights.tail else None, self.head.layers(), n_classes)
+            recipe = HeadRecipe(self.network if weights.tail else None, self.head.layers(), n_classes)
             with recipe.share(features.shape[1:], weights) as model:
                 logits = model.logits(features, feed.batch_size)
         logits[[*features.failures]] = np.nan

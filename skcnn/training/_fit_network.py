@@ -56,7 +56,7 @@ def fit_network(
     Returns
     -------
     end : PhaseEnd
-        Of the last phase, or of the one that the user interrupted.
+        Of the last phase, or of the one that the user interrupted, or that diverged.
     split : Split
         Which images were trained on, and which were held out.
     seed : int

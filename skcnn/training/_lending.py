@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from skcnn._locks import Lock
 from skcnn.backbones._fork import check_not_forked
 from skcnn.backbones._tail import TunableNetwork
+from skcnn.backbones._untrained import UntrainedNetwork
 from skcnn.training._head import build_head
 from skcnn.training._state import Weights
 
@@ -133,11 +135,27 @@ def release_models() -> None:
         _pool.idle.clear()
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelRecipe:
-    """How a model of a head, and the tail of a network below it, is made.
+class ModelRecipe(ABC):
+    """How a model that is trained is made. It is made once in a process, and lent to one fit after another."""
 
-    It is made once in a process, and lent to one fit after another.
+    def lend(self, input_shape: tuple[int, ...]) -> AbstractContextManager[Any]:
+        """Lend a `TrainedModel` for inputs of this shape; the caller must set all weights, or start it."""
+        return lend_model(*self._key_and_make(input_shape))
+
+    def share(self, input_shape: tuple[int, ...], weights: Weights) -> AbstractContextManager[Any]:
+        """Lend a `TrainedModel` with certain weights, to be read by several threads at once."""
+        key, make = self._key_and_make(input_shape)
+        arrays = [*weights.head, *weights.tail]
+        return share_model(key, make, weights=arrays, set_weights=lambda model: model.set_trained(weights))
+
+    @abstractmethod
+    def _key_and_make(self, input_shape: tuple[int, ...]) -> tuple[Hashable, Callable[[], Any]]:
+        """Return the key of such a model in the pool, and the function that makes one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadRecipe(ModelRecipe):
+    """How a model of a head, and the tail of a network below it, is made.
 
     Parameters
     ----------
@@ -155,24 +173,30 @@ class ModelRecipe:
     n_classes: int
     live_norm: bool = False
 
-    def lend(self, input_shape: tuple[int, ...]) -> AbstractContextManager[Any]:
-        """Lend a `TailAndHead` for inputs of this shape; the caller must set all weights, or start it."""
-        return lend_model(*self._key_and_make(input_shape))
-
-    def share(self, input_shape: tuple[int, ...], weights: Weights) -> AbstractContextManager[Any]:
-        """Lend a `TailAndHead` with certain weights, to be read by several threads at once."""
-        key, make = self._key_and_make(input_shape)
-        arrays = [*weights.head, *weights.tail]
-        return share_model(key, make, weights=arrays, set_weights=lambda model: model.set_trained(weights))
-
     def _key_and_make(self, input_shape: tuple[int, ...]) -> tuple[Hashable, Callable[[], Any]]:
-        """Return the key of such a model in the pool, and the function that makes one."""
-        from skcnn.training._model import TailAndHead
+        from skcnn.training._model import TrainedModel
 
         def make() -> Any:
             tail = None if self.network is None else self.network.build_tail()
             n_features = input_shape[0] if tail is None else tail.output_shape[1]
-            return TailAndHead(tail, build_head(n_features, self.n_classes, **self.layers), live_norm=self.live_norm)
+            return TrainedModel(tail, build_head(n_features, self.n_classes, **self.layers), live_norm=self.live_norm)
 
         state = None if self.network is None else self.network.state()
         return (state, input_shape, self.n_classes, self.live_norm, *self.layers.items()), make
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkRecipe(ModelRecipe):
+    """How a model of a whole network is made, which begins with random weights.
+
+    Parameters
+    ----------
+    layers : UntrainedNetwork
+    """
+
+    layers: UntrainedNetwork
+
+    def _key_and_make(self, input_shape: tuple[int, ...]) -> tuple[Hashable, Callable[[], Any]]:
+        from skcnn.training._model import TrainedModel
+
+        return self.layers.digest, lambda: TrainedModel(None, self.layers.build())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -10,12 +11,19 @@ import numpy as np
 
 from skcnn._progress import progress_bar
 from skcnn.training._batches import Batches
-from skcnn.training._callbacks import BestWeights, Recorder, ScheduledRate, Shrinkage, StateKeeper, WeightAverage
-from skcnn.training._model import MAX_MOMENTUM
+from skcnn.training._callbacks import (
+    BestWeights,
+    Recorder,
+    ScheduledRate,
+    Shrinkage,
+    Snapshots,
+    StateKeeper,
+    WeightAverage,
+)
 from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._plan import Plan
 from skcnn.training._schedules import Schedule
-from skcnn.training._state import TrainingState
+from skcnn.training._state import DivergedError, TrainingState
 
 OnEpoch = Callable[[list[dict[str, Any]], bool, Callable[[], TrainingState]], None]
 
@@ -43,7 +51,7 @@ def train(
     ----------
     phase : str
         Its name, for records and messages.
-    model : TailAndHead
+    model : TrainedModel
     batches : Batches
     plan : Plan
         Of one phase, as `Plan.resolve` returns it. At least one epoch.
@@ -70,8 +78,8 @@ def train(
 
     Raises
     ------
-    FloatingPointError
-        When the loss becomes NaN or infinite.
+    DivergedError
+        When the loss becomes NaN or infinite. It is a FloatingPointError, and has the state of before.
     """
     per_epoch = batches.per_epoch
     begin, done = (0, 0) if state is None else (state.begin, state.epochs)
@@ -79,12 +87,12 @@ def train(
     _, learning_rate = describe_optimizer(plan.optimizer)
     # One step of a small head takes less time than going back to Python for the next one. Callbacks are called
     # at each step.
-    is_small = model.tail is None and model.head.count_params() <= MAX_WEIGHTS_AT_ONCE
+    is_small = len(batches.inputs.input_shape) == 1 and model.head.count_params() <= MAX_WEIGHTS_AT_ONCE
     is_light = is_small and not callbacks and plan.schedule is None
     steps = largest_divisor(per_epoch, MAX_STEPS_AT_ONCE) if is_light else 1
     # Within an epoch, statistics of batch normalisation are those of the training images, also where it has few steps.
-    momentum = min(MAX_MOMENTUM, max(0.0, 1 - 5 / per_epoch)) if model.has_norm else MAX_MOMENTUM
-    settings = {"label_smoothing": plan.label_smoothing, "steps_per_execution": steps, "norm_momentum": momentum}
+    settings = {"label_smoothing": plan.label_smoothing, "steps_per_execution": steps}
+    settings["norm_momentum"] = max(0.0, 1 - 5 / per_epoch) if model.learns_statistics else 1.0
     model.compile_for(plan.optimizer, **settings)
     if state is not None:
         model.go_on_from(state, learning_rate)
@@ -102,6 +110,14 @@ def train(
         made = {"weights": weights, "optimizer": optimizer, "optimizer_settings": model.optimizer_settings}
         return TrainingState(phase, begin, epoch - begin, is_finished, **made, callbacks=known, history=[*records])
 
+    def settle(epoch: int) -> None:
+        if model.learns_statistics:
+            model.set_norm_statistics(batch[0] for batch in batches.epochs(1, epoch))
+
+    for each in callbacks:
+        if isinstance(each, Snapshots):
+            each.settle = settle
+
     def report(epoch: int, is_last: bool) -> None:
         if on_epoch is not None:
             on_epoch(records, is_last, lambda: current(epoch, is_finished=is_last))
@@ -110,7 +126,8 @@ def train(
     last = begin + plan.epochs
     with progress_bar(last - first, description=phase, unit="epoch", verbose=verbose) as bar:
         keeper = StateKeeper(resumable, {} if state is None else state.callbacks, report)
-        own = [Recorder(phase, bar, records), *rates, *resumable]
+        recorder = Recorder(phase, bar, records)
+        own = [recorder, *rates, *resumable]
         settings = {
             "initial_epoch": first,
             "epochs": last,
@@ -119,7 +136,7 @@ def train(
             "verbose": 0,
         }
         errors: list[Exception] = []
-        is_finished = True
+        is_finished, diverged = True, ""
         if validation is not None:
             settings["validation_data"] = feed(validation, 0, 1, errors)
         try:
@@ -130,17 +147,21 @@ def train(
             is_finished = False
             for each in resumable:
                 each.on_train_end()
+        except FloatingPointError as error:
+            is_finished, diverged = False, str(error)
+            model.set_weights(recorder.weights)
         except Exception:
             if errors:  # TensorFlow raises one of its own in its place
                 raise errors[0] from None
             raise
     done = sum(record["phase"] == phase for record in records)
-    if not is_finished:
+    if not is_finished and not diverged:
         msg = f"training was interrupted in epoch {done + 1} of {last} of phase {phase!r}; the weights so far are kept"
         warnings.warn(msg, UserWarning, stacklevel=2)
-    if model.has_norm:
-        model.set_norm_statistics(batch[0] for batch in batches.epochs(1, last - 1))
+    settle(last - 1)
     ended = current(done, is_finished=is_finished, keeps_callbacks=False)
+    if diverged:  # the state of the optimizer has NaN too
+        raise DivergedError(diverged, dataclasses.replace(ended, optimizer=[], optimizer_settings=""))
     if on_epoch is not None and is_finished:  # with the best weights, or their mean
         on_epoch(records, True, lambda: ended)
     return ended

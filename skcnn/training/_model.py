@@ -1,22 +1,22 @@
-"""The model that is trained: a head, and the tail of a network below it. Importing this module loads Keras."""
+"""The model that is trained: a head and the tail of a network below it, or a whole network. It loads Keras."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+import random
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from skcnn._keras import keras
-from skcnn._private import keep_from_summing_over_devices
+from skcnn._private import flat_layers, keep_from_summing_over_devices
+from skcnn.backbones._backbone import quiet_build
+from skcnn.backbones._lambdas import layer_like
 from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._state import TrainingState, Weights
 
-# Of batch normalisation, as Keras has it.
-MAX_MOMENTUM = 0.99
 
-
-class TailAndHead(keras.Model):
+class TrainedModel(keras.Model):
     """A head on a tail, which stays in inference mode unless its batch normalisation is live.
 
     A functional model of the two would not do: it hands ``training=True`` down to all its layers, whatever they were
@@ -29,7 +29,8 @@ class TailAndHead(keras.Model):
     tail : keras.Model or None
         From activations to features; None where the inputs are features.
     head : keras.Model
-        From features to logits.
+        From features to logits; or a whole network that is trained from random weights, from pixels to logits. It is in
+        training mode while it is trained.
     live_norm : bool, default=False
         Whether the tail is in training mode while it is trained: its batch normalisation normalises by the batch, and
         learns its statistics. False keeps those that it came with.
@@ -37,11 +38,17 @@ class TailAndHead(keras.Model):
 
     def __init__(self, tail: Any, head: Any, *, live_norm: bool = False):
         # Under a global policy of mixed precision it would round the inputs.
-        super().__init__(name="tail_and_head", dtype="float32")
+        super().__init__(name="trained_model", dtype="float32")
         self.tail = tail
         self.head = head
         self.live_norm = live_norm
-        self._norm = next((layer for layer in head.layers if isinstance(layer, keras.layers.BatchNormalization)), None)
+        trained = [*(flat_layers(tail) if live_norm and tail is not None else []), *flat_layers(head)]
+        # The layers that learn statistics, with the momentum that they were made with.
+        self._norms = {
+            layer: layer.momentum
+            for layer in trained
+            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        }
         self._tail_at_first = self.tail_weights()
         self._compiled_for: Hashable = None
         self._optimizer_at_first: list[np.ndarray] = []
@@ -82,7 +89,7 @@ class TailAndHead(keras.Model):
         *,
         label_smoothing: float = 0.0,
         steps_per_execution: int = 1,
-        norm_momentum: float = MAX_MOMENTUM,
+        norm_momentum: float = 1.0,
     ) -> None:
         """Compile for training by cross-entropy; functions traced for the same settings are used again.
 
@@ -94,14 +101,15 @@ class TailAndHead(keras.Model):
             Fraction in [0, 1) of each target that is shared out to all classes.
         steps_per_execution : int, default=1
             Steps that TensorFlow takes without coming back to Python. It has to divide the steps of an epoch.
-        norm_momentum : float, default=0.99
-            What the statistics of the batch normalisation of the head keep of themselves at each step.
+        norm_momentum : float, default=1.0
+            What the statistics of batch normalisation keep of themselves at each step, at most; a layer that is made to
+            keep less stays at that.
         """
         settings, rate = describe_optimizer(optimizer)
         key = None if settings is None else (settings, label_smoothing, steps_per_execution, norm_momentum)
         if key is None or key != self._compiled_for:
-            if self._norm is not None:
-                self._norm.momentum = norm_momentum
+            for layer, momentum in self._norms.items():
+                layer.momentum = min(momentum, norm_momentum)
             self.compile(
                 optimizer=optimizer,
                 loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing),
@@ -147,35 +155,46 @@ class TailAndHead(keras.Model):
             self.optimizer.learning_rate = learning_rate
 
     @property
-    def has_norm(self) -> bool:
-        """Whether the head has batch normalisation."""
-        return self._norm is not None
+    def learns_statistics(self) -> bool:
+        """Whether it has batch normalisation that learns its statistics."""
+        return bool(self._norms)
 
     def set_norm_statistics(self, batches: Iterable[np.ndarray]) -> None:
-        """Give the batch normalisation of the head the exact statistics of these inputs, read batch by batch.
+        """Give batch normalisation the exact statistics of these inputs, read batch by batch.
 
         Those that it kept while it was trained are of weights that have changed since, and where there were few steps,
-        still near the 0 and 1 that they begin with.
+        still near the 0 and 1 that they begin with. Nothing is left out by dropout, as nothing is when it predicts.
         """
-        assert self._norm is not None
-        sums, squares, count = 0.0, 0.0, 0
-        for batch in batches:
-            features = batch if self.tail is None else self.tail(batch, training=False)
-            values = np.asarray(self._before_norm(features), np.float64)
-            sums, squares, count = (
-                sums + values.sum(axis=0),
-                squares + np.square(values).sum(axis=0),
-                count + len(values),
-            )
-        mean = sums / count
-        self._norm.moving_mean.assign(mean)
-        self._norm.moving_variance.assign(np.maximum(squares / count - np.square(mean), 0))
-
-    def _before_norm(self, features: Any) -> Any:
-        """Return the input of the batch normalisation of the head."""
-        for layer in self.head.layers[1 : self.head.layers.index(self._norm)]:
-            features = layer(features)
-        return features
+        layers = [*self._norms]
+        momenta = [layer.momentum for layer in layers]
+        dropout = [layer for layer in flat_layers(self.head) if isinstance(layer, keras.layers.Dropout)]
+        if self.tail is not None and self.live_norm:
+            dropout += [layer for layer in flat_layers(self.tail) if isinstance(layer, keras.layers.Dropout)]
+        rates = [layer.rate for layer in dropout]
+        sums = [[0.0, 0.0] for _ in layers]
+        count = 0
+        try:
+            # The statistics are those of the batch then.
+            for layer in layers:
+                layer.momentum = 0.0
+            for layer in dropout:
+                layer.rate = 0.0
+            for batch in batches:
+                self(np.asarray(batch, np.float32), training=True)
+                count += len(batch)
+                for layer, total in zip(layers, sums, strict=True):
+                    mean = layer.moving_mean.numpy().astype(np.float64)
+                    total[0] += len(batch) * mean
+                    total[1] += len(batch) * (layer.moving_variance.numpy() + np.square(mean))
+        finally:
+            for layer, momentum in zip(layers, momenta, strict=True):
+                layer.momentum = momentum
+            for layer, rate in zip(dropout, rates, strict=True):
+                layer.rate = rate
+        for layer, (means, squares) in zip(layers, sums, strict=True):
+            mean = means / count
+            layer.moving_mean.assign(mean)
+            layer.moving_variance.assign(np.maximum(squares / count - np.square(mean), 0))
 
     def _parts(self) -> list[Any]:
         return [*([] if self.tail is None else self.tail.variables), *self.head.variables]
@@ -193,20 +212,34 @@ class TailAndHead(keras.Model):
 def begin_at_random(model: Any, seed: tuple[int, ...]) -> None:
     """Give the layers of a model new weights, drawn by their own initializers, and dropout a new beginning.
 
-    The same seed gives the same weights as it gives in `build_head`.
+    The same seed gives the same weights in each process, and a head those that it gives in `build_head`. Seeds that
+    initializers were made with are replaced.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional.
+    seed : tuple of int
     """
-    seeds = iter(np.random.SeedSequence(seed).generate_state(2 * len(model.layers)).tolist())
-    for layer in model.layers:
-        for name, initializer in [*vars(layer).items()]:
-            variable = getattr(layer, name.removesuffix("_initializer"), None)
-            if not name.endswith("_initializer") or variable is None:
-                continue
-            config = initializer.get_config()
-            if "seed" in config:
-                initializer = type(initializer).from_config({**config, "seed": next(seeds)})
-            variable.assign(initializer(variable.shape, variable.dtype))
-        if isinstance(layer, keras.layers.Dropout) and layer.rate:
-            layer.seed_generator.state.assign(keras.random.SeedGenerator(next(seeds)).state)
+    *seeds, last = np.random.SeedSequence(seed).generate_state(16 * len(flat_layers(model)) + 1).tolist()
+    remaining = iter(seeds)
+
+    def anew(layer: Any) -> Any:
+        return layer_like(layer, reseeded(layer.get_config(), remaining))
+
+    with quiet_build():
+        # Of weights whose initializer is not in the configuration of the layer.
+        random.seed(last)
+        fresh = keras.models.clone_model(model, clone_function=anew, recursive=True)
+    for variable, value in zip(model.variables, fresh.variables, strict=True):
+        variable.assign(value)
+
+
+def reseeded(part: Any, seeds: Iterator[int]) -> Any:
+    """Return a part of the configuration of a layer with other seeds."""
+    if isinstance(part, dict):
+        return {name: next(seeds) if name == "seed" else reseeded(value, seeds) for name, value in part.items()}
+    return type(part)(reseeded(each, seeds) for each in part) if isinstance(part, (list, tuple)) else part
 
 
 def dropout_variables(model: Any) -> list[Any]:

@@ -75,6 +75,12 @@ def make_optimizer(optimizer: Any, learning_rate: float | None = None, *, parame
     return type(optimizer).from_config(config)
 
 
+def rate_from_scratch(name: str) -> float | None:
+    """Return the learning rate that suits random weights, of an optimizer given by name; None for an unknown one."""
+    recipe = OPTIMIZERS.get(name.lower())
+    return None if recipe is None else 10 * recipe.learning_rate
+
+
 def describe_optimizer(optimizer: Any) -> tuple[Hashable, float | None]:
     """Return the configuration of an optimizer, and its learning rate.
 

@@ -18,7 +18,7 @@ from skcnn.training._probe import fit_probe
 from skcnn.training._problem import Split
 from skcnn.training._session import Session
 from skcnn.training._shrinkage import leave_one_out_accuracy, resolve_shrinkage
-from skcnn.training._state import TrainingState, Weights
+from skcnn.training._state import DivergedError, TrainingState, Weights
 
 
 class PhaseEnd(NamedTuple):
@@ -32,13 +32,16 @@ class PhaseEnd(NamedTuple):
     state : TrainingState or None, default=None
         What a later fit can go on from.
     is_finished : bool, default=True
-        False where the user interrupted it.
+        False where the user interrupted it, or it diverged.
+    failure : str, default=""
+        How it diverged.
     """
 
     weights: Weights
     history: list[dict[str, Any]]
     state: TrainingState | None = None
     is_finished: bool = True
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -149,16 +152,20 @@ class GradientPhase:
         plan = dataclasses.replace(self.plan, shrinkage=shrinkage)
         with self.model.lend(trained.input_shape) as model:
             model.start((session.seed, self.weights_seed), None if before is None else before.weights)
-            state = train(
-                self.name,
-                model,
-                split.training(trained, batch_size, (session.seed, self.order_seed)),
-                plan,
-                state=state,
-                history=history,
-                validation=split.validation(held_out, batch_size),
-                callbacks=callbacks,
-                on_epoch=session.after_epoch,
-                verbose=verbose,
-            )
-            return PhaseEnd(model.trained_weights(), state.history, state, state.is_finished)
+            failure = ""
+            try:
+                state = train(
+                    self.name,
+                    model,
+                    split.training(trained, batch_size, (session.seed, self.order_seed)),
+                    plan,
+                    state=state,
+                    history=history,
+                    validation=split.validation(held_out, batch_size),
+                    callbacks=callbacks,
+                    on_epoch=session.after_epoch,
+                    verbose=verbose,
+                )
+            except DivergedError as error:
+                state, failure = error.state, str(error)
+            return PhaseEnd(model.trained_weights(), state.history, state, state.is_finished, failure)

@@ -69,3 +69,17 @@ class TrainingState:
         """Return the state that another fit goes on from, whatever its settings are."""
         begin = self.begin + self.epochs
         return dataclasses.replace(self, begin=begin, epochs=0, is_finished=False, callbacks={})
+
+
+class DivergedError(FloatingPointError):
+    """The loss became NaN or infinite.
+
+    Attributes
+    ----------
+    state : TrainingState
+        After the last epoch before that, or where the phase began.
+    """
+
+    def __init__(self, message: str, state: TrainingState):
+        super().__init__(message)
+        self.state = state

@@ -24,7 +24,7 @@ from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
 from skcnn.images._sequence import ImageSequence
 from skcnn.training import DenseHead, LinearHead, build_head, epoch_order, release_models
 from skcnn.training._fine_tuned_network import HEAD_ORDER, HEAD_WEIGHTS, TAIL_ORDER
-from skcnn.training._model import TailAndHead
+from skcnn.training._model import TrainedModel
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
 
@@ -228,14 +228,14 @@ def test_nothing_global_changes(tuned, pixels):
 @pytest.mark.slow
 def test_a_search_traces_each_depth_once(tuned, files, monkeypatch, new_process):
     traced = []
-    call = TailAndHead.call
+    call = TrainedModel.call
 
     def counting(self, rows, training=False):
         if not hasattr(rows, "numpy"):  # symbolic
             traced.append(self)
         return call(self, rows, training)
 
-    monkeypatch.setattr(TailAndHead, "call", counting)
+    monkeypatch.setattr(TrainedModel, "call", counting)
     grid = {"unfreeze": [1, "two_a"], "learning_rate": [1e-4, 1e-3]}
     GridSearchCV(tuned(), grid, cv=3, refit=False).fit(files, LABELS)
     assert len({id(model) for model in traced}) == 2
@@ -274,11 +274,11 @@ def test_threads_that_fit_at_once(tuned, pixels):
 
 def test_threads_that_predict_at_once_share_one_model(tuned, pixels, monkeypatch):
     """A web server asks from a thread per request; to build a model takes longer than most answers."""
-    from skcnn.training._model import TailAndHead
+    from skcnn.training._model import TrainedModel
 
     made = []
-    build = TailAndHead.__init__
-    monkeypatch.setattr(TailAndHead, "__init__", lambda self, *parts: [made.append(self), build(self, *parts)][0])
+    build = TrainedModel.__init__
+    monkeypatch.setattr(TrainedModel, "__init__", lambda self, *parts: [made.append(self), build(self, *parts)][0])
     clf = tuned().fit(pixels, LABELS)
     expected = clf.predict_proba(pixels)
     at_first = len(made)

@@ -10,7 +10,7 @@ from skcnn.exceptions import ImageReadError, PreprocessingError
 from skcnn.images import ResizeCrop, TenCrop, as_image_sequence
 from skcnn.training import DenseHead, LinearHead, build_head, epoch_order
 from skcnn.training._fine_tuned_network import TAIL_ORDER
-from skcnn.training._model import TailAndHead
+from skcnn.training._model import TrainedModel
 
 LABELS = np.array(["cat", "dog", "emu"] * 4)
 AUGMENTATION = Augmentation(crop=(0.5, 1), brightness=20)
@@ -56,7 +56,7 @@ def test_the_weights_are_those_of_plain_keras_on_the_views(tuned, residual, pixe
     probe = tuned(unfreeze=0, augmentation=None, head=LinearHead(dropout=0)).fit(pixels, LABELS)
     head = build_head(8, 3)
     head.set_weights(probe.head_weights_)
-    plain = TailAndHead(features, head)
+    plain = TrainedModel(features, head)
     plain.compile(keras.optimizers.Adam(1e-4), keras.losses.CategoricalCrossentropy(from_logits=True))
     targets = np.eye(3, dtype=np.float32)[np.arange(12) % 3]
     for epoch in range(4):

@@ -110,12 +110,12 @@ def test_schedules(tuned, pixels):
 
 
 def test_a_search_over_schedules_traces_the_training_once(tuned, files, monkeypatch):
-    from skcnn.training._model import TailAndHead
+    from skcnn.training._model import TrainedModel
 
     compiled = []
-    compile_ = TailAndHead.compile
+    compile_ = TrainedModel.compile
     monkeypatch.setattr(
-        TailAndHead, "compile", lambda self, **settings: (compiled.append(1), compile_(self, **settings))
+        TrainedModel, "compile", lambda self, **settings: (compiled.append(1), compile_(self, **settings))
     )
     grid = {"schedule": [None, "cosine", OneCycle(), {2: 1e-5}], "augmentation": [None, Augmentation()]}
     search = GridSearchCV(tuned(augmented_views=2, epochs=3), grid, cv=2).fit(files, LABELS)

@@ -128,7 +128,10 @@ def test_ten_crops_around_it(soup, files):
         ),
         ({"pooling": "max"}, "and member 'b' differs from member 'a' in pooling;"),
         ({"layer": "one_add", "unfreeze": "one_b"}, "differs from member 'a' in layer, unfreeze;"),
-        ({"head": DenseHead(4)}, "begin with the same head, and that of member 'b' begins at random; leave head='pr"),
+        (
+            {"head": DenseHead(4)},
+            "begin with the same weights, and those of member 'b' begin at random; leave head='pr",
+        ),
         ({"unfreeze": 0}, "method='soup' needs members that train more than the head; got unfreeze=0 and epochs=2"),
         ({"epochs": 0}, "method='soup' needs members that train more than the head"),
     ],
@@ -142,7 +145,9 @@ def test_networks_that_do_not_share_a_trunk(tuned, files, run_sizes, second, mes
 
 
 def test_a_head_that_begins_at_random(soup, files):
-    with pytest.raises(ValueError, match="begin with the same head, and that of every member begins at random; leave"):
+    with pytest.raises(
+        ValueError, match="begin with the same weights, and those of every member begin at random; leave"
+    ):
         soup.set_params(estimator__head=DenseHead(4)).fit(files, LABELS)
 
 

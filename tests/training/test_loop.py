@@ -7,7 +7,7 @@ from skcnn.training import Batches, CosineDecay, EarlyStopping, build_head
 from skcnn.training._callbacks import Snapshots
 from skcnn.training._epoch_inputs import SameInputs
 from skcnn.training._loop import feed, largest_divisor, train
-from skcnn.training._model import TailAndHead
+from skcnn.training._model import TrainedModel
 from skcnn.training._plan import Plan
 
 
@@ -21,7 +21,7 @@ def task():
 
 
 def make_model(dropout=0.3, *, batch_norm=False):
-    return TailAndHead(None, build_head(5, 3, units=8, dropout=dropout, batch_norm=batch_norm, l2=0.0, seed=(0,)))
+    return TrainedModel(None, build_head(5, 3, units=8, dropout=dropout, batch_norm=batch_norm, l2=0.0, seed=(0,)))
 
 
 def test_training_is_keras_training_in_the_same_order(task):
