@@ -240,7 +240,8 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
             if self.method == "independent" and not self._is_named():
                 self._warn_of_copies(images[:COMPARED_IMAGES])
         else:
-            self._combine(images[held_out], labels[held_out], None if weights is None else weights[held_out])
+            shares = None if weights is None else weights[held_out]
+            self._combine(images[chosen], images[held_out], labels[held_out], shares)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -319,10 +320,12 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
     def _holds_out(self) -> bool:
         return self._learns_weights() or self.method == "soup"
 
-    def _combine(self, images: ImageSequence, labels: np.ndarray, sample_weight: np.ndarray | None) -> None:
+    def _combine(
+        self, trained_on: ImageSequence, images: ImageSequence, labels: np.ndarray, sample_weight: np.ndarray | None
+    ) -> None:
         """Learn the weights of the members from images that they were not fitted on."""
         if self.method == "soup":
-            self.soup_, kept, scores = greedy_soup(self.estimators_, images, labels, sample_weight)
+            self.soup_, kept, scores = greedy_soup(self.estimators_, trained_on, images, labels, sample_weight)
             self.weights_, self.validation_scores_ = kept / kept.sum(), scores
             return
         unknown = np.setdiff1d(labels, self.classes_)

@@ -57,9 +57,13 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
     unfreeze : int, str or "all", default=4
         What is trained in the second phase besides the head: so many convolution layers, counted from the top, with all
         layers after the first of them; all layers from the one of this name on; or all. 0 trains the head alone. Where
-        the first layer is inside a residual or dense block, activations are stored before the block. Batch
-        normalisation keeps its statistics; its scale and offset are trained. With 0 and no augmentation there is no
-        second phase: `schedule`, `early_stopping` and `average_weights` are for the first one then, of a `DenseHead`.
+        the first layer is inside a residual or dense block, activations are stored before the block. With 0 and no
+        augmentation there is no second phase: `schedule`, `early_stopping` and `average_weights` are for the first one
+        then, of a `DenseHead`.
+    batch_norm : {"frozen", "live"}, default="frozen"
+        Whether batch normalisation of the layers that are unfrozen keeps its statistics, so that only its scale and
+        offset are trained; or normalises by the batch and learns new ones, as `CNNClassifier` does. "live" is for whole
+        networks (``unfreeze="all"``) and many images; dropout inside the network then acts too.
     epochs : int, default=20
         Of the second phase.
     optimizer : str or keras.optimizers.Optimizer, default="adamw"
@@ -174,6 +178,7 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
     _constraints: ClassVar[dict[str, Check]] = {
         "pooling": one_of(*POOLINGS),
         "head": check_head,
+        "batch_norm": one_of("frozen", "live"),
         "shrinkage": check_shrinkage,
     }
 
@@ -186,6 +191,7 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         pooling="avg",
         head="probe",
         unfreeze=4,
+        batch_norm="frozen",
         epochs=20,
         optimizer="adamw",
         learning_rate=None,
@@ -216,6 +222,7 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         self.pooling = pooling
         self.head = head
         self.unfreeze = unfreeze
+        self.batch_norm = batch_norm
         self.epochs = epochs
         self.optimizer = optimizer
         self.learning_rate = learning_rate
@@ -246,11 +253,12 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
                 "this FineTunedCNNClassifier was pickled before the parameter 'head' took the place of 'hidden_units',"
             )
             raise ValueError(f"{msg} 'dropout' and others; fit it again with this version, and pickle it anew")
-        super().__setstate__(state)
+        super().__setstate__({"batch_norm": "frozen", **state})
 
     def _network(self, n_classes: int) -> FineTunedNetwork:
         head = LinearHead() if isinstance(self.head, str) else self.head
-        return FineTunedNetwork(TunableNetwork(self._frozen_network(), self.unfreeze), head)
+        network = TunableNetwork(self._frozen_network(), self.unfreeze)
+        return FineTunedNetwork(network, head, live_norm=self.batch_norm == "live")
 
     def _plan(self, schedule: Schedule | None = None) -> Plan:
         plan = super()._plan(schedule)

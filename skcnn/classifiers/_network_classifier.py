@@ -223,6 +223,12 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         other._weights, other.history_ = weights, history
         return other
 
+    def _settled(self, images: Any) -> Any:
+        """Return a fitted copy whose batch normalisation, where it learns statistics, has those of some images."""
+        feed = self._feed(check_one_view(images).with_decode(self.decode))
+        weights = self._fitted_network().settle(self._weights, feed, len(self.classes_))
+        return self._with_weights(weights, self.history_)
+
     def _plan(self, schedule: Schedule | None = None) -> Plan:
         """Return how the network is trained, by another schedule if one is given.
 

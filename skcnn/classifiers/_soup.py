@@ -44,7 +44,11 @@ def check_soup(members: Mapping[str, Any]) -> None:
 
 
 def greedy_soup(
-    members: Sequence[NetworkClassifier], images: ImageSequence, labels: np.ndarray, sample_weight: Any = None
+    members: Sequence[NetworkClassifier],
+    trained_on: ImageSequence,
+    images: ImageSequence,
+    labels: np.ndarray,
+    sample_weight: Any = None,
 ) -> tuple[NetworkClassifier, np.ndarray, np.ndarray]:
     """Average members, the best first, as long as the accuracy on images that were held out does not fall.
 
@@ -55,6 +59,9 @@ def greedy_soup(
     ----------
     members : sequence of NetworkClassifier
         Fitted, and checked by `check_soup` before.
+    trained_on : ImageSequence
+        The images that the members were fitted on: averaged weights have statistics of batch normalisation of their
+        own.
     images : ImageSequence
         None that the members were fitted on.
     labels : ndarray of shape (n_images,)
@@ -80,10 +87,10 @@ def greedy_soup(
     first, *others = sorted(range(len(members)), key=judged.__getitem__, reverse=True)
     kept, best = [first], judged[first]
     for index in others:
-        tried = judge(average_networks([members[each] for each in [*kept, index]]))
+        tried = judge(average_networks([members[each] for each in [*kept, index]])._settled(trained_on))
         if tried >= best:
             kept, best = [*kept, index], tried
-    soup = average_networks([members[index] for index in kept])
+    soup = average_networks([members[index] for index in kept])._settled(trained_on)
     return soup, np.isin(np.arange(len(members)), kept), np.array([accuracy for accuracy, _ in judged])
 
 

@@ -242,13 +242,17 @@ class AugmentedViews(ViewStep):
     def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
         return self.height, self.width
 
-    def sufficient_size(self) -> tuple[int, int]:
-        """Return the size of an image from which also the smallest crop is not enlarged."""
+    def needed_size(self, margin: float = 1.0) -> tuple[int, int]:
+        """Return the size of an image from which also the smallest crop is not enlarged, times a margin."""
         augmentation = self.augmentation
-        factor = FAST_MARGIN * limits(1, augmentation.zoom)[1]
+        factor = margin * max(1, limits(1, augmentation.zoom)[1])
         if augmentation.crop is not None:
             factor /= math.sqrt(augmentation.crop[0])
         return math.ceil(factor * self.height), math.ceil(factor * self.width)
+
+    def sufficient_size(self) -> tuple[int, int]:
+        """Return the size below which a fast decode must not fall."""
+        return self.needed_size(FAST_MARGIN)
 
 
 def change_colours(image: np.ndarray, colours: Colours) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The features or activations that each epoch trains on: the same ones, stored views in turn, or fresh views."""
+"""The pixels, features or activations of each epoch: the same ones, stored views in turn, or fresh views."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from skcnn.features._extract import fit_trunk
 from skcnn.features._stream import stream
 from skcnn.features._trunk_extractor import TrunkExtractor
 from skcnn.images import Augmentation
+from skcnn.images._augmentation import AugmentedViews
 from skcnn.images._sequence import ImageSequence
 
 
@@ -132,3 +133,38 @@ class FreshViews:
     def read(self, epoch: int, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Yield the inputs of one epoch, batch by batch; the images of the next batches are decoded meanwhile."""
         return stream(self._images.pick_views(order, epoch * len(self) + order), self._extractor, batch_size)
+
+
+class WarpedPixels:
+    """A new view of each image in each epoch, warped from stored pixels: no image is decoded again.
+
+    A view depends on the position of the image, the epoch and the seed alone.
+
+    Parameters
+    ----------
+    stored : StoredFeatures of shape (n_images, height, width, channels)
+    views : AugmentedViews
+    seed : int
+    """
+
+    def __init__(self, stored: StoredFeatures, views: AugmentedViews, seed: int):
+        self._stored = stored
+        self._views = views
+        self._seed = seed
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self._views.height, self._views.width, self._stored.shape[3])
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def read(self, epoch: int, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+        """Yield the inputs of one epoch, batch by batch."""
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            pairs = zip(self._stored[chosen], chosen.tolist(), strict=True)
+            yield np.stack([self._view(image, epoch, position) for image, position in pairs])
+
+    def _view(self, image: np.ndarray, epoch: int, position: int) -> np.ndarray:
+        return self._views.make_view(image, 0, np.random.default_rng([self._seed, epoch, position]))

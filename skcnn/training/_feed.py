@@ -12,11 +12,13 @@ from skcnn._progress import say
 from skcnn.cache import FeatureCache
 from skcnn.cache._store import DtypeError
 from skcnn.cache._units import format_bytes
+from skcnn.exceptions import ImageReadError
 from skcnn.features import RawPixels, StoredFeatures, Trunk, extract
 from skcnn.features._extract import plan_extraction
-from skcnn.images._augmentation import check_levels_of
+from skcnn.images._augmentation import LOOKED_AT, AugmentedViews, check_levels_of
 from skcnn.images._sequence import ImageSequence
-from skcnn.training._epoch_inputs import EpochInputs, FreshViews, SameInputs, StoredViews
+from skcnn.images._sources import ArraySources
+from skcnn.training._epoch_inputs import EpochInputs, FreshViews, SameInputs, StoredViews, WarpedPixels
 from skcnn.training._phase import GradientPhase, ProbePhase
 from skcnn.training._problem import Split
 from skcnn.training._session import Session
@@ -91,6 +93,12 @@ class Feed:
         check_levels_of(images, self.augmentation)
         first_view, fresh_views = np.random.SeedSequence(session.seed).generate_state(2).tolist()
         if self.augmented_views is None:
+            step = self.augmentation.views(1, phase.trunk.input_shape[:2])
+            size = size_to_warp_from(images, step) if isinstance(phase.trunk, RawPixels) else None
+            if size is not None:
+                shape = (*size, phase.trunk.input_shape[2])
+                stored = self._extract(images, RawPixels(shape, normalises=phase.trunk.normalises))
+                return WarpedPixels(stored, step, fresh_views)
             epochs = session.begin(phase.name) + phase.plan.epochs
             settings: Any = {"epochs": epochs, "seed": fresh_views, "engine": self.engine}
             return FreshViews(images, phase.trunk, self.augmentation, **settings)
@@ -109,3 +117,21 @@ class Feed:
                 raise
             # Pixels are kept as uint8, unless a step or the images themselves have others.
             return extract(images, trunk, self.cache, dtype="float32", **settings)
+
+
+def size_to_warp_from(images: ImageSequence, views: AugmentedViews) -> tuple[int, int] | None:
+    """Return the size in which images are stored to make views of; None where each view is made of the image itself.
+
+    Images of one size are stored as they are, unless they are in memory. Of others as many pixels are stored as the
+    largest zoom needs, if the first eight have as many. A crop is cut out of the image itself: it may be of any part.
+    """
+    if isinstance(images.sources, ArraySources) and not images.steps:
+        return None
+    if images.image_size is not None:
+        return images.image_size
+    if views.augmentation.crop is not None:
+        return None
+    height, width = views.needed_size()
+    first = [image for image in images[:LOOKED_AT].stream() if not isinstance(image, ImageReadError)]
+    is_enough = all(image.shape[0] >= height and image.shape[1] >= width for image in first)
+    return (height, width) if is_enough else None

@@ -32,10 +32,13 @@ class FineTunedNetwork:
     ----------
     network : TunableNetwork
     head : LinearHead or DenseHead
+    live_norm : bool, default=False
+        Whether batch normalisation of the layers that are trained learns its statistics.
     """
 
     network: TunableNetwork
     head: LinearHead | DenseHead
+    live_norm: bool = False
 
     @functools.cached_property
     def trunk(self) -> Trunk:
@@ -65,11 +68,12 @@ class FineTunedNetwork:
 
     def differences(self, other: FineTunedNetwork) -> list[str]:
         """Return the settings that keep the weights of two such networks from being averaged."""
+        norm = [] if self.live_norm == other.live_norm else ["batch_norm"]
         one, two = self.network.description, other.network.description
         if one is None or two is None:
             same = self.network.state() == other.network.state()
-            return [] if same else ["backbone, or the layers that are trained"]
-        return differences(one, two)
+            return [*norm, *([] if same else ["backbone, or the layers that are trained"])]
+        return [*norm, *differences(one, two)]
 
     def phases(self, plan: Plan, n_classes: int, *, augments: bool) -> list[ProbePhase | GradientPhase]:
         """Return the phases it is trained in: the head alone, then the head with the layers that are unfrozen."""
@@ -86,7 +90,7 @@ class FineTunedNetwork:
             model = HeadRecipe(None, layers, n_classes)
             phases.append(GradientPhase("head", features, model, head_plan, HEAD_WEIGHTS, HEAD_ORDER))
         if tunes:
-            model = HeadRecipe(self.network if self.network.has_tail else None, layers, n_classes)
+            model = self._recipe(n_classes, has_tail=self.network.has_tail)
             seeds = HEAD_WEIGHTS, TAIL_ORDER
             plan = plan.resolve(goes_on=bool(phases))
             phases.append(GradientPhase("fine-tune", self.trunk, model, plan, *seeds, augments=augments))
@@ -100,11 +104,24 @@ class FineTunedNetwork:
         if not weights.tail and self.head.layers()["units"] is None:
             logits = LinearProbe(*weights.head).logits(features, feed.batch_size)
         else:
-            recipe = HeadRecipe(self.network if weights.tail else None, self.head.layers(), n_classes)
-            with recipe.share(features.shape[1:], weights) as model:
+            with self._recipe(n_classes, has_tail=bool(weights.tail)).share(features.shape[1:], weights) as model:
                 logits = model.logits(features, feed.batch_size)
         logits[[*features.failures]] = np.nan
         return logits
+
+    def settle(self, weights: Weights, feed: Feed, n_classes: int) -> Weights:
+        """Return weights with the statistics of batch normalisation of these images, where it learns them."""
+        if not (self.live_norm and weights.tail):
+            return weights
+        activations, step = feed.extract(self.trunk), feed.batch_size
+        with self._recipe(n_classes, has_tail=True).lend(activations.shape[1:]) as model:
+            model.set_trained(weights)
+            model.set_norm_statistics(activations[start : start + step] for start in range(0, len(activations), step))
+            return model.trained_weights()._replace(dropout=weights.dropout)
+
+    def _recipe(self, n_classes: int, *, has_tail: bool) -> HeadRecipe:
+        network = self.network if has_tail else None
+        return HeadRecipe(network, self.head.layers(), n_classes, live_norm=has_tail and self.live_norm)
 
     def build(self, weights: Weights, n_classes: int) -> list[Any]:
         """Return new Keras models that follow each other, from pixels to logits."""

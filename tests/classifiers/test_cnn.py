@@ -154,6 +154,17 @@ def test_pixels_are_stored_as_uint8_and_decoded_once(image_paths, private_cache,
     make(epochs=3, random_state=3).fit(image_paths, y).predict(image_paths)
 
 
+def test_augmented_views_are_made_of_stored_pixels(image_paths, monkeypatch):
+    from skcnn.images._sequence import ImageSequence
+
+    decode, decoded = ImageSequence.decode, []
+    monkeypatch.setattr(ImageSequence, "decode", lambda *args: [decoded.append(args), decode(*args)][1])
+    clf = make(epochs=4, augmentation=Augmentation(zoom=0.5)).fit(image_paths, np.repeat(["apple", "leaf", "sea"], 4))
+    # The first eight to learn how large they are; all for the pixels at 16 and at 24; and in one fit no more.
+    assert len(decoded) == 8 + 12 + 12
+    assert clf.predict(image_paths).shape == (12,)
+
+
 # Architectures ------------------------------------------------------------------------------------------------------------
 
 SMALL = {"resnet": {"stages": (1, 1), "filters": (4, 4, 8)}, "deepergooglenet": {"stages": (3,)}}

@@ -123,8 +123,45 @@ def test_the_weights_are_those_of_plain_keras(request, network, unfreeze, first,
         for now in layer.get_weights()[:1]
     ]
     assert max(moved) > 1e-3
-    logits = plain.predict_on_batch(pixels.astype(np.float32))
-    np.testing.assert_allclose(clf.predict_proba(pixels), keras.ops.softmax(logits), atol=1e-4)
+
+
+def test_live_batch_normalisation_is_that_of_plain_keras(residual, pixels):
+    clf = FineTunedCNNClassifier(
+        residual,
+        head=LinearHead(dropout=0),
+        unfreeze="all",
+        batch_norm="live",
+        epochs=4,
+        optimizer="sgd",
+        batch_size=5,
+        random_state=0,
+        schedule=None,
+        shrinkage=None,
+    ).fit(pixels, LABELS)
+
+    seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
+    base = keras.models.clone_model(residual)
+    base.set_weights(residual.get_weights())
+    head = build_head(8, 3)
+    head.set_weights(clf.set_params(unfreeze=0, verbose=0).fit(pixels, LABELS).head_weights_)
+    clf.set_params(unfreeze="all").fit(pixels, LABELS)
+    plain = keras.Model(base.inputs[0], head(keras.layers.GlobalAveragePooling2D()(base.outputs[0])))
+    plain.compile(
+        keras.optimizers.SGD(1e-3, 0.9, nesterov=True), keras.losses.CategoricalCrossentropy(from_logits=True)
+    )
+    targets = np.eye(3, dtype=np.float32)[np.arange(12) % 3]
+    for epoch in range(4):
+        order = epoch_order(12, (seed, TAIL_ORDER), epoch)
+        for start in range(0, 12, 5):
+            batch = order[start : start + 5]
+            plain.train_on_batch(pixels[batch].astype(np.float32), targets[batch])
+
+    before = residual.get_weights()
+    for weight, theirs, first, ours in zip(base.weights, base.get_weights(), before, clf.tail_weights_, strict=True):
+        if weight.trainable:
+            np.testing.assert_allclose(ours, theirs, atol=1e-4, err_msg=weight.path)
+        else:
+            assert np.abs(ours - first).max() > 1e-3
 
 
 def test_layers_before_the_first_trained_one_and_statistics_stay(tuned, residual, pixels):

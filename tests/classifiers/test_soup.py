@@ -55,6 +55,24 @@ def test_members_are_those_of_an_ensemble_on_the_same_part_of_the_images(soup, f
         np.testing.assert_array_equal(one.predict_proba(files), other.predict_proba(files))
 
 
+def test_a_soup_of_live_batch_normalisation_has_the_statistics_of_its_own_weights(soup, pixels):
+    soup.estimator.set_params(unfreeze="all", batch_norm="live", learning_rate=1e-2, shrinkage=None)
+    clf = soup.fit(pixels, LABELS)
+    averaged = average_networks(clf.estimators_)
+    settled = averaged._settled(pixels)
+    moved = [
+        np.abs(one - other).max() for one, other in zip(averaged.tail_weights_, settled.tail_weights_, strict=True)
+    ]
+    assert max(moved) > 1e-4
+    again = settled._settled(pixels)
+    for one, other in zip(settled.tail_weights_, again.tail_weights_, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    # Frozen statistics stay as they are.
+    frozen = clone(soup.estimator).set_params(batch_norm="frozen").fit(pixels, LABELS)
+    for one, other in zip(frozen.tail_weights_, frozen._settled(pixels).tail_weights_, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_the_mean_of_equal_weights_is_exact_and_seeds_are_kept():
     arrays = [np.float32([0.1, 0.7]), np.uint32([3, 4])]
     mean = average_weights([arrays] * 3)
@@ -67,7 +85,7 @@ def test_the_best_comes_first_and_what_harms_is_left_out(tuned, image_paths):
     labels = np.repeat(["apple", "leaf", "sea"], 4)
     good = tuned.set_params(epochs=8, learning_rate=3e-3).fit(image_paths, labels)
     members = [spoiled(good), good, copy.copy(good), spoiled(good, 1)]
-    averaged, kept, scores = greedy_soup(members, image_paths, labels)
+    averaged, kept, scores = greedy_soup(members, image_paths, image_paths, labels)
     assert kept.tolist() == [False, True, True, False]
     assert scores.tolist() == [member.score(image_paths, labels) for member in members]
     assert averaged.score(image_paths, labels) >= scores.max()
@@ -75,7 +93,7 @@ def test_the_best_comes_first_and_what_harms_is_left_out(tuned, image_paths):
     predicted = members[0].predict(image_paths)
     weights = (predicted == labels).astype(float)
     assert 0 < weights.sum() < 12
-    _, kept, _ = greedy_soup([members[0], spoiled(good, 1)], image_paths, labels, weights)
+    _, kept, _ = greedy_soup([members[0], spoiled(good, 1)], image_paths, image_paths, labels, weights)
     assert kept[0]
 
 
@@ -84,7 +102,7 @@ def test_of_equal_accuracy_the_lower_log_loss_counts(tuned, image_paths):
     good = tuned.set_params(epochs=8, learning_rate=3e-3).fit(image_paths, labels)
     timid = good._with_weights(good._weights._replace(head=[each / 1000 for each in good.head_weights_]), [])
     np.testing.assert_array_equal(timid.predict(image_paths), good.predict(image_paths))
-    averaged, kept, _ = greedy_soup([timid, good, good], image_paths, labels)
+    averaged, kept, _ = greedy_soup([timid, good, good], image_paths, image_paths, labels)
     assert kept.tolist() == [False, True, True]
     np.testing.assert_array_equal(averaged.predict_proba(image_paths), good.predict_proba(image_paths))
 

@@ -163,6 +163,12 @@ def test_number_of_views():
         Augmentation().views(0, (8, 8))
 
 
+def test_needed_size_is_that_of_the_smallest_crop_without_a_margin():
+    assert Augmentation(**NOTHING).views(1, (100, 50)).needed_size() == (100, 50)
+    assert Augmentation(**{**NOTHING, "zoom": (0.5, 0.8)}).views(1, (100, 50)).needed_size() == (100, 50)
+    assert Augmentation(**{**NOTHING, "zoom": 0.25}).views(1, (100, 50)).needed_size() == (125, 63)
+
+
 def test_sufficient_size_is_that_of_the_smallest_crop():
     assert Augmentation(**NOTHING).views(1, (100, 50)).sufficient_size() == (150, 75)
     assert Augmentation(**{**NOTHING, "zoom": (1, 2), "crop": (0.25, 1)}).views(1, (100, 50)).sufficient_size() == (

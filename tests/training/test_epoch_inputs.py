@@ -8,7 +8,7 @@ from skcnn.cache._stored_features import StoredFeatures
 from skcnn.exceptions import ImageReadError
 from skcnn.features import RawPixels
 from skcnn.images import as_image_sequence
-from skcnn.training._epoch_inputs import FreshViews, SameInputs, StoredViews
+from skcnn.training._epoch_inputs import FreshViews, SameInputs, StoredViews, WarpedPixels
 
 
 @pytest.fixture
@@ -77,3 +77,30 @@ def test_an_image_that_vanished_meanwhile_is_named(write_image, photo):
     paths[2].unlink()
     with pytest.raises(ImageReadError, match=r"c\.png"):
         read(inputs, 1, [3, 2, 1, 0], 4)
+
+
+def warped(pixels, *, seed=3, **settings):
+    stored = StoredFeatures(-1 - np.arange(len(pixels)), None, pixels, failures={})
+    return WarpedPixels(stored, Augmentation(**settings).views(1, (8, 8)), seed)
+
+
+def test_pixels_are_warped_anew_in_each_epoch():
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 12, 10, 3), dtype=np.uint8)
+    inputs = warped(pixels)
+    assert len(inputs) == 7
+    assert inputs.input_shape == (8, 8, 3)
+    assert [batch.shape for batch in inputs.read(0, np.arange(7), 4)] == [(4, 8, 8, 3), (3, 8, 8, 3)]
+    one = read(inputs, 0, range(7))
+    assert one.dtype == np.uint8
+    assert not np.array_equal(one, read(inputs, 1, range(7)))
+    assert not np.array_equal(one, read(warped(pixels, seed=4), 0, range(7)))
+    np.testing.assert_array_equal(read(warped(pixels), 0, [6, 2, 0], 2), one[[6, 2, 0]])
+    # Equal images have views of their own.
+    same = read(warped(np.repeat(pixels[:1], 7, axis=0)), 0, range(7))
+    assert len(np.unique(same.reshape(7, -1), axis=0)) == 7
+
+
+def test_without_changes_the_middle_is_warped():
+    nothing = {"rotation": 0, "width_shift": 0, "height_shift": 0, "shear": 0, "zoom": 0, "horizontal_flip": False}
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(read(warped(pixels, **nothing), 5, range(3)), pixels)

@@ -11,8 +11,9 @@ from skcnn.training._plan import Plan
 
 @pytest.fixture
 def network(tiny_model):
-    def make(head, unfreeze=1):
-        return FineTunedNetwork(TunableNetwork(FrozenNetwork(resolve_backbone(tiny_model)), unfreeze), head)
+    def make(head, unfreeze=1, **settings):
+        network = TunableNetwork(FrozenNetwork(resolve_backbone(tiny_model)), unfreeze)
+        return FineTunedNetwork(network, head, **settings)
 
     return make
 
@@ -28,6 +29,8 @@ def test_the_head_alone_then_with_the_layers_above_the_cut(network):
     assert (probe.name, probe.C, probe.trunk) == ("head", 0.5, tuned.network.features)
     assert (tail.name, tail.augments, tail.plan.epochs, tail.model.live_norm) == ("fine-tune", True, 4, False)
     assert tail.trunk is tuned.trunk
+    *_, live = network(LinearHead(), live_norm=True).phases(plan(), 3, augments=False)
+    assert live.model.live_norm
     assert isinstance(network(LinearHead(), "all").trunk, RawPixels)
     head, tail = network(DenseHead(5, epochs=2)).phases(plan(schedule=CosineDecay()), 3, augments=False)
     assert (head.plan.epochs, head.plan.schedule, head.augments) == (2, None, False)
