@@ -353,6 +353,7 @@ ESTIMATORS = [
 # How to fit each in no time.
 SMALL = {
     "AspectAwareResize": {"size": (8, 9)},
+    "CNNClassifier": {"architecture": "lenet", "input_size": 8, "epochs": 1},
     "CNNEnsembleClassifier": {
         "estimator": FineTunedCNNClassifier("tiny.keras", head=DenseHead(4, epochs=1), unfreeze=0),
         "n_estimators": 2,
@@ -483,8 +484,10 @@ def test_pickles_of_fitted_ones_do_the_same(small, image_paths):
     expected = getattr(small.fit(image_paths, LABELS), method)(image_paths)
     data = pickle.dumps(small)
     inside = [vars(each) for each in getattr(small, "estimators_", [getattr(small, "estimator_", small)])]
-    weights = [array for each in inside for name in each if name.endswith("_weights_") for array in each[name]]
-    assert len(data) < 5000 * len(inside) + 1.01 * sum(array.nbytes for array in weights)
+    names = ("head_weights_", "tail_weights_", "weights_")
+    weights = [array for each in inside for name in names for array in each.get(name, [])]
+    layers = sum(len(pickle.dumps(each["_layers"])) for each in inside if "_layers" in each)
+    assert len(data) < 5000 * len(inside) + layers + 1.01 * sum(array.nbytes for array in weights)
     other = pickle.loads(data)
     check_is_fitted(other)
     assert_same_parameters(other, small)

@@ -35,7 +35,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.semi_supervised import SelfTrainingClassifier
 
-from skcnn import CNNFeatureExtractor, FineTunedCNNClassifier
+from skcnn import CNNClassifier, CNNFeatureExtractor, FineTunedCNNClassifier
 from skcnn.images import as_image_sequence
 
 LABELS = np.repeat(["apple", "leaf", "sea"], 4)
@@ -52,8 +52,10 @@ def labels():
     return LABELS[SHUFFLED]
 
 
-@pytest.fixture(params=["pipeline", "fine-tuned"])
+@pytest.fixture(params=["pipeline", "fine-tuned", pytest.param("from scratch", marks=pytest.mark.slow)])
 def model(request, tiny_model):
+    if request.param == "from scratch":
+        return CNNClassifier("convnet", input_size=16, epochs=2, random_state=0)
     if request.param == "fine-tuned":
         return FineTunedCNNClassifier(tiny_model, unfreeze=1, epochs=1, random_state=0)
     return Pipeline([("features", CNNFeatureExtractor(tiny_model)), ("head", LogisticRegression(solver="newton-cg"))])
@@ -61,6 +63,8 @@ def model(request, tiny_model):
 
 @pytest.fixture
 def grid(model):
+    if isinstance(model, CNNClassifier):
+        return {"architecture": ["convnet", "lenet"]}
     return {"head__C": [0.1, 1.0]} if isinstance(model, Pipeline) else {"unfreeze": [0, 1]}
 
 

@@ -71,39 +71,49 @@ class Feed:
         cache = FeatureCache.open(self.cache)
         passes = size = fresh = 0
         for phase in phases:
-            images = self.images
+            images, trunk = self.images, phase.trunk
             if isinstance(phase, GradientPhase) and phase.augments:
-                if self.augmented_views is None:
-                    fresh += 0 if isinstance(phase.trunk, RawPixels) else phase.plan.epochs * len(images)
+                if self.augmented_views is not None:
+                    images = self._with_views(images, trunk)
+                elif isinstance(trunk, RawPixels):
+                    trunk = self._trunk_to_warp_from(images, trunk) or trunk
+                else:
+                    fresh += phase.plan.epochs * len(images)
                     continue
-                images = self._with_views(images, phase.trunk)
             settings: Any = {"batch_size": self.batch_size, "engine": self.engine}
-            plan = plan_extraction(images, phase.trunk, cache, dtype=None, verbose=0, **settings)
+            plan = plan_extraction(images, trunk, cache, dtype=None, verbose=0, **settings)
             more_passes, more_bytes = plan.still_to_do()
-            passes += 0 if isinstance(phase.trunk, RawPixels) else more_passes
+            passes += 0 if isinstance(trunk, RawPixels) else more_passes
             size += more_bytes
-        during = f", and {fresh:,} while it is trained" if fresh else ""
-        where = f"; {format_bytes(size)} more in {cache.directory}" if cache is not None and size else ""
-        if passes or during or where:
-            before = f"at most {passes:,} passes through the frozen layers before training"
-            say(f"{len(self.images):,} images: {before}{during}{where}")
+        costs = []
+        if passes or fresh:
+            during = f", and {fresh:,} while it is trained" if fresh else ""
+            costs.append(f"at most {passes:,} passes through the frozen layers before training{during}")
+        if cache is not None and size:
+            costs.append(f"{format_bytes(size)} more in {cache.directory}")
+        if costs:
+            say(f"{len(self.images):,} images: {'; '.join(costs)}")
 
     def _augmented(self, images: ImageSequence, phase: GradientPhase, session: Session) -> EpochInputs:
         """Return the views of images that the epochs are trained on."""
         check_levels_of(images, self.augmentation)
         first_view, fresh_views = np.random.SeedSequence(session.seed).generate_state(2).tolist()
         if self.augmented_views is None:
-            step = self.augmentation.views(1, phase.trunk.input_shape[:2])
-            size = size_to_warp_from(images, step) if isinstance(phase.trunk, RawPixels) else None
-            if size is not None:
-                shape = (*size, phase.trunk.input_shape[2])
-                stored = self._extract(images, RawPixels(shape, normalises=phase.trunk.normalises))
-                return WarpedPixels(stored, step, fresh_views)
+            if isinstance(phase.trunk, RawPixels):
+                warped_from = self._trunk_to_warp_from(images, phase.trunk)
+                if warped_from is not None:
+                    step = self.augmentation.views(1, phase.trunk.input_shape[:2])
+                    return WarpedPixels(self._extract(images, warped_from), step, fresh_views)
             epochs = session.begin(phase.name) + phase.plan.epochs
             settings: Any = {"epochs": epochs, "seed": fresh_views, "engine": self.engine}
             return FreshViews(images, phase.trunk, self.augmentation, **settings)
         views = self._extract(self._with_views(images, phase.trunk), phase.trunk)
         return StoredViews(views, first_view) if self.augmented_views > 1 else SameInputs(views)
+
+    def _trunk_to_warp_from(self, images: ImageSequence, trunk: RawPixels) -> RawPixels | None:
+        """Return the pixels that are stored to make views of; None where each view is made of the image itself."""
+        size = size_to_warp_from(images, self.augmentation.views(1, trunk.input_shape[:2]))
+        return None if size is None else RawPixels((*size, trunk.input_shape[2]), normalises=trunk.normalises)
 
     def _with_views(self, images: ImageSequence, trunk: Trunk) -> ImageSequence:
         return images.with_step(self.augmentation.views(self.augmented_views, trunk.input_shape[:2]))

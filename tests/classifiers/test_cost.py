@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from skcnn import Augmentation, FineTunedCNNClassifier
+from skcnn import Augmentation, CNNClassifier, FineTunedCNNClassifier
 
 LABELS = ["cat", "dog", "emu"] * 4
 FITS = {
@@ -67,3 +67,11 @@ def test_counters_are_words(tiny_model, files, tmp_path, capsys):
     line = next(line for line in capsys.readouterr().err.splitlines() if "computed" in line)
     assert line.endswith("7 read from the cache, 6 computed")
     assert np.isfinite(clf.predict_proba(files)).all()
+
+
+@pytest.mark.parametrize(("augmentation", "n_bytes"), [(None, 12 * 16 * 16 * 3), (Augmentation(), 12 * 20 * 20 * 3)])
+def test_pixels_of_a_network_from_scratch(image_paths, tmp_path, capsys, augmentation, n_bytes):
+    clf = CNNClassifier("lenet", input_size=16, epochs=1, cache=tmp_path, verbose=1, augmentation=augmentation)
+    clf.fit(image_paths, LABELS)
+    found = re.search(r"^12 images: ([\d.]+) kB more in ", capsys.readouterr().err, re.MULTILINE)
+    assert n_bytes <= float(found[1]) * 1e3 < n_bytes + 5_000
