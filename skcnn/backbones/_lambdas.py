@@ -6,10 +6,14 @@ import pickle
 import tempfile
 import types
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from skcnn._source_code import is_library
+
+# How the warning of Keras begins that it cannot read again what it writes.
+OF_LAMBDAS = "The object being serialized includes a `lambda`"
 
 
 def named_config(model: Any) -> tuple[dict[str, Any], dict[str, types.FunctionType]]:
@@ -25,7 +29,7 @@ def named_config(model: Any) -> tuple[dict[str, Any], dict[str, types.FunctionTy
     from skcnn._keras import keras
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The object being serialized includes a `lambda`")
+        warnings.filterwarnings("ignore", message=OF_LAMBDAS)
         config = keras.saving.serialize_keras_object(model)
     # How it was trained does not matter, and may name functions that are not there.
     config.pop("compile_config", None)
@@ -61,13 +65,22 @@ def is_nameless(value: Any) -> bool:
     )
 
 
-def layer_like(layer: Any, config: dict[str, Any]) -> Any:
-    """Return a new layer of the type of another, of its configuration or a changed one.
+def layer_like(layer: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """Return a new layer like another, with a changed configuration and new weights.
 
     Functions are handed on: Keras would write those without a name as byte code, and refuse to read it.
+
+    Parameters
+    ----------
+    layer : keras.layers.Layer
+    change : callable
+        Takes the configuration of the layer, and returns that of the new one.
     """
     from skcnn._keras import keras
 
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=OF_LAMBDAS)
+        config = change(layer.get_config())
     functions = {name.lstrip("_"): value for name, value in vars(layer).items() if is_nameless(value)}
     config = {**config, **{name: value for name, value in functions.items() if name in config}}
     if isinstance(layer, keras.layers.Lambda):  # which expects a configuration where there is a function

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from skcnn._private import flat_layers
-from skcnn._source_code import describe_code
+from skcnn._source_code import UnknownCodeError, describe_code
 from skcnn.backbones._backbone import DIGEST_BYTES, quiet_build
 from skcnn.backbones._identity import own_code
 from skcnn.backbones._lambdas import named_config
 from skcnn.backbones._portable import Code, code_of_model, pack, unpack
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UntrainedNetwork:
     """The layers of a network, without their weights.
 
@@ -30,14 +30,14 @@ class UntrainedNetwork:
         The functions without a name of their own that the configuration refers to.
     codes : list of Code
         The classes and functions that are not Keras's.
-    code : dict
-        What tells these classes and functions from others.
+    code : dict or None
+        Names and source of these classes and functions; None where they depend on values that cannot be told.
     """
 
     config: dict[str, Any]
     functions: dict[str, types.FunctionType]
     codes: list[Code]
-    code: dict[str, Any]
+    code: dict[str, Any] | None
 
     @classmethod
     def of(cls, model: Any) -> UntrainedNetwork:
@@ -50,22 +50,22 @@ class UntrainedNetwork:
         """
         config, functions = named_config(model)
         own = [code for layer in flat_layers(model) for code in own_code(layer)]
-        code = describe_code(*own, nameless=[*functions.values()])
+        try:
+            code = describe_code(*own, nameless=[*functions.values()])
+        except UnknownCodeError:
+            code = None
         return cls(without_addresses(config), functions, pack(code_of_model(model)), code)
 
     @functools.cached_property
-    def digest(self) -> str:
-        """Hex digest of all settings of all layers, those of training included, and of their code."""
+    def digest(self) -> str | None:
+        """Hex digest of all settings of all layers, those of training included, and of their code; None if unknown."""
+        if self.code is None:
+            return None
         text = json.dumps([self.config, self.code], sort_keys=True, default=repr)
         return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
 
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one image."""
-        return tuple(self.config["build_config"]["input_shape"][1:])
-
     def build(self) -> Any:
-        """Return a new functional model of these layers; the same seeds of Python give it the same weights."""
+        """Return a new functional model of these layers, with any weights."""
         from skcnn._keras import keras
 
         with quiet_build(), keras.saving.custom_object_scope({**unpack(self.codes), **self.functions}):

@@ -34,7 +34,7 @@ class CNNClassifier(ModelParameter, NetworkClassifier):
 
     Images are decoded and resized once, and kept as uint8 pixels; each epoch reads them from the cache. Batch
     normalisation learns its statistics. For a few hundred images `FineTunedCNNClassifier`, which begins with a network
-    that was trained on others, nearly always does better.
+    that was trained on others, is worth trying first.
 
     Parameters
     ----------
@@ -138,8 +138,10 @@ class CNNClassifier(ModelParameter, NetworkClassifier):
     (6, 3)
     """
 
+    # Pixels go through no frozen layers that an engine would run.
     engine = "keras"
 
+    _layers: UntrainedNetwork
     _model_parameter = "architecture"
     _network_parameters: ClassVar = ("architecture", "input_size", "channels", "preprocess", "decode")
     _constraints: ClassVar[dict[str, Check]] = {
@@ -202,22 +204,19 @@ class CNNClassifier(ModelParameter, NetworkClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
-    _layers: UntrainedNetwork
-
-    def _network(self, n_classes: int) -> ScratchNetwork:
+    def _network(self) -> ScratchNetwork:
         shape = (*check_size("input_size", self.input_size), int(self.channels))
         normalises = self.preprocess == "auto"
-        make_layers = functools.partial(build_network, self.architecture, shape, n_classes, normalises=normalises)
-        return ScratchNetwork(RawPixels(shape, normalises=normalises), make_layers)
+        layers = functools.cache(functools.partial(build_network, self.architecture, shape, normalises=normalises))
+        return ScratchNetwork(RawPixels(shape, normalises=normalises), layers)
 
     def _fitted_network(self) -> ScratchNetwork:
         """Return the network that was fitted: with its own layers, whatever the architecture would build now."""
-        trunk = self._as_fitted()._network(len(self.classes_)).trunk
-        return ScratchNetwork(trunk, lambda: self._layers)
+        return ScratchNetwork(super()._fitted_network().trunk, lambda n_classes: self._layers)
 
     def _note_fitted(self, network: ScratchNetwork) -> None:
         super()._note_fitted(network)
-        self._layers = network.layers
+        self._layers = network.layers(len(self.classes_))
 
     def _make_optimizer(self) -> Any:
         rate = self.learning_rate

@@ -255,7 +255,7 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
             raise ValueError(f"{msg} 'dropout' and others; fit it again with this version, and pickle it anew")
         super().__setstate__({"batch_norm": "frozen", **state})
 
-    def _network(self, n_classes: int) -> FineTunedNetwork:
+    def _network(self) -> FineTunedNetwork:
         head = LinearHead() if isinstance(self.head, str) else self.head
         network = TunableNetwork(self._frozen_network(), self.unfreeze)
         return FineTunedNetwork(network, head, live_norm=self.batch_norm == "live")
@@ -270,7 +270,13 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
 
     def _note_fitted(self, network: FineTunedNetwork) -> None:
         super()._note_fitted(network)
+        self._fitted_on = network.network.description
         self.cut_ = network.network.cut
+
+    def _fitted_network(self) -> FineTunedNetwork:
+        network = super()._fitted_network()
+        network.check_same(self._fitted_on)
+        return network
 
     @property
     def _weights(self) -> Weights:

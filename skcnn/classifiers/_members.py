@@ -20,9 +20,6 @@ from skcnn.classifiers._wrapper import describe_estimator
 from skcnn.exceptions import ImageReadError
 from skcnn.images._sequence import ImageSequence
 
-# Of classes, where a question to a network does not depend on it.
-ANY_NUMBER = 2
-
 
 class Member(NamedTuple):
     """One classifier of an ensemble, to be fitted.
@@ -99,7 +96,7 @@ def check_trains_tail(estimator: Any, method: str) -> None:
         msg = f"method={method!r} is for FineTunedCNNClassifier, and got {describe_estimator(estimator)}"
         hint = "; steps before it go around the ensemble: make_pipeline(step, CNNEnsembleClassifier(...))"
         raise TypeError(msg + (hint if isinstance(estimator, Pipeline) else ""))
-    if not estimator._network(ANY_NUMBER).trains_layers(estimator._plan()):
+    if not estimator._network().trains_layers(estimator._plan()):
         msg = f"method={method!r} needs members that train more than the head"
         raise ValueError(f"{msg}; got unfreeze={estimator.unfreeze!r} and epochs={estimator.epochs!r}")
 

@@ -127,7 +127,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
                 raise ValueError(f"{msg}; set {outer!r} to {VALUES[outer]} first")
         return super().set_params(**params)
 
-    def _network(self, n_classes: int) -> Any:
+    def _network(self) -> Any:
         """Return the network that the parameters describe; see `skcnn.training._fit_network.TrainableNetwork`."""
         raise NotImplementedError
 
@@ -193,10 +193,10 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         weights = join_weights(codes, classes, sample_weight, self.class_weight)
         plan = self._plan(schedule)
         check_not_views(images, self.augmentation)
-        network = self._network(len(classes))
+        network = self._network()
         copies = functools.partial(copy_groups, images, self._digests())
         problem = Problem(codes, weights, classes, self._validation_fraction(plan), copies)
-        fixed = {**network.description, "classes": classes.tolist()}
+        fixed = {**network.describe(len(classes)), "classes": classes.tolist()}
         session = self._session(images, problem, fixed)
         views = None if self.augmented_views is None else int(self.augmented_views)
         feed = self._feed(images, augmentation=self.augmentation, augmented_views=views)
@@ -213,8 +213,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         return self
 
     def _note_fitted(self, network: Any) -> None:
-        """Keep the identity of the fitted network, and the parameters that describe it."""
-        self._fitted_on = network.description["network"]
+        """Keep what it takes to make the fitted network again."""
         self._keep_parameters()
 
     def _with_weights(self, weights: Weights, history: list[dict[str, Any]]) -> Any:
@@ -393,11 +392,9 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         Raises
         ------
         BackboneError
-            When its weights are no longer those of then.
+            When it is no longer the one of then.
         """
-        network = self._as_fitted()._network(len(self.classes_))
-        network.check_same(self._fitted_on)
-        return network
+        return self._as_fitted()._network()
 
     def _build_network(self) -> Any:
         """Return a new Keras model from pixels to probabilities."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score, log_loss
 
-from skcnn.classifiers._members import ANY_NUMBER, check_trains_tail
+from skcnn.classifiers._members import check_trains_tail
 from skcnn.classifiers._network_classifier import NetworkClassifier
 from skcnn.images._sequence import ImageSequence
 from skcnn.training._state import Weights
@@ -31,13 +31,13 @@ def check_soup(members: Mapping[str, Any]) -> None:
     """
     for name, member in members.items():
         check_trains_tail(member, "soup")
-        if member._network(ANY_NUMBER).begins_at_random:
+        if member._network().begins_at_random:
             msg = f"a soup averages networks that begin with the same weights, and those of {name} begin at random"
             raise ValueError(f"{msg}; leave head='probe', or give a LinearHead. CNNClassifier has average_weights=True")
     (first, reference), *others = members.items()
-    network = reference._network(ANY_NUMBER)
+    network = reference._network()
     for name, member in others:
-        differing = network.differences(member._network(ANY_NUMBER))
+        differing = network.differences(member._network())
         if differing:
             msg = f"a soup averages networks that share a trunk, and {name} differs from {first}"
             raise ValueError(f"{msg} in {', '.join(differing)}; use method='independent' for them")

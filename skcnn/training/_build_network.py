@@ -58,7 +58,7 @@ def build_network(
             x = keras.layers.Rescaling(SCALE, name="scale_pixels")(pixels)
         try:
             return UntrainedNetwork.of(keras.Model(pixels, call_graph(model, x), name=model.name))
-        except NotImplementedError as error:  # a layer without get_config
+        except (NotImplementedError, TypeError) as error:  # a layer without get_config, or one that fails
             reason = str(error).strip().partition("\n")[0]
             raise BackboneError(f"the layers of {name} cannot be made again for each fit: {reason}") from error
 
@@ -75,9 +75,8 @@ def make_model(architecture: Any, input_shape: tuple[int, int, int], n_classes: 
     """Return a Keras model of the architecture; of a Keras model, itself."""
     if is_keras_model(architecture):
         return check_graph(architecture)
-    if not isinstance(architecture, Architecture):
-        architecture = Architecture(architecture)
-    network, options = architecture.network, architecture.options
+    given = architecture if isinstance(architecture, Architecture) else Architecture(architecture)
+    network, options = given.network, given.options
     if callable(network):
         model = network(input_shape, n_classes, **options)
         if not is_keras_model(model):
@@ -89,10 +88,8 @@ def make_model(architecture: Any, input_shape: tuple[int, int, int], n_classes: 
     if network in APPLICATIONS:
         return make_application(network, input_shape, n_classes, options)
     hint = closest(network, [*ARCHITECTURES, *APPLICATIONS])
-    msg = (
-        f"unknown architecture {network!r}; closest: {hint}. Known are {', '.join(ARCHITECTURES)}, and the networks of"
-    )
-    raise ValueError(f"{msg} keras.applications, such as MobileNetV2")
+    msg = f"unknown architecture {network!r}; closest: {hint}. There are {', '.join(ARCHITECTURES)}"
+    raise ValueError(f"{msg}, and the networks of keras.applications, such as MobileNetV2")
 
 
 def make_application(name: str, input_shape: tuple[int, int, int], n_classes: int, options: dict[str, Any]) -> Any:
@@ -105,7 +102,7 @@ def make_application(name: str, input_shape: tuple[int, int, int], n_classes: in
     except ValueError as error:
         height, width, _ = input_shape
         reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{name} cannot take images of {height} x {width} pixels: {reason}") from error
+        raise ValueError(f"{name} cannot be built for images of {height} x {width} pixels: {reason}") from error
 
 
 def logits_of(model: Any, name: str) -> Any:
@@ -128,18 +125,15 @@ def logits_of(model: Any, name: str) -> Any:
     if activation == "sigmoid":
         msg = f"{name} ends in a sigmoid, which judges each class by itself"
         raise ValueError(f"{msg}; end it in n_classes outputs with a softmax, also for two classes")
-    if isinstance(operation, keras.layers.Softmax) or type(operation).__name__ == "Softmax":
+    is_softmax = type(operation).__name__ == "Softmax"  # the layer or the operation
+    if is_softmax or (activation == "softmax" and isinstance(operation, keras.layers.Activation)):
         return keras.Model(model.inputs, last.input_tensors[0], name=model.name)
     if activation != "softmax":
         return model
-    if isinstance(operation, keras.layers.Activation):
-        return keras.Model(model.inputs, last.input_tensors[0], name=model.name)
 
     def without_softmax(layer: Any) -> Any:
-        config = layer.get_config()
-        if layer is operation:
-            config["activation"] = "linear"
-        return layer_like(layer, config)
+        changes = {"activation": "linear"} if layer is operation else {}
+        return layer_like(layer, lambda config: {**config, **changes})
 
     return keras.models.clone_model(model, clone_function=without_softmax)
 

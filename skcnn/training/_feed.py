@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,12 +64,13 @@ class Feed:
         judged = self._extract(self.images[held_out], phase.trunk) if len(held_out) else held_out
         return self._augmented(self.images[split.trained], phase, session), SameInputs(judged)
 
-    def announce(self, phases: Iterable[ProbePhase | GradientPhase]) -> None:
+    def announce(self, phases: Sequence[ProbePhase | GradientPhase]) -> None:
         """Say what a fit will cost before it begins, with ``verbose=1``, unless everything is in the cache."""
         if not self.verbose:
             return
         cache = FeatureCache.open(self.cache)
-        passes = size = fresh = 0
+        fresh = 0
+        extractions = [(self.images, phases[0].trunk)]
         for phase in phases:
             images, trunk = self.images, phase.trunk
             if isinstance(phase, GradientPhase) and phase.augments:
@@ -80,6 +81,10 @@ class Feed:
                 else:
                     fresh += phase.plan.epochs * len(images)
                     continue
+            if images is not self.images or trunk is not phases[0].trunk:
+                extractions.append((images, trunk))
+        passes = size = 0
+        for images, trunk in extractions:
             settings: Any = {"batch_size": self.batch_size, "engine": self.engine}
             plan = plan_extraction(images, trunk, cache, dtype=None, verbose=0, **settings)
             more_passes, more_bytes = plan.still_to_do()

@@ -48,9 +48,8 @@ class FineTunedNetwork:
         features = self.network.features
         return RawPixels(features.input_shape, normalises=features.normalises)
 
-    @property
-    def description(self) -> dict[str, Any]:
-        """Everything that must be the same for a training to go on, as JSON types."""
+    def describe(self, n_classes: int) -> dict[str, Any]:
+        """Return everything that must be the same for a training to go on, as JSON types."""
         return {"network": self.network.description, "head": self.head.layers()}
 
     def check_same(self, before: dict[str, Any] | None) -> None:

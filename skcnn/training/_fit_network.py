@@ -16,6 +16,9 @@ from skcnn.training._session import Session
 class TrainableNetwork(Protocol):
     """The interface of networks for `fit_network`. `skcnn.training._fine_tuned_network.FineTunedNetwork` is one."""
 
+    def describe(self, n_classes: int) -> dict[str, Any]:
+        """Return everything that must be the same for a training to go on, as JSON types."""
+
     def phases(self, plan: Plan, n_classes: int, *, augments: bool) -> list[ProbePhase | GradientPhase]:
         """Return the phases it is trained in: each with its trunk, and how its model is made.
 

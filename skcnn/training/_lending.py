@@ -199,4 +199,5 @@ class NetworkRecipe(ModelRecipe):
     def _key_and_make(self, input_shape: tuple[int, ...]) -> tuple[Hashable, Callable[[], Any]]:
         from skcnn.training._model import TrainedModel
 
-        return self.layers.digest, lambda: TrainedModel(None, self.layers.build())
+        # Of layers without a digest, only those that are the same object are known to be equal.
+        return self.layers.digest or self.layers, lambda: TrainedModel(None, self.layers.build())

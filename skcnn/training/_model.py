@@ -42,13 +42,14 @@ class TrainedModel(keras.Model):
         self.tail = tail
         self.head = head
         self.live_norm = live_norm
-        trained = [*(flat_layers(tail) if live_norm and tail is not None else []), *flat_layers(head)]
+        live = [*(flat_layers(tail) if live_norm and tail is not None else []), *flat_layers(head)]
         # The layers that learn statistics, with the momentum that they were made with.
         self._norms = {
             layer: layer.momentum
-            for layer in trained
+            for layer in live
             if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
         }
+        self._dropout = [layer for layer in live if isinstance(layer, keras.layers.Dropout)]
         self._tail_at_first = self.tail_weights()
         self._compiled_for: Hashable = None
         self._optimizer_at_first: list[np.ndarray] = []
@@ -166,18 +167,13 @@ class TrainedModel(keras.Model):
         still near the 0 and 1 that they begin with. Nothing is left out by dropout, as nothing is when it predicts.
         """
         layers = [*self._norms]
-        momenta = [layer.momentum for layer in layers]
-        dropout = [layer for layer in flat_layers(self.head) if isinstance(layer, keras.layers.Dropout)]
-        if self.tail is not None and self.live_norm:
-            dropout += [layer for layer in flat_layers(self.tail) if isinstance(layer, keras.layers.Dropout)]
-        rates = [layer.rate for layer in dropout]
+        momenta, rates = [layer.momentum for layer in layers], [layer.rate for layer in self._dropout]
         sums = [[0.0, 0.0] for _ in layers]
         count = 0
         try:
-            # The statistics are those of the batch then.
-            for layer in layers:
+            for layer in layers:  # they have the statistics of the last batch then
                 layer.momentum = 0.0
-            for layer in dropout:
+            for layer in self._dropout:
                 layer.rate = 0.0
             for batch in batches:
                 self(np.asarray(batch, np.float32), training=True)
@@ -189,7 +185,7 @@ class TrainedModel(keras.Model):
         finally:
             for layer, momentum in zip(layers, momenta, strict=True):
                 layer.momentum = momentum
-            for layer, rate in zip(dropout, rates, strict=True):
+            for layer, rate in zip(self._dropout, rates, strict=True):
                 layer.rate = rate
         for layer, (means, squares) in zip(layers, sums, strict=True):
             mean = means / count
@@ -225,7 +221,7 @@ def begin_at_random(model: Any, seed: tuple[int, ...]) -> None:
     remaining = iter(seeds)
 
     def anew(layer: Any) -> Any:
-        return layer_like(layer, reseeded(layer.get_config(), remaining))
+        return layer_like(layer, lambda config: reseeded(config, remaining))
 
     with quiet_build():
         # Of weights whose initializer is not in the configuration of the layer.

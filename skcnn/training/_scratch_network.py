@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -29,22 +28,16 @@ class ScratchNetwork:
     ----------
     trunk : RawPixels
         The images as the network takes them.
-    make_layers : callable without arguments
-        Returns its layers, from pixels to logits; called when they are needed.
+    layers : callable
+        Takes the number of classes, and returns the layers from pixels to logits. It is called several times.
     """
 
     trunk: RawPixels
-    make_layers: Callable[[], UntrainedNetwork]
+    layers: Callable[[int], UntrainedNetwork]
 
-    @functools.cached_property
-    def layers(self) -> UntrainedNetwork:
-        """Its layers, from pixels to logits."""
-        return self.make_layers()
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """Everything that must be the same for a training to go on, as JSON types."""
-        return {"network": {"layers": self.layers.digest, "normalises": self.trunk.normalises}}
+    def describe(self, n_classes: int) -> dict[str, Any]:
+        """Return everything that must be the same for a training to go on, as JSON types."""
+        return {"network": {"layers": self.layers(n_classes).digest, "normalises": self.trunk.normalises}}
 
     @property
     def begins_at_random(self) -> bool:
@@ -60,18 +53,19 @@ class ScratchNetwork:
         if not plan.epochs:
             raise ValueError("nothing is left to train; set 'epochs' above 0")
         plan = plan.resolve(goes_on=False)
-        return [GradientPhase("train", self.trunk, NetworkRecipe(self.layers), plan, WEIGHTS, ORDER, augments=augments)]
+        model = NetworkRecipe(self.layers(n_classes))
+        return [GradientPhase("train", self.trunk, model, plan, WEIGHTS, ORDER, augments=augments)]
 
     def logits(self, weights: Weights, feed: Feed, n_classes: int) -> np.ndarray:
         """Return the logits of images: (n_images, n_classes), float64; NaN for those that cannot be read."""
         pixels = feed.extract(self.trunk)
-        with NetworkRecipe(self.layers).share(pixels.shape[1:], weights) as model:
+        with NetworkRecipe(self.layers(n_classes)).share(pixels.shape[1:], weights) as model:
             logits = model.logits(pixels, feed.batch_size)
         logits[[*pixels.failures]] = np.nan
         return logits
 
     def build(self, weights: Weights, n_classes: int) -> list[Any]:
         """Return new Keras models that follow each other, from pixels to logits: one."""
-        model = self.layers.build()
+        model = self.layers(n_classes).build()
         model.set_weights(weights.head)
         return [model]

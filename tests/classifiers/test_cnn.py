@@ -1,6 +1,7 @@
 """`CNNClassifier`: a network that is trained from random weights."""
 
 import pickle
+import threading
 
 import keras
 import numpy as np
@@ -193,7 +194,7 @@ def test_a_name_of_keras(images):
 
 def test_names_of_keras_have_their_own_normalisation():
     """Pixels are normalised as for the published weights, here in the order BGR, and not scaled twice."""
-    layers = make("VGG16", input_size=32)._network(3).layers.config["config"]["layers"]
+    layers = make("VGG16", input_size=32)._network().layers(3).config["config"]["layers"]
     assert layers[1]["class_name"] == "GetItem"
     assert "Rescaling" not in {layer["class_name"] for layer in layers}
     assert layers[-1]["config"]["activation"] == "linear"
@@ -241,23 +242,45 @@ def test_networks_end_in_a_softmax_or_in_logits(images, ending):
     )
 
 
-def test_custom_layers_and_functions_travel(images, tmp_path):
-    @keras.saving.register_keras_serializable("test_cnn")
-    class Scale(keras.layers.Layer):
-        def build(self, shape):
-            self.factor = self.add_weight(shape=(shape[-1],), initializer="uniform")
+@keras.saving.register_keras_serializable("test_cnn")
+class Scale(keras.layers.Layer):
+    """Its weights have an initializer that no configuration tells of."""
 
-        def call(self, x):
-            return x * self.factor
+    def build(self, shape):
+        self.factor = self.add_weight(shape=(shape[-1],), initializer="uniform")
+
+    def call(self, x):
+        return x * self.factor
+
+
+def with_own_code(input_shape, n_classes, factor=2.0):
+    x = inputs = keras.Input(input_shape)
+    x = keras.layers.Lambda(lambda x: x * factor)(Scale()(keras.layers.Flatten()(x)))
+    return keras.Model(inputs, keras.layers.Dense(n_classes)(x))
+
+
+def test_custom_layers_and_functions(images):
+    one, two = (make(with_own_code, epochs=1).fit(images, LABELS) for _ in range(2))
+    assert_same(one, two)
+    again = pickle.loads(pickle.dumps(one))
+    np.testing.assert_array_equal(again.predict_proba(images), one.predict_proba(images))
+    assert make(Architecture(with_own_code, factor=3.0))._network().describe(3) != one._network().describe(3)
+
+
+LOCK = threading.Lock()
+
+
+def test_code_that_depends_on_something_unknown(images):
+    """It is trained and gone on with all the same."""
 
     def build(input_shape, n_classes):
         inputs = keras.Input(input_shape)
-        x = keras.layers.Lambda(lambda x: x * 2)(Scale()(keras.layers.Flatten()(inputs)))
+        x = keras.layers.Lambda(lambda x: x * 2 if LOCK else x)(keras.layers.Flatten()(inputs))
         return keras.Model(inputs, keras.layers.Dense(n_classes)(x))
 
-    one, two = (make(build, epochs=1).fit(images, LABELS) for _ in range(2))
-    assert_same(one, two)
-    assert one.predict_proba(images).shape == (24, 3)
+    clf = make(build, epochs=2, warm_start=True).fit(images, LABELS).fit(images, LABELS)
+    assert len(clf.history_) == 4
+    assert clf.predict_proba(images).shape == (24, 3)
 
 
 def test_grey_images(images):
@@ -290,13 +313,13 @@ def sigmoid(input_shape, n_classes):
 @pytest.mark.parametrize(
     ("architecture", "settings", "error", "message"),
     [
-        ("minivgnet", {}, ValueError, "unknown architecture 'minivgnet'; closest: 'minivggnet'.*Known are alexnet, "),
+        ("minivgnet", {}, ValueError, "unknown architecture 'minivgnet'; closest: 'minivggnet'.*There are alexnet, "),
         ("alexnet", {}, ValueError, "alexnet takes images of 57 x 57 pixels or more, and input_shape=.* is 16 x 16"),
         (
             "MobileNetV2",
             {},
             ValueError,
-            "MobileNetV2 cannot take images of 16 x 16 pixels: Input size must be at least",
+            "MobileNetV2 cannot be built for images of 16 x 16 pixels: Input size must be at least",
         ),
         (lambda shape, n: None, {}, TypeError, r"<lambda>\(input_shape, n_classes\) has to return a keras.Model, and"),
         (lambda shape, n: network(shape, 7), {}, ValueError, r"gives \(7,\) values for each image, and there are 3"),
