@@ -263,9 +263,6 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
     def _plan(self, schedule: Schedule | None = None) -> Plan:
         plan = super()._plan(schedule)
         shrinkage = self.shrinkage if self.shrinkage in (None, AUTO) else float(self.shrinkage)
-        if getattr(self.head, "batch_norm", False) and self.batch_size == 1:
-            msg = "batch_norm=True normalises the images of a batch by each other, and batch_size=1 leaves one"
-            raise ValueError(f"{msg}; set 'batch_size' to 2 at least, or batch_norm=False")
         return dataclasses.replace(plan, shrinkage=shrinkage)
 
     def _note_fitted(self, network: FineTunedNetwork) -> None:

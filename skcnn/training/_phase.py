@@ -151,6 +151,9 @@ class GradientPhase:
         shrinkage = resolve_shrinkage(self.plan.shrinkage, len(split.trained), split.n_classes, history)
         plan = dataclasses.replace(self.plan, shrinkage=shrinkage)
         with self.model.lend(trained.input_shape) as model:
+            if model.learns_statistics and batch_size == 1:
+                msg = "batch normalisation normalises the images of a batch by each other, and batch_size=1 leaves one"
+                raise ValueError(f"{msg}; set 'batch_size' to 2 at least")
             model.start((session.seed, self.weights_seed), None if before is None else before.weights)
             failure = ""
             try:

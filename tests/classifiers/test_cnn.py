@@ -329,6 +329,7 @@ def sigmoid(input_shape, n_classes):
         (5, {}, ValueError, "The 'architecture' parameter must be the name of a network, a function"),
         (network, {"channels": 4}, ValueError, "'channels' parameter must be one of 1, 3"),
         (network, {"input_size": 0}, ValueError, "'input_size'"),
+        (network, {"batch_size": 1}, ValueError, "normalises the images of a batch by each other, and batch_size=1"),
         (network, {"epochs": 0}, ValueError, "nothing is left to train; set 'epochs' above 0"),
         (network, {"preprocess": "yes"}, ValueError, "'preprocess'"),
     ],
