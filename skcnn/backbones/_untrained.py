@@ -64,6 +64,10 @@ class UntrainedNetwork:
         text = json.dumps([self.config, self.code], sort_keys=True, default=repr)
         return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
 
+    def has(self, class_name: str) -> bool:
+        """Whether there is a layer of this class."""
+        return any(layer["class_name"] == class_name for layer in self.config["config"]["layers"])
+
     def build(self) -> Any:
         """Return a new functional model of these layers, with any weights."""
         from skcnn._keras import keras

@@ -66,10 +66,15 @@ def fit_network(
 
     Raises
     ------
+    ValueError
+        For batches of one image, where batch normalisation learns from them.
     ImageReadError
         Naming every unreadable image, before anything is trained.
     """
     phases = network.phases(plan, len(problem.classes), augments=feed.augmentation is not None)
+    if feed.batch_size == 1 and any(phase.normalises_batches for phase in phases):
+        msg = "batch normalisation normalises the images of a batch by each other, and batch_size=1 leaves one"
+        raise ValueError(f"{msg}; set 'batch_size' to 2 at least")
     feed.announce(phases)
     # Before the session leaves anything on disk: an unreadable image is named at once.
     feed.extract(phases[0].trunk)

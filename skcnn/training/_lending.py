@@ -148,6 +148,11 @@ class ModelRecipe(ABC):
         arrays = [*weights.head, *weights.tail]
         return share_model(key, make, weights=arrays, set_weights=lambda model: model.set_trained(weights))
 
+    @property
+    @abstractmethod
+    def normalises_batches(self) -> bool:
+        """Whether batch normalisation of the model learns its statistics; no model is made to find out."""
+
     @abstractmethod
     def _key_and_make(self, input_shape: tuple[int, ...]) -> tuple[Hashable, Callable[[], Any]]:
         """Return the key of such a model in the pool, and the function that makes one."""
@@ -173,6 +178,10 @@ class HeadRecipe(ModelRecipe):
     n_classes: int
     live_norm: bool = False
 
+    @property
+    def normalises_batches(self) -> bool:
+        return self.live_norm or self.layers["batch_norm"]
+
     def _key_and_make(self, input_shape: tuple[int, ...]) -> tuple[Hashable, Callable[[], Any]]:
         from skcnn.training._model import TrainedModel
 
@@ -195,6 +204,10 @@ class NetworkRecipe(ModelRecipe):
     """
 
     layers: UntrainedNetwork
+
+    @property
+    def normalises_batches(self) -> bool:
+        return self.layers.has("BatchNormalization")
 
     def _key_and_make(self, input_shape: tuple[int, ...]) -> tuple[Hashable, Callable[[], Any]]:
         from skcnn.training._model import TrainedModel

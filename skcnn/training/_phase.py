@@ -65,6 +65,11 @@ class ProbePhase:
     C: float
     measures_features: bool = False
 
+    @property
+    def normalises_batches(self) -> bool:
+        """Whether an image counts by the others of its batch: never, where there are no batches."""
+        return False
+
     def run(
         self,
         inputs: tuple[EpochInputs, EpochInputs],
@@ -117,6 +122,11 @@ class GradientPhase:
     order_seed: int
     augments: bool = False
 
+    @property
+    def normalises_batches(self) -> bool:
+        """Whether batch normalisation is trained that learns its statistics."""
+        return self.model.normalises_batches
+
     def run(
         self,
         inputs: tuple[EpochInputs, EpochInputs],
@@ -151,9 +161,6 @@ class GradientPhase:
         shrinkage = resolve_shrinkage(self.plan.shrinkage, len(split.trained), split.n_classes, history)
         plan = dataclasses.replace(self.plan, shrinkage=shrinkage)
         with self.model.lend(trained.input_shape) as model:
-            if model.learns_statistics and batch_size == 1:
-                msg = "batch normalisation normalises the images of a batch by each other, and batch_size=1 leaves one"
-                raise ValueError(f"{msg}; set 'batch_size' to 2 at least")
             model.start((session.seed, self.weights_seed), None if before is None else before.weights)
             failure = ""
             try:

@@ -557,7 +557,7 @@ def test_what_keras_takes_is_refused_with_what_does_the_same(tuned, pixels, argu
         ({"head": DenseHead(epochs=2.5)}, "The 'head__epochs' parameter must be an int of at least 0"),
         (
             {"batch_size": 1, "head": DenseHead(4, batch_norm=True)},
-            "set 'batch_size' to 2 at least, or batch_norm=False",
+            "set 'batch_size' to 2 at least$",
         ),
         ({"batch_size": 0}, "The 'batch_size' parameter must be an int of at least 1"),
         ({"preprocess": "no"}, "The 'preprocess' parameter must be one of 'auto', None"),

@@ -22,6 +22,7 @@ class Noted:
     """A phase that notes what it is given."""
 
     augments = False
+    normalises_batches = False
     trunk = TRUNK
 
     def __init__(self, name, *, is_finished=True):
