@@ -67,6 +67,9 @@ def test_a_soup_of_live_batch_normalisation_has_the_statistics_of_its_own_weight
     again = settled._settled(pixels)
     for one, other in zip(settled.tail_weights_, again.tail_weights_, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    kept = [clf.estimators_[index] for index in np.flatnonzero(clf.weights_)]
+    pairs = zip(clf.soup_.tail_weights_, average_networks(kept).tail_weights_, strict=True)
+    assert any(not np.array_equal(one, other) for one, other in pairs)
     # Frozen statistics stay as they are.
     frozen = clone(soup.estimator).set_params(batch_norm="frozen").fit(pixels, LABELS)
     for one, other in zip(frozen.tail_weights_, frozen._settled(pixels).tail_weights_, strict=True):
