@@ -73,6 +73,10 @@ class CNNClassifier(ModelParameter, NetworkClassifier):
         goes by the loss on the images that are held out, for 5 epochs.
     average_weights : bool, default=False
         Whether the weights are the mean of those after each epoch of the last quarter.
+    callbacks : list of keras.callbacks.Callback, default=None
+        Called in the course of the training, such as ``[keras.callbacks.TensorBoard("logs")]``. Each fit makes copies,
+        so what one collects has to go to a file, or to something that its functions refer to. Their `model` gives
+        logits. They are not part of a checkpoint: a fit that goes on from one begins with new copies.
     warm_start : bool, default=False
         Whether `fit` goes on from the fit before, with the weights and the optimizer as they were left, for `epochs`
         more, with the parameters of training as they are now. The network and the classes have to be the same.
@@ -110,8 +114,9 @@ class CNNClassifier(ModelParameter, NetworkClassifier):
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
     history_ : list of dict
-        A record for each epoch: phase ("train"), epoch, loss, accuracy (both on training images, while they were
-        trained on), val_loss, val_accuracy (on those held out, if there are any), learning_rate, seconds.
+        A record for each epoch: phase ("train"), epoch; loss, accuracy and, of more than five classes, rank5_accuracy
+        on training images, while they were trained on; val_loss, val_accuracy and val_rank5_accuracy on images that
+        were held out or given as ``validation_data``, if there are any; learning_rate, seconds.
     validation_indices_ : ndarray of int
         The positions of the images that were held out.
     weights_ : list of ndarray
@@ -169,6 +174,7 @@ class CNNClassifier(ModelParameter, NetworkClassifier):
         validation_fraction=None,
         early_stopping=False,
         average_weights=False,
+        callbacks=None,
         warm_start=False,
         checkpoint_dir=None,
         checkpoint_every=None,
@@ -193,6 +199,7 @@ class CNNClassifier(ModelParameter, NetworkClassifier):
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
         self.average_weights = average_weights
+        self.callbacks = callbacks
         self.warm_start = warm_start
         self.checkpoint_dir = checkpoint_dir
         self.checkpoint_every = checkpoint_every

@@ -18,11 +18,11 @@ from skcnn.classifiers._members import (
     Member,
     check_same_classes,
     fit_members,
-    naming,
     seeded_clone,
     shortened,
     with_own_directories,
 )
+from skcnn.classifiers._naming import naming
 from skcnn.classifiers._network_classifier import NetworkClassifier
 from skcnn.classifiers._snapshots import check_snapshots, fit_snapshots
 from skcnn.classifiers._soup import check_soup, greedy_soup

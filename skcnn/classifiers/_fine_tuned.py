@@ -102,6 +102,10 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         ``n**2 / (n**2 + 100) * e / (e + 1)`` of the change, with n training images of each class and e of them that
         ridge regression on the features of the first phase gets wrong, leave-one-out; for a `DenseHead` it is the first
         factor alone. The records in `history_` are of the weights before they are moved.
+    callbacks : list of keras.callbacks.Callback, default=None
+        Called in the course of the second phase, such as ``[keras.callbacks.TensorBoard("logs")]``. Each fit makes
+        copies, so what one collects has to go to a file, or to something that its functions refer to. Their `model`
+        gives logits. They are not part of a checkpoint: a fit that goes on from one begins with new copies.
     warm_start : bool, default=False
         Whether `fit` goes on from the fit before, with the weights and the optimizer as they were left: the second
         phase is trained for `epochs` more, with the parameters of training as they are now. The network, the head and
@@ -143,9 +147,10 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
     history_ : list of dict
-        A record for the probe and for each epoch: phase ("head" or "fine-tune"), epoch, loss, accuracy (both on
-        training images), val_loss, val_accuracy (on those held out, if there are any), learning_rate, seconds. That of
-        the probe also has loo_accuracy where `shrinkage` is "auto": leave-one-out, by ridge regression.
+        A record for the probe and for each epoch: phase ("head" or "fine-tune"), epoch; loss, accuracy and, of more
+        than five classes, rank5_accuracy on training images; val_loss, val_accuracy and val_rank5_accuracy on images
+        that were held out or given as ``validation_data``, if there are any; learning_rate, seconds. That of the probe
+        also has loo_accuracy where `shrinkage` is "auto": leave-one-out, by ridge regression.
         ``pandas.DataFrame(clf.history_)`` makes a table of it.
     validation_indices_ : ndarray of int
         The positions of the images that were held out.
@@ -203,6 +208,7 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         early_stopping=False,
         average_weights=False,
         shrinkage="auto",
+        callbacks=None,
         warm_start=False,
         checkpoint_dir=None,
         checkpoint_every=None,
@@ -234,6 +240,7 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         self.early_stopping = early_stopping
         self.average_weights = average_weights
         self.shrinkage = shrinkage
+        self.callbacks = callbacks
         self.warm_start = warm_start
         self.checkpoint_dir = checkpoint_dir
         self.checkpoint_every = checkpoint_every
@@ -253,7 +260,7 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
                 "this FineTunedCNNClassifier was pickled before the parameter 'head' took the place of 'hidden_units',"
             )
             raise ValueError(f"{msg} 'dropout' and others; fit it again with this version, and pickle it anew")
-        super().__setstate__({"batch_norm": "frozen", **state})
+        super().__setstate__({"batch_norm": "frozen", "callbacks": None, **state})
 
     def _network(self) -> FineTunedNetwork:
         head = LinearHead() if isinstance(self.head, str) else self.head

@@ -22,7 +22,23 @@ def encode_labels(y: Any, estimator: str) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     ValueError
-        When labels are missing, NaN, continuous, dates, or one column for each class; or there is only one class.
+        As `check_labels` does, or when there is only one class.
+    """
+    labels = check_labels(y, estimator)
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) == 1:
+        msg = f"all {len(labels)} images have the label {classes.tolist()[0]!r}; {estimator} needs at least 2 classes"
+        raise ValueError(f"{msg}, got 1 class")
+    return classes, codes
+
+
+def check_labels(y: Any, estimator: str) -> np.ndarray:
+    """Return labels as an array of shape (n_images,).
+
+    Raises
+    ------
+    ValueError
+        When labels are missing, NaN, continuous, dates, or one column for each class.
     """
     if y is None:
         msg = f"{estimator} requires y to be passed, but the target y is None; pass the label of each image"
@@ -46,11 +62,7 @@ def encode_labels(y: Any, estimator: str) -> tuple[np.ndarray, np.ndarray]:
         msg = "Unknown label type: y holds whole numbers as objects, which do not sort with other labels"
         raise ValueError(f"{msg}. np.asarray(y).astype(int) makes labels of them.")
     check_classification_targets(labels)
-    classes, codes = np.unique(labels, return_inverse=True)
-    if len(classes) == 1:
-        msg = f"all {len(labels)} images have the label {classes.tolist()[0]!r}; {estimator} needs at least 2 classes"
-        raise ValueError(f"{msg}, got 1 class")
-    return classes, codes
+    return labels
 
 
 def is_missing(label: Any) -> bool:
@@ -70,9 +82,7 @@ def join_weights(codes: np.ndarray, classes: np.ndarray, sample_weight: Any, cla
     """
     if sample_weight is None and class_weight is None:
         return None
-    weights = check_sample_weight(sample_weight, codes[:, None], dtype=np.float64)
-    if (weights < 0).any():
-        raise ValueError("Negative values in data passed to sample_weight; weights must be at least 0")
+    weights = sample_weights(sample_weight, len(codes))
     if class_weight is not None:
         check_class_weight(class_weight, classes)
         weights = weights * compute_sample_weight(class_weight, classes[codes])
@@ -81,6 +91,20 @@ def join_weights(codes: np.ndarray, classes: np.ndarray, sample_weight: Any, cla
         shown = ", ".join(map(repr, without[:5].tolist()))
         msg = f"all images of {len(without)} of {len(classes)} classes have the weight 0 ({shown}); leave them out"
         raise ValueError(msg)
+    return weights
+
+
+def sample_weights(sample_weight: Any, n_images: int) -> np.ndarray:
+    """Return the weights of images, float64 of shape (n_images,); None is 1 for each.
+
+    Raises
+    ------
+    ValueError
+        When they are not finite numbers of at least 0.
+    """
+    weights = check_sample_weight(sample_weight, np.empty((n_images, 1)), dtype=np.float64)
+    if (weights < 0).any():
+        raise ValueError("Negative values in data passed to sample_weight; weights must be at least 0")
     return weights
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +14,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
+from skcnn.classifiers._naming import naming
 from skcnn.classifiers._network_classifier import NetworkClassifier
 from skcnn.classifiers._wrapper import describe_estimator
-from skcnn.exceptions import ImageReadError
 from skcnn.images._sequence import ImageSequence
 
 
@@ -131,22 +130,6 @@ def fit_member(member: Member, images: ImageSequence, labels: np.ndarray) -> Any
     """Fit one member; errors begin with its title."""
     with naming(member.title):
         return member.estimator.fit(images, labels, **member.params)
-
-
-@contextlib.contextmanager
-def naming(title: str) -> Iterator[None]:
-    """Put the title of a member in front of the message of its error; type and attributes stay.
-
-    Unreadable images are no failure of the member: they are the same for all.
-    """
-    try:
-        yield
-    except ImageReadError:
-        raise
-    except Exception as error:
-        if error.args and isinstance(error.args[0], str):
-            error.args = (f"{title}: {error.args[0]}", *error.args[1:])
-        raise
 
 
 def check_same_classes(titles: Sequence[str], fitted: Sequence[Any]) -> np.ndarray:

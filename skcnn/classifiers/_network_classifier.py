@@ -6,7 +6,7 @@ import contextlib
 import copy
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +23,9 @@ from skcnn.cache._digests import DigestMemo
 from skcnn.classifiers._export import export_network, join
 from skcnn.classifiers._image_classifier import ImageClassifier
 from skcnn.classifiers._keras_arguments import refuse_keras_arguments
+from skcnn.classifiers._keras_callbacks import check_callbacks, copy_callbacks
 from skcnn.classifiers._labels import encode_labels, join_weights
+from skcnn.classifiers._validation_data import read_validation_data
 from skcnn.images import Augmentation
 from skcnn.images._copies import copy_groups
 from skcnn.images._sequence import ImageSequence
@@ -35,7 +37,7 @@ from skcnn.training._feed import Feed
 from skcnn.training._fit_network import fit_network
 from skcnn.training._optimizers import check_sets_rate
 from skcnn.training._plan import Plan
-from skcnn.training._problem import Problem
+from skcnn.training._problem import Problem, Targets
 from skcnn.training._schedules import AUTO
 from skcnn.training._session import Session, describe_images, describe_parameter, digest_of
 from skcnn.training._state import TrainingState, Weights
@@ -55,7 +57,7 @@ VALUES = {
 # Parameters that do not decide what a training ends with, or are described as the network.
 NO_PART_OF_A_RUN = {
     *("backbone", "weights", "architecture", "cache", "engine", "verbose", "random_state"),
-    *("warm_start", "checkpoint_dir", "checkpoint_every"),
+    *("callbacks", "warm_start", "checkpoint_dir", "checkpoint_every"),
 }
 
 
@@ -76,6 +78,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
     validation_fraction: Any
     early_stopping: Any
     average_weights: Any
+    callbacks: Any
     warm_start: Any
     checkpoint_dir: Any
     checkpoint_every: Any
@@ -103,6 +106,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
             EarlyStopping, bool, np.bool_, type(None), words="True, False or a skcnn.training.EarlyStopping"
         ),
         "average_weights": check_flag,
+        "callbacks": check_callbacks,
         "warm_start": check_flag,
         "checkpoint_every": none_or(whole()),
     }
@@ -133,7 +137,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
 
     # Fitting ----------------------------------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, **of_keras: Any) -> Any:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None, **of_keras: Any) -> Any:
         """Train the network, phase by phase.
 
         Parameters
@@ -144,9 +148,13 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
             Labels: strings or whole numbers, of at least two classes.
         sample_weight : array-like of shape (n_images,), default=None
             Weight of each image, at least 0.
+        validation_data : (images, labels) or (images, labels, sample_weight), default=None
+            Images of your own that are judged after each epoch, with labels that occur in `y`; none of `X` are held out
+            then. Images that went through no step yet, such as paths, go through those that `X` went through, so in a
+            pipeline ``fit(X, y, clf__validation_data=(X_val, y_val))`` takes them as they are.
         **of_keras
-            Refused: arguments of `keras.Model.fit`, such as ``validation_data``. The error names the parameter of the
-            classifier that does the same.
+            Refused: arguments of `keras.Model.fit`, such as ``epochs``. The error names the parameter of the classifier
+            that does the same.
 
         Returns
         -------
@@ -175,7 +183,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
             With `checkpoint_dir`, the same fit goes on from its last checkpoint.
         """
         refuse_keras_arguments(of_keras)
-        return self._fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight, validation_data=validation_data)
 
     def _fit(
         self,
@@ -183,24 +191,41 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         y: Any,
         sample_weight: Any = None,
         *,
+        validation_data: Any = None,
         schedule: Schedule | None = None,
-        callbacks: Sequence[Any] = (),
+        snapshots: Any = None,
     ) -> Any:
-        """Fit as `fit` does, with another schedule and with Keras callbacks in the last phase."""
+        """Fit as `fit` does, with another schedule, keeping the weights after some epochs of the last phase."""
         # A step before may have asked for rows of NaN; there is nothing to learn from them.
         images = check_one_view(X, y).with_on_error("raise").with_decode(self.decode)
         classes, codes = encode_labels(y, type(self).__name__)
         weights = join_weights(codes, classes, sample_weight, self.class_weight)
         plan = self._plan(schedule)
+        if plan.early_stopping:
+            plan.early_stopping.check_classes(len(classes))
+        own = None
+        if validation_data is not None:
+            if self.validation_fraction is not None:
+                msg = (
+                    f"validation_fraction={self.validation_fraction!r} holds images out, and validation_data names some"
+                )
+                raise ValueError(f"{msg}; set validation_fraction to None, or leave validation_data out")
+            own = read_validation_data(validation_data, images, classes, codes, self.class_weight)
+            own = own._replace(images=check_one_view(own.images).with_on_error("raise").with_decode(self.decode))
         check_not_views(images, self.augmentation)
         network = self._network()
         copies = functools.partial(copy_groups, images, self._digests())
-        problem = Problem(codes, weights, classes, self._validation_fraction(plan), copies)
+        targets, fraction = Targets(codes, weights, len(classes)), self._validation_fraction(plan)
+        problem = Problem(targets, classes, fraction, copies, None if own is None else own.targets)
         fixed = {**network.describe(len(classes)), "classes": classes.tolist()}
-        session = self._session(images, problem, fixed)
-        views = None if self.augmented_views is None else int(self.augmented_views)
-        feed = self._feed(images, augmentation=self.augmentation, augmented_views=views)
-        end, split, seed = fit_network(network, plan, problem, feed, session, callbacks=callbacks)
+        feed = self._feed(
+            images,
+            augmentation=self.augmentation,
+            augmented_views=None if self.augmented_views is None else int(self.augmented_views),
+            validation=None if own is None else own.images,
+        )
+        session = self._session(feed, problem, fixed)
+        end, split, seed = fit_network(network, plan, problem, feed, session, snapshots=snapshots)
         if end.failure and not end.history:
             raise FloatingPointError(end.failure)
 
@@ -247,7 +272,9 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         chosen = make_schedule(self.schedule if schedule is None else schedule, epochs)
         if chosen != AUTO:
             check_sets_rate(optimizer, chosen)
-        return Plan(epochs, optimizer, float(self.label_smoothing), chosen, early_stopping, average_weights)
+        callbacks = copy_callbacks(self.callbacks, chosen)
+        settings: Any = {"early_stopping": early_stopping, "average_weights": average_weights, "callbacks": callbacks}
+        return Plan(epochs, optimizer, float(self.label_smoothing), chosen, **settings)
 
     def _make_optimizer(self) -> Any:
         return make_optimizer(self.optimizer, self.learning_rate)
@@ -261,16 +288,16 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         cache = FeatureCache.open(self.cache)
         return None if cache is None else cache.digests
 
-    def _feed(self, images: ImageSequence, **augmentation: Any) -> Feed:
-        return Feed(images, self.cache, self.batch_size, self.engine, self.verbose, **augmentation)
+    def _feed(self, images: ImageSequence, **of_fit: Any) -> Feed:
+        return Feed(images, self.cache, self.batch_size, self.engine, self.verbose, **of_fit)
 
     @contextlib.contextmanager
-    def _session(self, images: ImageSequence, problem: Problem, fixed: dict[str, Any]) -> Iterator[Session]:
+    def _session(self, feed: Feed, problem: Problem, fixed: dict[str, Any]) -> Iterator[Session]:
         """Yield the session of a fit: its seed, the state it goes on from, and its checkpoints.
 
         Parameters
         ----------
-        images : ImageSequence
+        feed : Feed
         problem : Problem
         fixed : dict
             What no fit can go on with when it is another: network, head and classes, as JSON types.
@@ -303,9 +330,13 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
                 for name, value in self.get_params(deep=False).items()
                 if name not in NO_PART_OF_A_RUN
             },
-            "images": describe_images(images, self._digests()),
-            "labels and weights": digest_of(problem.codes, problem.weights),
+            "images": describe_images(feed.images, self._digests()),
+            "labels and weights": digest_of(problem.targets.codes, problem.targets.weights),
         }
+        if feed.validation is not None and problem.validation is not None:
+            targets = problem.validation
+            judged = [*describe_images(feed.validation, self._digests()), digest_of(targets.codes, targets.weights)]
+            run["validation data"] = judged
         if self.random_state is not None:
             run["seed"] = seed
         monitor = TrainingMonitor(self.checkpoint_dir)

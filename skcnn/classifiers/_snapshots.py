@@ -59,6 +59,6 @@ def fit_snapshots(member: Member, images: ImageSequence, labels: Any, count: int
 
     last = member.estimator
     snapshots = Snapshots(itertools.accumulate(split_epochs(last.epochs, count)))
-    last._fit(images, labels, **member.params, schedule=CosineDecay(0, count), callbacks=[snapshots])
+    last._fit(images, labels, **member.params, schedule=CosineDecay(0, count), snapshots=snapshots)
     history, before = last.history_, len(last.history_) - last.epochs
     return [last._with_weights(weights, history[: before + epochs]) for epochs, weights in snapshots.kept.items()]

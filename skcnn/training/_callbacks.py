@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skcnn._keras import keras
-from skcnn.training._plan import EarlyStopping
+from skcnn.training._plan import FIGURES, EarlyStopping
 from skcnn.training._state import Weights
 
 
@@ -48,7 +48,8 @@ class Recorder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Add a record."""
-        figures = {name: float(logs[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in logs}
+        names = (*FIGURES, *(f"val_{name}" for name in FIGURES))
+        figures = {name: float(logs[name]) for name in names if name in logs}
         rate = float(self.model.optimizer.learning_rate)
         record = {"phase": self.phase, "epoch": epoch + 1, **figures, "learning_rate": rate}
         self.records.append({**record, "seconds": time.perf_counter() - self._begin})

@@ -36,6 +36,8 @@ class Feed:
     augmentation : Augmentation or None, default=None
     augmented_views : int or None, default=None
         How many views of each image are stored; None makes fresh ones in each epoch.
+    validation : ImageSequence or None, default=None
+        Images of the user's own that are judged after each epoch.
     """
 
     images: ImageSequence
@@ -45,24 +47,35 @@ class Feed:
     verbose: int | None
     augmentation: Any = None
     augmented_views: Any = None
-    _extracted: dict[int, StoredFeatures] = field(default_factory=dict, repr=False)
+    validation: ImageSequence | None = None
+    _extracted: dict[tuple[int, int], StoredFeatures] = field(default_factory=dict, repr=False)
 
     def extract(self, trunk: Trunk) -> StoredFeatures:
         """Return the features of all images after a trunk; they are extracted once in a training."""
-        if id(trunk) not in self._extracted:
-            self._extracted[id(trunk)] = self._extract(self.images, trunk)
-        return self._extracted[id(trunk)]
+        return self._extract_once(self.images, trunk)
+
+    def read_all(self, trunk: Trunk) -> None:
+        """Extract the features of all images that are trained on or judged, so that unreadable ones are named."""
+        self.extract(trunk)
+        if self.validation is not None:
+            self._extract_once(self.validation, trunk)
 
     def inputs(
         self, phase: ProbePhase | GradientPhase, split: Split, session: Session
     ) -> tuple[EpochInputs, EpochInputs]:
-        """Return the inputs of a phase: of the images to train on, and of those that are held out."""
+        """Return the inputs of a phase: of the images to train on, and of those that are judged."""
         if isinstance(phase, ProbePhase) or not phase.augments:
             features = self.extract(phase.trunk)
-            return SameInputs(features, split.trained), SameInputs(features, split.held_out)
+            judged = SameInputs(features, split.held_out) if self.validation is None else self._judged(phase, split)
+            return SameInputs(features, split.trained), judged
+        return self._augmented(self.images[split.trained], phase, session), self._judged(phase, split)
+
+    def _judged(self, phase: ProbePhase | GradientPhase, split: Split) -> EpochInputs:
+        """Return the inputs of the images that are judged after each epoch; they are never augmented."""
+        if self.validation is not None:
+            return SameInputs(self._extract_once(self.validation, phase.trunk))
         held_out = split.held_out
-        judged = self._extract(self.images[held_out], phase.trunk) if len(held_out) else held_out
-        return self._augmented(self.images[split.trained], phase, session), SameInputs(judged)
+        return SameInputs(self._extract(self.images[held_out], phase.trunk) if len(held_out) else held_out)
 
     def announce(self, phases: Sequence[ProbePhase | GradientPhase]) -> None:
         """Say what a fit will cost before it begins, with ``verbose=1``, unless everything is in the cache."""
@@ -70,9 +83,12 @@ class Feed:
             return
         cache = FeatureCache.open(self.cache)
         fresh = 0
-        extractions = [(self.images, phases[0].trunk)]
+        judged = [] if self.validation is None else [self.validation]
+        extractions = [(images, phases[0].trunk) for images in (self.images, *judged)]
         for phase in phases:
             images, trunk = self.images, phase.trunk
+            if trunk is not phases[0].trunk:
+                extractions += [(each, trunk) for each in judged]
             if isinstance(phase, GradientPhase) and phase.augments:
                 if self.augmented_views is not None:
                     images = self._with_views(images, trunk)
@@ -122,6 +138,12 @@ class Feed:
 
     def _with_views(self, images: ImageSequence, trunk: Trunk) -> ImageSequence:
         return images.with_step(self.augmentation.views(self.augmented_views, trunk.input_shape[:2]))
+
+    def _extract_once(self, images: ImageSequence, trunk: Trunk) -> StoredFeatures:
+        key = id(images), id(trunk)
+        if key not in self._extracted:
+            self._extracted[key] = self._extract(images, trunk)
+        return self._extracted[key]
 
     def _extract(self, images: ImageSequence, trunk: Trunk) -> StoredFeatures:
         settings: Any = {"batch_size": self.batch_size, "engine": self.engine, "verbose": self.verbose}

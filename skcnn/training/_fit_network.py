@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -38,7 +37,7 @@ def fit_network(
     feed: Feed,
     session: AbstractContextManager[Session],
     *,
-    callbacks: Sequence[Any] = (),
+    snapshots: Any = None,
 ) -> tuple[PhaseEnd, Split, int]:
     """Train a network, phase by phase.
 
@@ -53,8 +52,8 @@ def fit_network(
         Gives the inputs of each phase.
     session : context manager of a Session
         Where the training goes on from, and what it leaves on disk.
-    callbacks : sequence of keras.callbacks.Callback, default=()
-        Of the last phase.
+    snapshots : skcnn.training._callbacks.Snapshots, default=None
+        Keeps the weights after some epochs of the last phase.
 
     Returns
     -------
@@ -77,7 +76,7 @@ def fit_network(
         raise ValueError(f"{msg}; set 'batch_size' to 2 at least")
     feed.announce(phases)
     # Before the session leaves anything on disk: an unreadable image is named at once.
-    feed.extract(phases[0].trunk)
+    feed.read_all(phases[0].trunk)
     with session as current:
         first = current.first_of([phase.name for phase in phases])
         split = problem.split(current.seed)
@@ -86,7 +85,7 @@ def fit_network(
         for number in range(first, len(phases)):
             is_last = number == len(phases) - 1
             settings: Any = {"batch_size": feed.batch_size, "verbose": feed.verbose}
-            settings["callbacks"] = callbacks if is_last else ()
+            settings["snapshots"] = snapshots if is_last else None
             end = phases[number].run(inputs[number], split, end, current, **settings)
             if not end.is_finished:
                 break

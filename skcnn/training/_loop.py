@@ -41,7 +41,7 @@ def train(
     state: TrainingState | None = None,
     history: Sequence[dict[str, Any]] = (),
     validation: Batches | None = None,
-    callbacks: Sequence[Any] = (),
+    snapshots: Snapshots | None = None,
     on_epoch: OnEpoch | None = None,
     verbose: int | None = None,
 ) -> TrainingState:
@@ -60,9 +60,9 @@ def train(
     history : sequence of dict, default=()
         The records before this phase; those of a state take their place.
     validation : Batches, default=None
-        Of images that were held out, to be judged after each epoch.
-    callbacks : sequence of keras.callbacks.Callback, default=()
-        Called after the records are made.
+        Of images that are judged after each epoch.
+    snapshots : Snapshots, default=None
+        Keeps the weights after some of the epochs.
     on_epoch : callable, default=None
         Called after each epoch, and at the end, with all records, whether there are no more, and a function that
         returns the state.
@@ -73,8 +73,8 @@ def train(
     -------
     TrainingState
         After the last epoch, or, not finished, where the user interrupted it. Its history has a record for each epoch:
-        phase, epoch (from 1 on), loss and accuracy on the training images while they were trained on, val_loss and
-        val_accuracy on those held out, learning_rate (at its end), seconds.
+        phase, epoch (from 1 on), `FIGURES` on the training images while they were trained on, the same with ``val_``
+        before on those that are judged, learning_rate (at its end), seconds.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def train(
     # One step of a small head takes less time than going back to Python for the next one. Callbacks are called
     # at each step.
     is_small = len(batches.inputs.input_shape) == 1 and model.head.count_params() <= MAX_WEIGHTS_AT_ONCE
-    is_light = is_small and not callbacks and plan.schedule is None
+    is_light = is_small and not plan.callbacks and snapshots is None and plan.schedule is None
     steps = largest_divisor(per_epoch, MAX_STEPS_AT_ONCE) if is_light else 1
     # Within an epoch, statistics of batch normalisation are those of the training images, also where it has few steps.
     settings = {"label_smoothing": plan.label_smoothing, "steps_per_execution": steps}
@@ -114,9 +114,8 @@ def train(
         if model.learns_statistics:
             model.set_norm_statistics(batch[0] for batch in batches.epochs(1, epoch))
 
-    for each in callbacks:
-        if isinstance(each, Snapshots):
-            each.settle = settle
+    if snapshots is not None:
+        snapshots.settle = settle
 
     def report(epoch: int, is_last: bool) -> None:
         if on_epoch is not None:
@@ -127,7 +126,7 @@ def train(
     with progress_bar(last - first, description=phase, unit="epoch", verbose=verbose) as bar:
         keeper = StateKeeper(resumable, {} if state is None else state.callbacks, report)
         recorder = Recorder(phase, bar, records)
-        own = [recorder, *rates, *resumable]
+        called = [recorder, *rates, *resumable, *plan.callbacks, *([] if snapshots is None else [snapshots]), keeper]
         settings = {
             "initial_epoch": first,
             "epochs": last,
@@ -140,9 +139,9 @@ def train(
         if validation is not None:
             settings["validation_data"] = feed(validation, 0, 1, errors)
         try:
-            model.fit(feed(batches, first, last, errors), callbacks=[*own, *callbacks, keeper], **settings)
+            model.fit(feed(batches, first, last, errors), callbacks=called, **settings)
         except KeyboardInterrupt:
-            if callbacks:  # what they collect is not complete
+            if snapshots is not None:  # there are not all of them
                 raise
             is_finished = False
             for each in resumable:

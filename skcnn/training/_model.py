@@ -13,6 +13,7 @@ from skcnn._private import flat_layers, keep_from_summing_over_devices
 from skcnn.backbones._backbone import quiet_build
 from skcnn.backbones._lambdas import layer_like
 from skcnn.training._optimizers import describe_optimizer
+from skcnn.training._plan import CLASSES_FOR_RANK5
 from skcnn.training._state import TrainingState, Weights
 
 
@@ -111,10 +112,13 @@ class TrainedModel(keras.Model):
         if key is None or key != self._compiled_for:
             for layer, momentum in self._norms.items():
                 layer.momentum = min(momentum, norm_momentum)
+            metrics = [keras.metrics.CategoricalAccuracy(name="accuracy")]
+            if self.head.output_shape[-1] >= CLASSES_FOR_RANK5:
+                metrics.append(keras.metrics.TopKCategoricalAccuracy(5, name="rank5_accuracy"))
             self.compile(
                 optimizer=optimizer,
                 loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing),
-                metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+                metrics=metrics,
                 steps_per_execution=steps_per_execution,
             )
             leave_out_sum_over_devices(optimizer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -81,14 +80,14 @@ class ProbePhase:
         """Fit the probe; the arguments are as in `GradientPhase.run`."""
         begin = time.perf_counter()
         values, held_out = (next(each.read(0, np.arange(len(each)), len(each) or 1), None) for each in inputs)
-        labels = split.labels(split.trained)
-        probe = fit_probe(values, *labels, C=self.C)
-        figures = probe.judge(values, *labels)
-        if held_out is not None:
-            judged = probe.judge(held_out, *split.labels(split.held_out))
+        codes, weights, _ = split.training
+        probe = fit_probe(values, codes, weights, C=self.C)
+        figures = probe.judge(values, codes, weights)
+        if split.validation is not None:
+            judged = probe.judge(held_out, split.validation.codes, split.validation.weights)
             figures |= {f"val_{name}": value for name, value in judged.items()}
         if self.measures_features:
-            figures["loo_accuracy"] = leave_one_out_accuracy(values, labels[0])
+            figures["loo_accuracy"] = leave_one_out_accuracy(values, codes)
         seconds = time.perf_counter() - begin
         record = {"phase": self.name, "epoch": 1, **figures, "learning_rate": np.nan, "seconds": seconds}
         return PhaseEnd(Weights([*probe]), [record])
@@ -135,7 +134,7 @@ class GradientPhase:
         session: Session,
         *,
         batch_size: int,
-        callbacks: Sequence[Any] = (),
+        snapshots: Any = None,
         verbose: int | None = None,
     ) -> PhaseEnd:
         """Train, from the weights of the phase before.
@@ -150,7 +149,8 @@ class GradientPhase:
             None for the first phase.
         session : Session
         batch_size : int
-        callbacks : sequence of keras.callbacks.Callback, default=()
+        snapshots : skcnn.training._callbacks.Snapshots, default=None
+            Keeps the weights after some of the epochs.
         verbose : int, default=None
         """
         from skcnn.training._loop import train
@@ -158,7 +158,7 @@ class GradientPhase:
         trained, held_out = inputs
         state = session.of_phase(self.name)
         history = state.history if state is not None else before.history if before is not None else []
-        shrinkage = resolve_shrinkage(self.plan.shrinkage, len(split.trained), split.n_classes, history)
+        shrinkage = resolve_shrinkage(self.plan.shrinkage, len(split.trained), split.training.n_classes, history)
         plan = dataclasses.replace(self.plan, shrinkage=shrinkage)
         with self.model.lend(trained.input_shape) as model:
             model.start((session.seed, self.weights_seed), None if before is None else before.weights)
@@ -167,12 +167,12 @@ class GradientPhase:
                 state = train(
                     self.name,
                     model,
-                    split.training(trained, batch_size, (session.seed, self.order_seed)),
+                    split.training.batches(trained, batch_size, (session.seed, self.order_seed)),
                     plan,
                     state=state,
                     history=history,
-                    validation=split.validation(held_out, batch_size),
-                    callbacks=callbacks,
+                    validation=split.validation and split.validation.batches(held_out, batch_size),
+                    snapshots=snapshots,
                     on_epoch=session.after_epoch,
                     verbose=verbose,
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from skcnn._parameters import ParameterGroup
@@ -10,7 +11,11 @@ from skcnn._validation import Check, one_of, real, whole
 from skcnn.training._optimizers import describe_optimizer
 from skcnn.training._schedules import AUTO, CosineDecay, Schedule
 
-MONITORS = ("val_loss", "val_accuracy", "loss", "accuracy")
+# The figures of an epoch. Rank-5 is the share of images whose class is among the five likeliest.
+FIGURES = ("loss", "accuracy", "rank5_accuracy")
+MONITORS = (*(f"val_{name}" for name in FIGURES), *FIGURES)
+# With fewer classes, each is among the five likeliest.
+CLASSES_FOR_RANK5 = 6
 
 
 @dataclasses.dataclass
@@ -19,8 +24,10 @@ class EarlyStopping(ParameterGroup):
 
     Parameters
     ----------
-    monitor : {"val_loss", "val_accuracy", "loss", "accuracy"}, default="val_loss"
-        The first two are of images that were held out.
+    monitor : {"val_loss", "val_accuracy", "val_rank5_accuracy", "loss", "accuracy", "rank5_accuracy"}, \
+            default="val_loss"
+        Those with ``val_`` are of images that were held out, or of validation images of your own. Rank-5, the share of
+        images whose class is among the five likeliest, is recorded where there are more than five classes.
     min_delta : float, default=0.0
         By how much it has to become better to count.
     patience : int, default=5
@@ -42,6 +49,20 @@ class EarlyStopping(ParameterGroup):
         """Whether images have to be held out."""
         return self.monitor.startswith("val_")
 
+    def check_classes(self, n_classes: int) -> None:
+        """Refuse to go by a figure that is not recorded for so few classes.
+
+        Raises
+        ------
+        ValueError
+            For rank-5 of less than six classes.
+        """
+        if "rank5" in self.monitor and n_classes < CLASSES_FOR_RANK5:
+            msg = (
+                f"early_stopping goes by {self.monitor!r}, and of {n_classes} classes each is among the five likeliest"
+            )
+            raise ValueError(f"{msg}; go by {self.monitor.replace('rank5_', '')!r}")
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -61,6 +82,8 @@ class Plan:
         Whether the weights become the mean of those after each epoch of the last quarter.
     shrinkage : float, "auto" or None, default=None
         How far the weights are moved back at the end, towards those at the beginning.
+    callbacks : sequence of keras.callbacks.Callback, default=()
+        The user's own; copies that nobody else has.
     """
 
     epochs: int
@@ -70,6 +93,7 @@ class Plan:
     early_stopping: EarlyStopping | None = None
     average_weights: bool = False
     shrinkage: float | Literal["auto"] | None = None
+    callbacks: Sequence[Any] = ()
 
     def resolve(self, *, goes_on: bool) -> Plan:
         """Return the plan for one phase, which goes on from weights that were trained before, or does not.

@@ -9,6 +9,8 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 
+from skcnn.training._plan import CLASSES_FOR_RANK5
+
 MAX_ITERATIONS = 1000
 
 
@@ -37,13 +39,18 @@ class LinearProbe(NamedTuple):
         )
 
     def judge(self, features: Any, codes: np.ndarray, weights: np.ndarray | None = None) -> dict[str, float]:
-        """Return loss and accuracy on features of shape (n_images, n_features), as a training records them."""
-        probabilities = softmax(self.logits(features), axis=1)
+        """Return the figures on features of shape (n_images, n_features), as a training records them."""
+        logits = self.logits(features)
+        probabilities = softmax(logits, axis=1)
         labels = np.arange(len(self.bias))
-        return {
+        figures = {
             "loss": log_loss(codes, probabilities, sample_weight=weights, labels=labels),
             "accuracy": accuracy_score(codes, probabilities.argmax(axis=1)),
         }
+        if len(labels) >= CLASSES_FOR_RANK5:
+            likelier = logits > logits[np.arange(len(codes)), codes][:, np.newaxis]
+            figures["rank5_accuracy"] = float((likelier.sum(axis=1) < 5).mean())
+        return figures
 
 
 def fit_probe(features: Any, codes: np.ndarray, weights: np.ndarray | None = None, *, C: float = 1.0) -> LinearProbe:

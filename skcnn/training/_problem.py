@@ -13,8 +13,8 @@ from skcnn.training._epoch_inputs import EpochInputs
 from skcnn.training._holdout import hold_out
 
 
-class Split(NamedTuple):
-    """Labels and weights of the images of one fit, which of them are trained on, and which are held out.
+class Targets(NamedTuple):
+    """The classes of some images, and what each image counts.
 
     Parameters
     ----------
@@ -22,34 +22,42 @@ class Split(NamedTuple):
         The class of each image, 0 to n_classes - 1.
     weights : ndarray of shape (n_images,), or None
     n_classes : int
-    trained, held_out : ndarray of int
-        Positions of images. There may be none that are held out.
     """
 
     codes: np.ndarray
     weights: np.ndarray | None
     n_classes: int
-    trained: np.ndarray
-    held_out: np.ndarray
 
-    def labels(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the classes of some images, and their weights."""
-        return self.codes[chosen], None if self.weights is None else self.weights[chosen]
+    def of(self, chosen: np.ndarray) -> Targets:
+        """Return those of the images at some positions."""
+        weights = None if self.weights is None else self.weights[chosen]
+        return self._replace(codes=self.codes[chosen], weights=weights)
 
-    def training(self, inputs: EpochInputs, batch_size: int, seed: tuple[int, ...]) -> Batches:
-        """Return batches of the images that are trained on; `inputs` are theirs."""
-        return self._batches(inputs, self.trained, batch_size, seed)
-
-    def validation(self, inputs: EpochInputs, batch_size: int) -> Batches | None:
-        """Return batches of the images that are held out, if there are any; `inputs` are theirs."""
-        return self._batches(inputs, self.held_out, batch_size, (0,)) if len(self.held_out) else None
-
-    def _batches(self, inputs: EpochInputs, chosen: np.ndarray, batch_size: int, seed: tuple[int, ...]) -> Batches:
-        codes, weights = self.labels(chosen)
-        targets = np.eye(self.n_classes, dtype=np.float32)[codes]
+    def batches(self, inputs: EpochInputs, batch_size: int, seed: tuple[int, ...] = (0,)) -> Batches:
+        """Return batches of the images, of which `inputs` are the inputs."""
+        weights = self.weights
         if weights is not None:
             weights = (weights / weights.mean()).astype(np.float32)
-        return Batches(inputs, targets, weights, batch_size, seed)
+        return Batches(inputs, np.eye(self.n_classes, dtype=np.float32)[self.codes], weights, batch_size, seed)
+
+
+class Split(NamedTuple):
+    """What is trained on, and what is judged after each epoch.
+
+    Parameters
+    ----------
+    trained, held_out : ndarray of int
+        Positions of images. There may be none that are held out.
+    training : Targets
+        Of the images that are trained on.
+    validation : Targets or None
+        Of the images that are judged: those held out, or validation images of the user's own. None for neither.
+    """
+
+    trained: np.ndarray
+    held_out: np.ndarray
+    training: Targets
+    validation: Targets | None
 
 
 @dataclass(frozen=True)
@@ -58,39 +66,42 @@ class Problem:
 
     Parameters
     ----------
-    codes : ndarray of shape (n_images,), int
-        The class of each image, 0 to n_classes - 1.
-    weights : ndarray of shape (n_images,), or None
+    targets : Targets
+        Of all images.
     classes : ndarray of shape (n_classes,)
         The labels of the classes.
     validation_fraction : float or None
         Share of the images that are held out.
     copies : callable without arguments
         Returns a number for each image, the same for copies of one, which stay on the same side.
+    validation : Targets or None, default=None
+        Of validation images of the user's own; no image is held out then.
     """
 
-    codes: np.ndarray
-    weights: np.ndarray | None
+    targets: Targets
     classes: np.ndarray
     validation_fraction: float | None
     copies: Callable[[], np.ndarray]
+    validation: Targets | None = None
 
     def split(self, seed: int) -> Split:
-        """Return which images are trained on, and which are held out.
+        """Return which images are trained on, and which are judged.
 
         Raises
         ------
         ValueError
             When there are not enough images of each class to hold out some.
         """
-        trained, held_out = np.arange(len(self.codes)), np.zeros(0, int)
-        if self.validation_fraction is not None:
-            trained, held_out = hold_out(
-                self.codes,
-                self.validation_fraction,
-                seed,
-                groups=self.copies(),
-                weights=self.weights,
-                names=self.classes,
-            )
-        return Split(self.codes, self.weights, len(self.classes), trained, held_out)
+        targets = self.targets
+        if self.validation_fraction is None or self.validation is not None:
+            everything, nothing = np.arange(len(targets.codes)), np.zeros(0, int)
+            return Split(everything, nothing, targets, self.validation)
+        trained, held_out = hold_out(
+            targets.codes,
+            self.validation_fraction,
+            seed,
+            groups=self.copies(),
+            weights=targets.weights,
+            names=self.classes,
+        )
+        return Split(trained, held_out, targets.of(trained), targets.of(held_out))

@@ -524,9 +524,9 @@ def test_batch_normalisation_judges_images_held_out_by_the_statistics_of_the_epo
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("validation_data", "'validation_data'; hold images out by validation_fraction=0.2"),
+        ("validation_split", "'validation_split'; hold images out by validation_fraction=0.2"),
         ("epochs", r"'epochs'; it is a parameter of the classifier: FineTunedCNNClassifier\(epochs=20\)"),
-        ("wieghts", "'wieghts'; it takes X, y and sample_weight"),
+        ("wieghts", "'wieghts'; it takes X, y, sample_weight and validation_data"),
     ],
 )
 def test_what_keras_takes_is_refused_with_what_does_the_same(tuned, pixels, argument, message):

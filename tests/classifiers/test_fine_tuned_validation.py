@@ -337,7 +337,7 @@ def test_a_grid_of_booleans_of_numpy(tuned, files):
     [
         (
             {"monitor": "val_acc"},
-            "'early_stopping__monitor' parameter must be one of 'val_loss', 'val_accuracy', 'loss', 'accuracy'",
+            "'early_stopping__monitor' parameter must be one of 'val_loss', 'val_accuracy', 'val_rank5_accuracy', 'loss'",
         ),
         ({"patience": 0}, "'early_stopping__patience' parameter must be an int of at least 1"),
         ({"min_delta": -1}, "'early_stopping__min_delta' parameter must be a number of at least 0"),

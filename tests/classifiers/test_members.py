@@ -5,7 +5,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from skcnn.classifiers._members import check_same_classes, naming, seeded_clone, shortened
+from skcnn.classifiers._members import check_same_classes, seeded_clone, shortened
+from skcnn.classifiers._naming import naming
 from skcnn.exceptions import ImageReadError
 
 

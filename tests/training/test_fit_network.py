@@ -10,7 +10,7 @@ from skcnn.training._feed import Feed
 from skcnn.training._fit_network import fit_network
 from skcnn.training._phase import PhaseEnd
 from skcnn.training._plan import Plan
-from skcnn.training._problem import Problem
+from skcnn.training._problem import Problem, Targets
 from skcnn.training._session import Session
 from skcnn.training._state import TrainingState, Weights
 
@@ -44,11 +44,11 @@ class InPhases:
         return self._phases
 
 
-def fit(pixels, *phases, state=None, callbacks=()):
+def fit(pixels, *phases, state=None, snapshots=None):
     feed = Feed(as_image_sequence(pixels), None, 4, "keras", 0)
-    problem = Problem(np.arange(12) % 2, None, np.array(["a", "b"]), 0.25, lambda: np.arange(12))
+    problem = Problem(Targets(np.arange(12) % 2, None, 2), np.array(["a", "b"]), 0.25, lambda: np.arange(12))
     session = contextlib.nullcontext(Session(7, state))
-    return fit_network(InPhases(*phases), PLAN, problem, feed, session, callbacks=callbacks)
+    return fit_network(InPhases(*phases), PLAN, problem, feed, session, snapshots=snapshots)
 
 
 def state_of(phase):
@@ -57,16 +57,16 @@ def state_of(phase):
 
 def test_a_phase_begins_with_what_the_one_before_ended_with(pixels):
     first, last = Noted("one"), Noted("last")
-    end, split, seed = fit(pixels, first, last, callbacks=["callback"])
+    end, split, seed = fit(pixels, first, last, snapshots="snapshots")
     assert (end.history, end.weights.head, seed) == ([{"phase": "last"}], [4.0], 7)
     assert sorted([*split.trained, *split.held_out]) == [*range(12)]
     ((rows, before, settings),) = first.given
     assert before is None
-    assert settings == {"batch_size": 4, "verbose": 0, "callbacks": ()}
+    assert settings == {"batch_size": 4, "verbose": 0, "snapshots": None}
     assert [len(each) for each in rows] == [len(split.trained), len(split.held_out)]
     ((_, before, settings),) = last.given
     assert before.weights.head == [3.0]
-    assert settings["callbacks"] == ["callback"]
+    assert settings["snapshots"] == "snapshots"
 
 
 def test_after_an_interrupt_no_phase_follows(pixels):
@@ -93,6 +93,6 @@ def test_images_are_read_before_the_session_begins(tmp_path):
 
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     feed = Feed(as_image_sequence([tmp_path / "broken.jpg"]), None, 4, "keras", 0)
-    problem = Problem(np.arange(2), None, np.array(["a", "b"]), None, list)
+    problem = Problem(Targets(np.arange(2), None, 2), np.array(["a", "b"]), None, list)
     with pytest.raises(ImageReadError, match=r"broken\.jpg"):
         fit_network(InPhases(Noted("one")), PLAN, problem, feed, session())

@@ -188,7 +188,7 @@ def test_the_weights_are_the_mean_of_the_last_quarter_of_the_epochs(task, epochs
     batches = Batches(SameInputs(task[0]), task[1], None, 16, (0,))
     model = make_model()
     after = Snapshots(range(epochs - averaged + 1, epochs + 1))
-    train("head", model, batches, Plan(epochs, keras.optimizers.Adam(0.01), average_weights=True), callbacks=[after])
+    train("head", model, batches, Plan(epochs, keras.optimizers.Adam(0.01), average_weights=True), snapshots=after)
     assert len(after.kept) == averaged
     for weight, *each in zip(model.head.get_weights(), *(kept.head for kept in after.kept.values()), strict=True):
         np.testing.assert_allclose(weight, np.mean(each, axis=0), rtol=1e-6)
@@ -197,7 +197,7 @@ def test_the_weights_are_the_mean_of_the_last_quarter_of_the_epochs(task, epochs
 def test_snapshots_are_the_weights_at_these_epochs(task):
     batches = Batches(SameInputs(task[0]), task[1], None, 16, (0,))
     snapshots, model = Snapshots([1, 3]), make_model()
-    train("head", model, batches, Plan(3, keras.optimizers.Adam(0.01)), callbacks=[snapshots])
+    train("head", model, batches, Plan(3, keras.optimizers.Adam(0.01)), snapshots=snapshots)
     first, last = snapshots.kept.values()
     assert [*snapshots.kept] == [1, 3]
     assert first.tail == last.tail == []
