@@ -53,9 +53,10 @@ class CNNClassifier(ModelParameter, NetworkClassifier):
         of which each fit makes a copy.
     learning_rate : float, default=None
         None takes that of a configured optimizer, 1e-3 for most names, 1e-2 for "sgd" and "adagrad".
-    schedule : {"constant", "polynomial", "cosine", "one_cycle"}, dict, Schedule or None, default="cosine"
+    schedule : {"constant", "polynomial", "cosine", "one_cycle", "time_based"}, dict, Schedule or None, default="cosine"
         How the learning rate changes: not at all ("constant", None); in a straight line to 0; up to it in 5 % of the
-        steps, then along half a cosine to 0; up in 30 % of them, then down. A dict gives the rates after some numbers
+        steps, then along half a cosine to 0; up in 30 % of them, then down; divided by
+        ``1 + rate / epochs * step``. A dict gives the rates after some numbers
         of epochs: ``{60: 1e-4}``. `skcnn.training` has schedules with settings, such as ``CosineDecay(cycles=3)``.
     label_smoothing : float, default=0.0
         Fraction in [0, 1) of each target that is shared out to all classes.

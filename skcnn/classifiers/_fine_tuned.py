@@ -71,9 +71,11 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         or a configured one, of which each fit makes a copy.
     learning_rate : float, default=None
         Of the second phase. None takes that of a configured optimizer, 1e-4 for most names, 1e-3 for "sgd".
-    schedule : {"auto", "constant", "polynomial", "cosine", "one_cycle"}, dict, Schedule or None, default="auto"
+    schedule : {"auto", "constant", "polynomial", "cosine", "one_cycle", "time_based"}, dict, Schedule or None, \
+            default="auto"
         How the learning rate changes in the second phase: not at all ("constant", None); in a straight line to 0; up to
-        it in 5 % of the steps, then along half a cosine to 0; up in 30 % of them, then down. A dict gives the rates
+        it in 5 % of the steps, then along half a cosine to 0; up in 30 % of them, then down; divided by
+        ``1 + rate / epochs * step``. A dict gives the rates
         after some numbers of epochs: ``{10: 1e-5}``. `skcnn.training` has schedules with settings, such as
         ``CosineDecay(cycles=3)``. "auto" is "cosine", and "constant" for an optimizer with a schedule of its own, or
         where a `DenseHead` is trained alone.

@@ -6,7 +6,16 @@ from skcnn.training._lending import release_models
 from skcnn.training._optimizers import make_optimizer
 from skcnn.training._plan import EarlyStopping
 from skcnn.training._probe import LinearProbe, fit_probe
-from skcnn.training._schedules import CosineDecay, OneCycle, PolynomialDecay, Schedule, StepTable, make_schedule
+from skcnn.training._schedule_display import ScheduleDisplay
+from skcnn.training._schedules import (
+    CosineDecay,
+    OneCycle,
+    PolynomialDecay,
+    Schedule,
+    StepTable,
+    TimeBasedDecay,
+    make_schedule,
+)
 
 __all__ = [
     "Batches",
@@ -18,7 +27,9 @@ __all__ = [
     "OneCycle",
     "PolynomialDecay",
     "Schedule",
+    "ScheduleDisplay",
     "StepTable",
+    "TimeBasedDecay",
     "build_head",
     "epoch_order",
     "fit_probe",

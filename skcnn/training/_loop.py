@@ -102,7 +102,9 @@ def train(
     resumable += [Shrinkage(plan.shrinkage)] if isinstance(plan.shrinkage, float) and plan.shrinkage else []
     rates = []
     if isinstance(plan.schedule, Schedule) and learning_rate is not None:
-        rates.append(ScheduledRate(plan.schedule.rate(learning_rate, plan.epochs, per_epoch), per_epoch, begin))
+        rates.append(
+            ScheduledRate(plan.schedule.rate_of_steps(learning_rate, plan.epochs, per_epoch), per_epoch, begin)
+        )
 
     def current(epoch: int, *, is_finished: bool, keeps_callbacks: bool = True) -> TrainingState:
         known = {name: arrays for each in resumable for name, arrays in each.state().items()} if keeps_callbacks else {}

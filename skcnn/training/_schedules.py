@@ -11,18 +11,23 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from skcnn._parameters import ParameterGroup
-from skcnn._validation import Check, check_int, check_parameters, check_real, real, whole
+from skcnn._validation import Check, check_int, check_parameters, check_real, none_or, one_of, real, whole
 
 # From the step, counted from 0 on, to the learning rate.
 Rate = Callable[[int], float]
 
 
 class Schedule(ParameterGroup, ABC):
-    """How the learning rate changes from step to step.
+    """How the learning rate changes from step to step, or from epoch to epoch.
 
     One of your own is a dataclass, as those here are: its fields tell it from others when a fit goes on from a
-    checkpoint, and searches reach them as ``schedule__name``.
+    checkpoint, and searches reach them as ``schedule__name``. With a field ``by: str = "step"`` it changes by epoch
+    where that is "epoch".
     """
+
+    by = "step"
+
+    _constraints: ClassVar[dict[str, Check]] = {"by": one_of("step", "epoch")}
 
     @abstractmethod
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
@@ -35,6 +40,13 @@ class Schedule(ParameterGroup, ABC):
         epochs : int
         steps_per_epoch : int
         """
+
+    def rate_of_steps(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
+        """Return the same function, which stays the same for an epoch where the rate changes by epoch."""
+        if self.by == "step":
+            return self.rate(learning_rate, epochs, steps_per_epoch)
+        rate = self.rate(learning_rate, epochs, 1)
+        return lambda step: rate(step // steps_per_epoch)
 
     def check(self, epochs: int) -> None:
         """Refuse a number of epochs that this cannot be followed in.
@@ -56,10 +68,13 @@ class PolynomialDecay(Schedule):
         1 is a straight line; above 1 it falls faster at first.
     final : float, default=0.0
         Share in [0, 1] of the learning rate that it ends at.
+    by : {"step", "epoch"}, default="step"
+        Whether the rate changes from step to step, or stays for an epoch what it is at its first step.
     """
 
     power: float = 1.0
     final: float = 0.0
+    by: str = "step"
 
     _constraints: ClassVar[dict[str, Check]] = {
         "power": real(open_left=True),
@@ -69,6 +84,32 @@ class PolynomialDecay(Schedule):
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
         steps = epochs * steps_per_epoch
         return lambda step: learning_rate * mix(self.final, max(0.0, 1 - step / steps) ** self.power)
+
+
+@dataclass
+class TimeBasedDecay(Schedule):
+    """The learning rate divided by ``1 + decay * t``, where t counts the steps so far.
+
+    It is what ``decay`` was in the optimizers of older versions of Keras.
+
+    Parameters
+    ----------
+    decay : float, default=None
+        How fast it falls. None takes the learning rate divided by the number of epochs, as is often recommended.
+    by : {"step", "epoch"}, default="step"
+        What t counts.
+    """
+
+    decay: float | None = None
+    by: str = "step"
+
+    _constraints: ClassVar[dict[str, Check]] = {
+        "decay": none_or(real()),
+    }
+
+    def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
+        decay = learning_rate / epochs if self.decay is None else self.decay
+        return lambda step: learning_rate / (1 + decay * step)
 
 
 def check_rates(name: str, rates: Any) -> None:
@@ -125,11 +166,14 @@ class CosineDecay(Schedule):
         equal. The steps of the warm-up are the first of the first cycle.
     final : float, default=0.0
         Share in [0, 1] of the learning rate that each cycle ends at.
+    by : {"step", "epoch"}, default="step"
+        Whether the rate changes from step to step, or stays for an epoch what it is at its first step.
     """
 
     warmup: float = 0.05
     cycles: int = 1
     final: float = 0.0
+    by: str = "step"
 
     _constraints: ClassVar[dict[str, Check]] = {
         "warmup": real(below=1),
@@ -178,11 +222,14 @@ class OneCycle(Schedule):
         Share in [0, 1] of the learning rate that it begins with.
     final : float, default=1e-4
         Share in [0, 1] of the learning rate that it ends at.
+    by : {"step", "epoch"}, default="step"
+        Whether the rate changes from step to step, or stays for an epoch what it is at its first step.
     """
 
     warmup: float = 0.3
     start: float = 0.04
     final: float = 1e-4
+    by: str = "step"
 
     _constraints: ClassVar[dict[str, Check]] = {
         "warmup": real(below=1),
@@ -203,6 +250,7 @@ SCHEDULES: dict[str, Schedule | None] = {
     "polynomial": PolynomialDecay(),
     "cosine": CosineDecay(),
     "one_cycle": OneCycle(),
+    "time_based": TimeBasedDecay(),
 }
 
 

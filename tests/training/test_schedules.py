@@ -6,7 +6,7 @@ import pytest
 from sklearn.base import clone
 
 from skcnn._keras import keras
-from skcnn.training import CosineDecay, OneCycle, PolynomialDecay, StepTable, make_schedule
+from skcnn.training import CosineDecay, OneCycle, PolynomialDecay, StepTable, TimeBasedDecay, make_schedule
 from skcnn.training._schedules import SCHEDULES, split_epochs
 
 
@@ -44,6 +44,30 @@ def test_cosine_with_restarts_in_cycles_of_whole_epochs():
     assert warm[0] == pytest.approx(0.05)
     assert warm[2] == pytest.approx(0.1)
     np.testing.assert_allclose(warm[10:], 0.05 + np.array(expected[10:]) / 2, rtol=1e-5)
+
+
+def test_time_based_decay_is_that_of_the_old_optimizers():
+    np.testing.assert_allclose(rates(TimeBasedDecay(0.01)), 0.1 / (1 + 0.01 * np.arange(20)))
+    np.testing.assert_allclose(rates(TimeBasedDecay()), 0.1 / (1 + 0.1 / 4 * np.arange(20)))
+    np.testing.assert_allclose(rates(TimeBasedDecay(0)), 0.1)
+
+
+@pytest.mark.parametrize(
+    "kind", [PolynomialDecay, lambda by: CosineDecay(0.3, 2, by=by), OneCycle, lambda by: TimeBasedDecay(0.5, by=by)]
+)
+def test_by_epoch_the_rate_stays_for_an_epoch(kind):
+    of_steps = kind(by="epoch").rate_of_steps(0.1, 6, 5)
+    of_epochs = kind(by="step").rate(0.1, 6, 1)
+    values = [of_steps(step) for step in range(30)]
+    np.testing.assert_allclose(values, np.repeat([of_epochs(epoch) for epoch in range(6)], 5))
+    assert len({*values}) > 2
+    by_step = kind(by="step")
+    assert [by_step.rate_of_steps(0.1, 6, 5)(step) for step in range(30)] == [*rates(by_step, epochs=6)]
+
+
+def test_polynomial_decay_by_epoch_is_that_of_the_publications():
+    rate = PolynomialDecay(by="epoch").rate_of_steps(5e-3, 70, 10)
+    np.testing.assert_allclose([rate(step) for step in range(700)], np.repeat(5e-3 * (1 - np.arange(70) / 70), 10))
 
 
 def test_one_cycle_rises_and_falls():
@@ -93,7 +117,7 @@ def test_what_a_parameter_stands_for():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: make_schedule("cosin", 5), r"'schedule'.*'cosine', 'one_cycle', None, a table .*Got 'cosin'"),
+        (lambda: make_schedule("cosin", 5), r"'schedule'.*'one_cycle', 'time_based', None, a table .*Got 'cosin'"),
         (lambda: make_schedule(0.1, 5), r"'schedule'.*Got 0\.1"),
         (lambda: make_schedule({}, 5), r"at least one entry, such as \{10: 1e-4\}"),
         (lambda: make_schedule({-1: 0.1}, 5), r"'schedule' parameter must be an int of at least 0\. Got -1"),
