@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
+
+import numpy as np
 
 from skcnn._source_code import UnknownCodeError
 from skcnn.backbones._backbone import quiet_build
@@ -24,14 +26,29 @@ class TunableNetwork:
         As it was before training, up to pooled features.
     unfreeze : int, str or "all", default=0
         What is trained, as in `cut_for`.
+    trained_before : TrainingCut or None, default=None
+        Where the network was cut when it was trained before. What is in the tail there stays in the tail, trained or
+        not: the trunk has the weights of before any training.
     """
 
     features: FrozenNetwork
     unfreeze: int | str = 0
+    trained_before: TrainingCut | None = None
+
+    @property
+    def cut(self) -> TrainingCut:
+        """Where the trunk ends and the tail begins, and what is trained; see `deepest`."""
+        return self.deepest._replace(trained=self._asked.trained)
+
+    @property
+    def deepest(self) -> TrainingCut:
+        """The cut of this or of an earlier training, whichever has more layers in its tail."""
+        before = self.trained_before
+        return self._asked if before is None or len(before.trained) <= len(self._asked.trained) else before
 
     @functools.cached_property
-    def cut(self) -> TrainingCut:
-        """Where the trunk ends and the tail begins; the graph is built for that, unless the answer is known.
+    def _asked(self) -> TrainingCut:
+        """The cut for what is unfrozen; the graph is built for that, unless the answer is known.
 
         Raises
         ------
@@ -52,8 +69,8 @@ class TunableNetwork:
 
     @property
     def has_tail(self) -> bool:
-        """Whether anything but the head is trained."""
-        return bool(self.cut.trained)
+        """Whether anything but the head is trained, or was trained before."""
+        return bool(self.deepest.trained)
 
     @property
     def trunk(self) -> FrozenNetwork | None:
@@ -66,7 +83,7 @@ class TunableNetwork:
 
     def state(self) -> Hashable:
         """Return a key of the tail with its present weights, among those in this process."""
-        return self.features.state(), self.cut.trained
+        return self.features.state(), self.cut
 
     @functools.cached_property
     def description(self) -> dict[str, Any] | None:
@@ -77,7 +94,17 @@ class TunableNetwork:
             return None
         # What a newer Keras builds is the same network.
         identity = {name: value for name, value in features["backbone"].items() if name != "keras"}
-        return {"layer": self.features.layer, **features, "backbone": identity, "unfreeze": len(self.cut.trained)}
+        return {"layer": self.features.layer, **features, "backbone": identity, **self.depth}
+
+    @property
+    def depth(self) -> dict[str, Any]:
+        """What `description` has of the cut."""
+        cut = {"unfreeze": len(self.cut.trained)}
+        return (
+            cut
+            if self.deepest == self._asked
+            else {**cut, "trained_before": [self.deepest.layer, [*self.deepest.trained], self.deepest.at_input]}
+        )
 
     def check_same(self, before: dict[str, Any] | None) -> None:
         """Refuse to go on where the network is not the one of an earlier `description`.
@@ -108,6 +135,28 @@ class TunableNetwork:
             From rows of the trunk, or raw pixels where there is none, to pooled features of shape (n_images,
             n_features). The layers that are trained are trainable, and no others.
         """
+        return self._build_tail()[0]
+
+    def carried_over(self, weights: Sequence[np.ndarray], before: TunableNetwork) -> list[np.ndarray]:
+        """Return weights of this tail: those of the tail of another cut where its layers are in it.
+
+        Parameters
+        ----------
+        weights : sequence of ndarray
+            Of the tail of `before`.
+        before : TunableNetwork
+            The same network, cut elsewhere.
+        """
+        (model, layers), (trained, trained_layers) = self._build_tail(), before._build_tail()
+        trained.set_weights(weights)
+        by_name = {layer.name: layer for layer in trained_layers.layers}
+        for layer in layers.layers:
+            if layer.name in by_name:
+                layer.set_weights(by_name[layer.name].get_weights())
+        return model.get_weights()
+
+    def _build_tail(self) -> tuple[Any, Any]:
+        """Return the tail, and in it the model of the layers of the backbone alone."""
         from skcnn._keras import keras
 
         model = self.features.truncated()
@@ -120,16 +169,21 @@ class TunableNetwork:
         with quiet_build():
             rows = keras.Input(tail.input_shape[1:], dtype="float32")
             activations = tail(self.features.normalise(rows) if self.cut.at_input else rows)
-            return keras.Model(rows, pool(activations, self.features.pooling), name="tail")
+            return keras.Model(rows, pool(activations, self.features.pooling), name="tail"), tail
 
 
 def differences(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
     """Return the names of the items in which descriptions of two tunable networks differ."""
-    names = [name for name in one if one[name] != two[name]]
+    names = [name for name in {**one, **two} if one.get(name) != two.get(name)]
     if "layer" in names and "model" in one["backbone"]:
         # The digest of a model in memory is that of what leads to the layer, in whichever way that was named.
         names.remove("backbone" if "backbone" in names else "layer")
     return names
+
+
+def as_cut(listed: Any) -> TrainingCut | None:
+    """Return the cut that a description lists; None where it lists none, or something else."""
+    return TrainingCut(listed[0], tuple(listed[1]), listed[2]) if is_cut(listed) else None
 
 
 def is_cut(answer: Any) -> bool:

@@ -90,6 +90,11 @@ class CNNClassifier(ModelParameter, NetworkClassifier):
     checkpoint_every : int, default=None
         After how many epochs each the state is written. None writes it after the first and the last epoch, and between
         them after each one, or less often where that would take more than a twentieth of the time.
+    keep_checkpoints : "all", int or None, default=None
+        Which states stay in `checkpoint_dir` besides the last one: those after every `checkpoint_every` epochs, or the
+        last so many of them, in files such as ``train-0010.npz``. Where `checkpoint_every` is None, of each epoch.
+        `checkpoint_scores` makes a table of them, `load_checkpoint` goes back to one. States that come after the one
+        that a fit goes on from are moved to a folder ``superseded``.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class.
     preprocess : {"auto", None}, default="auto"
@@ -179,6 +184,7 @@ class CNNClassifier(ModelParameter, NetworkClassifier):
         warm_start=False,
         checkpoint_dir=None,
         checkpoint_every=None,
+        keep_checkpoints=None,
         class_weight=None,
         preprocess="auto",
         decode="fast",
@@ -204,6 +210,7 @@ class CNNClassifier(ModelParameter, NetworkClassifier):
         self.warm_start = warm_start
         self.checkpoint_dir = checkpoint_dir
         self.checkpoint_every = checkpoint_every
+        self.keep_checkpoints = keep_checkpoints
         self.class_weight = class_weight
         self.preprocess = preprocess
         self.decode = decode

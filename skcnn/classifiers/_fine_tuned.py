@@ -7,7 +7,8 @@ import numbers
 from typing import Any, ClassVar
 
 from skcnn._validation import Check, one_of
-from skcnn.backbones._tail import TunableNetwork
+from skcnn.backbones import TrainingCut
+from skcnn.backbones._tail import TunableNetwork, as_cut
 from skcnn.classifiers._network_classifier import NetworkClassifier
 from skcnn.features._backbone_parameters import BackboneParameters
 from skcnn.training import DenseHead, LinearHead, Schedule
@@ -111,7 +112,9 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
     warm_start : bool, default=False
         Whether `fit` goes on from the fit before, with the weights and the optimizer as they were left: the second
         phase is trained for `epochs` more, with the parameters of training as they are now. The network, the head and
-        the classes have to be the same.
+        the classes have to be the same, but `unfreeze` may be another: layers keep the weights that they were trained
+        to, those that are new begin with the weights of the network, and the optimizer begins anew. Layers that are no
+        longer unfrozen stay in the tail, with the weights that they have.
     checkpoint_dir : path, default=None
         Where the state of the training is written while it runs (``checkpoint.npz``), and curves to look at
         (``history.png`` and ``history.json``). A fit that was ended goes on from there, and ends where it would have
@@ -121,6 +124,11 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
     checkpoint_every : int, default=None
         After how many epochs each the state is written. None writes it after the first and the last epoch, and between
         them after each one, or less often where that would take more than a twentieth of the time.
+    keep_checkpoints : "all", int or None, default=None
+        Which states stay in `checkpoint_dir` besides the last one: those after every `checkpoint_every` epochs, or the
+        last so many of them, in files such as ``fine-tune-0010.npz``. Where `checkpoint_every` is None, of each epoch.
+        `checkpoint_scores` makes a table of them, `load_checkpoint` goes back to one. States that come after the one
+        that a fit goes on from are moved to a folder ``superseded``.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class.
     input_size : int or (int, int), default=None
@@ -214,6 +222,7 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         warm_start=False,
         checkpoint_dir=None,
         checkpoint_every=None,
+        keep_checkpoints=None,
         class_weight=None,
         input_size=None,
         preprocess="auto",
@@ -246,6 +255,7 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         self.warm_start = warm_start
         self.checkpoint_dir = checkpoint_dir
         self.checkpoint_every = checkpoint_every
+        self.keep_checkpoints = keep_checkpoints
         self.class_weight = class_weight
         self.input_size = input_size
         self.preprocess = preprocess
@@ -262,12 +272,24 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
                 "this FineTunedCNNClassifier was pickled before the parameter 'head' took the place of 'hidden_units',"
             )
             raise ValueError(f"{msg} 'dropout' and others; fit it again with this version, and pickle it anew")
-        super().__setstate__({"batch_norm": "frozen", "callbacks": None, **state})
+        super().__setstate__({"batch_norm": "frozen", "callbacks": None, "keep_checkpoints": None, **state})
 
     def _network(self) -> FineTunedNetwork:
         head = LinearHead() if isinstance(self.head, str) else self.head
         network = TunableNetwork(self._frozen_network(), self.unfreeze)
         return FineTunedNetwork(network, head, live_norm=self.batch_norm == "live")
+
+    def _network_to_fit(self) -> FineTunedNetwork:
+        goes_on = self.warm_start and getattr(self, "_left", None) is not None
+        return self._cut_as_before(self._deepest_cut) if goes_on else self._network()
+
+    def _network_like(self, description: dict[str, Any]) -> FineTunedNetwork:
+        return self._cut_as_before(as_cut(description.get("trained_before")))
+
+    def _cut_as_before(self, cut: TrainingCut | None) -> FineTunedNetwork:
+        """Return the network with what an earlier training had in its tail."""
+        network = self._network()
+        return dataclasses.replace(network, network=dataclasses.replace(network.network, trained_before=cut))
 
     def _plan(self, schedule: Schedule | None = None) -> Plan:
         plan = super()._plan(schedule)
@@ -278,9 +300,11 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         super()._note_fitted(network)
         self._fitted_on = network.network.description
         self.cut_ = network.network.cut
+        self._deepest_cut = network.network.deepest
 
     def _fitted_network(self) -> FineTunedNetwork:
-        network = super()._fitted_network()
+        # Pickles of earlier versions have none.
+        network = self._as_fitted()._cut_as_before(getattr(self, "_deepest_cut", None))
         network.check_same(self._fitted_on)
         return network
 

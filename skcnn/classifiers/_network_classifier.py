@@ -20,6 +20,7 @@ from skcnn._plain import plain
 from skcnn._validation import Check, check_flag, check_parameters, instance_of, none_or, real, whole
 from skcnn.cache import FeatureCache
 from skcnn.cache._digests import DigestMemo
+from skcnn.classifiers._checkpoints import check_keep, restore, score_checkpoints
 from skcnn.classifiers._export import export_network, join
 from skcnn.classifiers._image_classifier import ImageClassifier
 from skcnn.classifiers._keras_arguments import refuse_keras_arguments
@@ -31,6 +32,7 @@ from skcnn.images._copies import copy_groups
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._transformer import check_images
 from skcnn.inspection import TrainingMonitor
+from skcnn.metrics import ScoreTable
 from skcnn.training import EarlyStopping, Schedule, make_optimizer, make_schedule
 from skcnn.training._checkpoints import describe_change
 from skcnn.training._feed import Feed
@@ -40,7 +42,7 @@ from skcnn.training._plan import Plan
 from skcnn.training._problem import Problem, Targets
 from skcnn.training._schedules import AUTO
 from skcnn.training._session import Session, describe_images, describe_parameter, digest_of
-from skcnn.training._state import TrainingState, Weights
+from skcnn.training._state import PhaseEnd, TrainingState, Weights
 
 # Of the images, where early stopping needs some and no share is given.
 DEFAULT_VALIDATION = 0.1
@@ -57,7 +59,7 @@ VALUES = {
 # Parameters that do not decide what a training ends with, or are described as the network.
 NO_PART_OF_A_RUN = {
     *("backbone", "weights", "architecture", "cache", "engine", "verbose", "random_state"),
-    *("callbacks", "warm_start", "checkpoint_dir", "checkpoint_every"),
+    *("callbacks", "warm_start", "checkpoint_dir", "checkpoint_every", "keep_checkpoints"),
 }
 
 
@@ -82,6 +84,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
     warm_start: Any
     checkpoint_dir: Any
     checkpoint_every: Any
+    keep_checkpoints: Any
     class_weight: Any
     random_state: Any
     decode: Any
@@ -109,6 +112,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         "callbacks": check_callbacks,
         "warm_start": check_flag,
         "checkpoint_every": none_or(whole()),
+        "keep_checkpoints": none_or(check_keep),
     }
 
     def set_params(self, **params: Any) -> Any:
@@ -134,6 +138,20 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
     def _network(self) -> Any:
         """Return the network that the parameters describe; see `skcnn.training._fit_network.TrainableNetwork`."""
         raise NotImplementedError
+
+    def _network_like(self, description: dict[str, Any]) -> Any:
+        """Return the network that the parameters describe, as it is in a training that is gone on with.
+
+        Parameters
+        ----------
+        description : dict
+            Of the network in that training, as its `describe` returned it.
+        """
+        return self._network()
+
+    def _network_to_fit(self) -> Any:
+        """Return the network that `fit` trains, which with a warm start may have to do with that of the fit before."""
+        return self._network()
 
     # Fitting ----------------------------------------------------------------------------------------------------------
 
@@ -213,7 +231,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
             own = read_validation_data(validation_data, images, classes, codes, self.class_weight)
             own = own._replace(images=check_one_view(own.images).with_on_error("raise").with_decode(self.decode))
         check_not_views(images, self.augmentation)
-        network = self._network()
+        network = self._network_to_fit()
         copies = functools.partial(copy_groups, images, self._digests())
         targets, fraction = Targets(codes, weights, len(classes)), self._validation_fraction(plan)
         problem = Problem(targets, classes, fraction, copies, None if own is None else own.targets)
@@ -224,7 +242,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
             augmented_views=None if self.augmented_views is None else int(self.augmented_views),
             validation=None if own is None else own.images,
         )
-        session = self._session(feed, problem, fixed)
+        session = self._session(feed, problem, fixed, network)
         end, split, seed = fit_network(network, plan, problem, feed, session, snapshots=snapshots)
         if end.failure and not end.history:
             raise FloatingPointError(end.failure)
@@ -244,7 +262,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
     def _with_weights(self, weights: Weights, history: list[dict[str, Any]]) -> Any:
         """Return a fitted copy with other weights."""
         other = copy.copy(self)
-        other._weights, other.history_ = weights, history
+        other._weights, other.history_, other._left = weights, history, None
         return other
 
     def _settled(self, images: Any) -> Any:
@@ -292,7 +310,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         return Feed(images, self.cache, self.batch_size, self.engine, self.verbose, **of_fit)
 
     @contextlib.contextmanager
-    def _session(self, feed: Feed, problem: Problem, fixed: dict[str, Any]) -> Iterator[Session]:
+    def _session(self, feed: Feed, problem: Problem, fixed: dict[str, Any], network: Any) -> Iterator[Session]:
         """Yield the session of a fit: its seed, the state it goes on from, and its checkpoints.
 
         Parameters
@@ -301,6 +319,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         problem : Problem
         fixed : dict
             What no fit can go on with when it is another: network, head and classes, as JSON types.
+        network : TrainableNetwork
 
         Raises
         ------
@@ -310,23 +329,29 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
             When the directory has a checkpoint of another training. It is a ValueError.
         """
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        state = None
+        state = before = None
         left = getattr(self, "_left", None)
         if self.warm_start and left is not None:
-            seed, before, state = left
-            changed = [name for name, value in fixed.items() if value != before[name]]
-            if changed:
-                changes = ", ".join(describe_change(name, before[name], fixed[name]) for name in changed)
+            seed, then, state = left
+            changed = [name for name, value in fixed.items() if value != then[name]]
+            is_cut_elsewhere = changed == ["network"] and network.is_cut_elsewhere(then)
+            if changed and not is_cut_elsewhere:
+                changes = ", ".join(describe_change(name, then[name], fixed[name]) for name in changed)
                 msg = f"warm_start=True goes on from the fit before, and since then {changes}"
                 raise ValueError(f"{msg}; set that back, or warm_start=False to begin anew")
             state = None if state is None else state.as_beginning()
+            # A linear probe is fitted again: it takes no epochs, and the next phase asks for what it measures.
+            if is_cut_elsewhere and state is not None:
+                trained = self._fitted_network()
+                weights = network.adopt(trained.weights_of(state, len(self.classes_)), trained)
+                state, before = None, PhaseEnd(weights, self.history_, state)
         if self.checkpoint_dir is None:
-            yield Session(seed, state)
+            yield Session(seed, state, before=before)
             return
         run = {
             **fixed,
             **{
-                name: describe_parameter(value)
+                f"parameter {name}" if name in fixed else name: describe_parameter(value)
                 for name, value in self.get_params(deep=False).items()
                 if name not in NO_PART_OF_A_RUN
             },
@@ -340,10 +365,65 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         if self.random_state is not None:
             run["seed"] = seed
         monitor = TrainingMonitor(self.checkpoint_dir)
-        settings = {"warm_start": bool(self.warm_start), "every": plain(self.checkpoint_every), "verbose": self.verbose}
+        settings: dict[str, Any] = {"warm_start": bool(self.warm_start), "verbose": self.verbose, "before": before}
+        settings |= {"every": plain(self.checkpoint_every), "keep": plain(self.keep_checkpoints)}
         settings["monitor"] = lambda records, is_last: monitor.update(records, is_last=is_last)
         with Session.open(self.checkpoint_dir, run, seed=seed, state=state, **settings) as session:
             yield session
+
+    def load_checkpoint(self, path: str | os.PathLike) -> Any:
+        """Make this classifier fitted, with the weights that a training had when it wrote a checkpoint.
+
+        The next `fit` goes on from there with ``warm_start=True``, with the parameters of training as they are then,
+        such as a lower `learning_rate`.
+
+        Parameters
+        ----------
+        path : str or Path
+            Of one of the states that `keep_checkpoints` keeps, such as ``runs/first/fine-tune-0010.npz``; or of a
+            directory, for the last state in it. Nothing in it can run code.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is none.
+        CheckpointError
+            When it is damaged, or its network or head is not the one of this classifier. It is a ValueError.
+        """
+        return restore(self, path)
+
+    def checkpoint_scores(self, X: Any, y: Any, *, directory: str | os.PathLike | None = None) -> ScoreTable:
+        """Return the accuracy of each state that was kept of a training.
+
+        The classifier itself does not change, and need not be fitted.
+
+        Parameters
+        ----------
+        X : images
+            Anything `skcnn.images.as_image_sequence` takes, such as images that were not trained on.
+        y : array-like of shape (n_images,)
+            The right labels.
+        directory : path, default=None
+            Where the states are. None takes `checkpoint_dir`.
+
+        Returns
+        -------
+        skcnn.metrics.ScoreTable
+            A row for each state: its epoch, with the phase before where there are several. Columns: rank-1, the
+            accuracy; of more than five classes rank-5.
+
+        Raises
+        ------
+        ValueError
+            When no state was kept there, or no directory is given.
+        CheckpointError
+            As `load_checkpoint` does. It is a ValueError.
+        """
+        return score_checkpoints(self, X, y, self.checkpoint_dir if directory is None else directory)
 
     # Predicting -------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from skcnn.backbones._tail import TunableNetwork, differences
 from skcnn.features import RawPixels, Trunk
+from skcnn.features._trunk_extractor import TrunkExtractor
 from skcnn.training._feed import Feed
 from skcnn.training._head import DenseHead, LinearHead, build_head
 from skcnn.training._lending import HeadRecipe
@@ -18,7 +19,7 @@ from skcnn.training._phase import GradientPhase, ProbePhase
 from skcnn.training._plan import Plan
 from skcnn.training._probe import LinearProbe
 from skcnn.training._schedules import AUTO, Schedule
-from skcnn.training._state import Weights
+from skcnn.training._state import TrainingState, Weights
 
 # What the random numbers of one fit are for; each has a seed of its own.
 HEAD_WEIGHTS, HEAD_ORDER, TAIL_ORDER = range(3)
@@ -50,7 +51,25 @@ class FineTunedNetwork:
 
     def describe(self, n_classes: int) -> dict[str, Any]:
         """Return everything that must be the same for a training to go on, as JSON types."""
-        return {"network": self.network.description, "head": self.head.layers()}
+        return {"network": self.network.description or self.network.depth, "head": self.head.layers()}
+
+    def is_cut_elsewhere(self, before: dict[str, Any]) -> bool:
+        """Whether a network that was described before as `describe` does is this one, unfrozen to another depth."""
+        now, then = self.describe(0)["network"], before["network"]
+        return now != then and without_depth(now) == without_depth(then)
+
+    def adopt(self, weights: Weights, before: FineTunedNetwork) -> Weights:
+        """Return the weights to go on with where this network was trained before, unfrozen to another depth."""
+        if not weights.tail:
+            return weights
+        return weights._replace(tail=self.network.carried_over(weights.tail, before.network))
+
+    def weights_of(self, state: TrainingState, n_classes: int) -> Weights:
+        """Return the weights that a training had in some state."""
+        has_tail = state.phase != "head" and self.network.has_tail
+        trunk = self.trunk if has_tail else self.network.features
+        recipe = self._recipe(n_classes, has_tail=has_tail)
+        return recipe.weights_of(state, TrunkExtractor(trunk, "keras").output_shape())
 
     def check_same(self, before: dict[str, Any] | None) -> None:
         """Refuse to go on where the network is not the one that was described before."""
@@ -142,3 +161,8 @@ def as_only_plan(head_plan: Plan, plan: Plan) -> Plan:
         plan.schedule.check(head_plan.epochs)
     check_sets_rate(head_plan.optimizer, plan.schedule)
     return dataclasses.replace(plan, epochs=head_plan.epochs, optimizer=head_plan.optimizer)
+
+
+def without_depth(description: dict[str, Any]) -> dict[str, Any]:
+    """Return a description of a tunable network without the depth that it was unfrozen to."""
+    return {name: value for name, value in description.items() if name not in ("unfreeze", "trained_before")}

@@ -6,10 +6,11 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from skcnn.training._feed import Feed
-from skcnn.training._phase import GradientPhase, PhaseEnd, ProbePhase
+from skcnn.training._phase import GradientPhase, ProbePhase
 from skcnn.training._plan import Plan
 from skcnn.training._problem import Problem, Split
 from skcnn.training._session import Session
+from skcnn.training._state import PhaseEnd
 
 
 class TrainableNetwork(Protocol):
@@ -81,7 +82,7 @@ def fit_network(
         first = current.first_of([phase.name for phase in phases])
         split = problem.split(current.seed)
         inputs = [feed.inputs(phase, split, current) for phase in phases]
-        end: PhaseEnd | None = None
+        end: PhaseEnd | None = current.before
         for number in range(first, len(phases)):
             is_last = number == len(phases) - 1
             settings: Any = {"batch_size": feed.batch_size, "verbose": feed.verbose}

@@ -14,7 +14,7 @@ from skcnn.backbones._fork import check_not_forked
 from skcnn.backbones._tail import TunableNetwork
 from skcnn.backbones._untrained import UntrainedNetwork
 from skcnn.training._head import build_head
-from skcnn.training._state import Weights
+from skcnn.training._state import TrainingState, Weights
 
 # A search over the unfreeze depth alternates between a few; more would fill the memory of a laptop. One more is kept
 # for each that is lent at the moment: threads that work on several models need them again at once.
@@ -147,6 +147,12 @@ class ModelRecipe(ABC):
         key, make = self._key_and_make(input_shape)
         arrays = [*weights.head, *weights.tail]
         return share_model(key, make, weights=arrays, set_weights=lambda model: model.set_trained(weights))
+
+    def weights_of(self, state: TrainingState, input_shape: tuple[int, ...]) -> Weights:
+        """Return the weights that such a model had in some state of its training."""
+        with self.lend(input_shape) as model:
+            model.set_variables(state.weights)
+            return model.trained_weights()
 
     @property
     @abstractmethod

@@ -25,7 +25,8 @@ from skcnn.training._plan import Plan
 from skcnn.training._schedules import Schedule
 from skcnn.training._state import DivergedError, TrainingState
 
-OnEpoch = Callable[[list[dict[str, Any]], bool, Callable[[], TrainingState]], None]
+OnEpoch = Callable[[list[dict[str, Any]], bool, Callable[..., TrainingState]], None]
+OnEnd = Callable[[list[dict[str, Any]], TrainingState], None]
 
 # Of a head alone, so that all of them together take about a second, and an interrupt is not late.
 MAX_STEPS_AT_ONCE = 256
@@ -43,6 +44,7 @@ def train(
     validation: Batches | None = None,
     snapshots: Snapshots | None = None,
     on_epoch: OnEpoch | None = None,
+    on_end: OnEnd | None = None,
     verbose: int | None = None,
 ) -> TrainingState:
     """Train head and tail by cross-entropy.
@@ -64,8 +66,10 @@ def train(
     snapshots : Snapshots, default=None
         Keeps the weights after some of the epochs.
     on_epoch : callable, default=None
-        Called after each epoch, and at the end, with all records, whether there are no more, and a function that
-        returns the state.
+        Called after each epoch with all records, whether there are no more, and a function that returns the state;
+        with ``settled=True`` with the statistics of batch normalisation that these weights would end with.
+    on_end : callable, default=None
+        Called with all records and the state in which the training ends.
     verbose : int, default=None
         Progress: None shows it where that takes more than a few seconds, 0 never, 1 always.
 
@@ -82,7 +86,8 @@ def train(
         When the loss becomes NaN or infinite. It is a FloatingPointError, and has the state of before.
     """
     per_epoch = batches.per_epoch
-    begin, done = (0, 0) if state is None else (state.begin, state.epochs)
+    earlier = sum(record["phase"] == phase for record in history)
+    begin, done = (earlier, 0) if state is None else (state.begin, state.epochs)
     records = [*(history if state is None else state.history)]
     _, learning_rate = describe_optimizer(plan.optimizer)
     # One step of a small head takes less time than going back to Python for the next one. Callbacks are called
@@ -120,8 +125,17 @@ def train(
         snapshots.settle = settle
 
     def report(epoch: int, is_last: bool) -> None:
+        def at_present(*, settled: bool = False) -> TrainingState:
+            if not (settled and model.learns_statistics):
+                return current(epoch, is_finished=is_last)
+            weights = model.get_weights()
+            settle(epoch - 1)
+            state = current(epoch, is_finished=is_last)
+            model.set_weights(weights)
+            return state
+
         if on_epoch is not None:
-            on_epoch(records, is_last, lambda: current(epoch, is_finished=is_last))
+            on_epoch(records, is_last, at_present)
 
     first = begin + (plan.epochs if state is not None and state.is_finished else done)
     last = begin + plan.epochs
@@ -163,8 +177,8 @@ def train(
     ended = current(done, is_finished=is_finished, keeps_callbacks=False)
     if diverged:  # the state of the optimizer has NaN too
         raise DivergedError(diverged, dataclasses.replace(ended, optimizer=[], optimizer_settings=""))
-    if on_epoch is not None and is_finished:  # with the best weights, or their mean
-        on_epoch(records, True, lambda: ended)
+    if on_end is not None and is_finished:
+        on_end(records, ended)
     return ended
 
 

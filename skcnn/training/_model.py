@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,9 +70,9 @@ class TrainedModel(keras.Model):
         return Weights(self.head.get_weights(), self.tail_weights(), dropout)
 
     def start(self, seed: tuple[int, ...], weights: Weights | None = None) -> None:
-        """Give the tail the weights that it came with, and the head those of an earlier phase, or new random ones."""
+        """Give it the weights of an earlier phase; else those the tail came with, and new random ones for the head."""
         if self.tail is not None:
-            self.tail.set_weights(self._tail_at_first)
+            self.tail.set_weights(weights.tail if weights is not None and weights.tail else self._tail_at_first)
         begin_at_random(self.head, seed)
         if weights is not None:
             self.head.set_weights(weights.head)
@@ -140,6 +140,11 @@ class TrainedModel(keras.Model):
         """Return copies of all variables of tail and head, and of the optimizer."""
         return [variable.numpy() for variable in self._parts()], [each.numpy() for each in self.optimizer.variables]
 
+    def set_variables(self, values: Sequence[np.ndarray]) -> None:
+        """Set all variables of tail and head, as `state` returns them."""
+        for variable, value in zip(self._parts(), values, strict=True):
+            variable.assign(value)
+
     def go_on_from(self, state: TrainingState, learning_rate: float | None) -> None:
         """Set all variables, after `compile_for`; those of the optimizer only where it has the same settings.
 
@@ -149,8 +154,7 @@ class TrainedModel(keras.Model):
         learning_rate : float or None
             What it goes on with. None leaves it to the optimizer's own schedule.
         """
-        for variable, value in zip(self._parts(), state.weights, strict=True):
-            variable.assign(value)
+        self.set_variables(state.weights)
         variables = self.optimizer.variables
         fits = [variable.shape for variable in variables] == [value.shape for value in state.optimizer]
         if fits and state.optimizer_settings == self.optimizer_settings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,30 +17,7 @@ from skcnn.training._probe import fit_probe
 from skcnn.training._problem import Split
 from skcnn.training._session import Session
 from skcnn.training._shrinkage import leave_one_out_accuracy, resolve_shrinkage
-from skcnn.training._state import DivergedError, TrainingState, Weights
-
-
-class PhaseEnd(NamedTuple):
-    """The result of a phase.
-
-    Attributes
-    ----------
-    weights : Weights
-    history : list of dict
-        The records of this phase and of those before.
-    state : TrainingState or None, default=None
-        What a later fit can go on from.
-    is_finished : bool, default=True
-        False where the user interrupted it, or it diverged.
-    failure : str, default=""
-        How it diverged.
-    """
-
-    weights: Weights
-    history: list[dict[str, Any]]
-    state: TrainingState | None = None
-    is_finished: bool = True
-    failure: str = ""
+from skcnn.training._state import DivergedError, PhaseEnd, Weights
 
 
 @dataclass(frozen=True)
@@ -174,6 +151,7 @@ class GradientPhase:
                     validation=split.validation and split.validation.batches(held_out, batch_size),
                     snapshots=snapshots,
                     on_epoch=session.after_epoch,
+                    on_end=session.at_end,
                     verbose=verbose,
                 )
             except DivergedError as error:

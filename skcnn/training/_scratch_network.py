@@ -14,7 +14,7 @@ from skcnn.training._feed import Feed
 from skcnn.training._lending import NetworkRecipe
 from skcnn.training._phase import GradientPhase
 from skcnn.training._plan import Plan
-from skcnn.training._state import Weights
+from skcnn.training._state import TrainingState, Weights
 
 # What the random numbers of one fit are for; each has a seed of its own.
 WEIGHTS, ORDER = range(2)
@@ -38,6 +38,14 @@ class ScratchNetwork:
     def describe(self, n_classes: int) -> dict[str, Any]:
         """Return everything that must be the same for a training to go on, as JSON types."""
         return {"network": {"layers": self.layers(n_classes).digest, "normalises": self.trunk.normalises}}
+
+    def is_cut_elsewhere(self, before: dict[str, Any]) -> bool:
+        """Whether another network is this one, unfrozen to another depth: never, all layers are trained."""
+        return False
+
+    def weights_of(self, state: TrainingState, n_classes: int) -> Weights:
+        """Return the weights that a training had in some state."""
+        return NetworkRecipe(self.layers(n_classes)).weights_of(state, self.trunk.input_shape)
 
     @property
     def begins_at_random(self) -> bool:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from skcnn.images._copies import source_digests
 from skcnn.images._sequence import ImageSequence
 from skcnn.training._checkpoints import Checkpoints
 from skcnn.training._optimizers import describe_optimizer
-from skcnn.training._state import TrainingState
+from skcnn.training._state import PhaseEnd, TrainingState
 
 # What no training can go on with when it is another; and what a directory is of, whatever the settings are.
 FIXED = ("network", "head", "classes")
@@ -48,6 +48,10 @@ class Session:
         Called after each epoch with all records, and whether there are no more.
     every : int or None, default=None
         After how many epochs each a state is written. None for as often as takes a twentieth of the time.
+    keep : "all", int or None, default=None
+        Which of the states stay besides the last one: those of every `every`-th epoch, or the last so many of them.
+    before : PhaseEnd or None, default=None
+        What the last phase begins with, in the place of a state: weights that were trained with other layers unfrozen.
     """
 
     seed: int
@@ -55,6 +59,8 @@ class Session:
     checkpoints: Checkpoints | None = None
     monitor: Monitor | None = None
     every: int | None = None
+    keep: Literal["all"] | int | None = None
+    before: PhaseEnd | None = None
     _pace: Pace = dataclasses.field(default_factory=Pace)
 
     @classmethod
@@ -68,6 +74,8 @@ class Session:
         state: TrainingState | None,
         warm_start: bool,
         every: int | None,
+        keep: Literal["all"] | int | None = None,
+        before: PhaseEnd | None = None,
         monitor: Monitor | None = None,
         verbose: int | None = None,
     ) -> Iterator[Session]:
@@ -85,7 +93,8 @@ class Session:
         warm_start : bool
             Whether a checkpoint of other settings is gone on from. The images and labels have to be the same: those of
             another fold would be judged by a model that was trained on them.
-        every : int or None
+        every, keep, before
+            As of a `Session`. With `before`, the network of the checkpoint may be unfrozen to another depth.
         monitor : callable or None, default=None
         verbose : int or None, default=None
             0 says nothing of where the fit goes on from.
@@ -104,16 +113,19 @@ class Session:
             if loaded is not None:
                 on_disk, differences = loaded
                 differences = [name for name in differences if name != "seed" or "seed" in run]
-                if state is not None or warm_start:
+                if before is not None:
+                    check_differences(checkpoints, differences, [name for name in (*FIXED, *DATA) if name != "network"])
+                elif state is not None or warm_start:
                     check_differences(checkpoints, differences, (*FIXED, *DATA))
                 else:
                     check_differences(checkpoints, differences, differences)
-                if state is None:
+                if state is None and before is None:
                     state = on_disk.as_beginning() if differences else on_disk
                     say(f"{describe_progress(state)}: {checkpoints.path}", verbose)
                     seed = int(checkpoints.before["seed"])
             checkpoints.run["seed"] = seed
-            yield cls(seed, state, checkpoints, monitor, every)
+            checkpoints.set_aside(state if before is None else before.state)
+            yield cls(seed, state, checkpoints, monitor, every, keep, before)
 
     def of_phase(self, phase: str) -> TrainingState | None:
         """Return the state to begin a phase with, if there is one of it."""
@@ -121,6 +133,8 @@ class Session:
 
     def begin(self, phase: str) -> int:
         """Return how many epochs of a phase were made by earlier fits."""
+        if self.before is not None:
+            return sum(record["phase"] == phase for record in self.before.history)
         state = self.of_phase(phase)
         return 0 if state is None else state.begin
 
@@ -132,21 +146,31 @@ class Session:
         ValueError
             When it was in another one.
         """
-        if self.state is None:
+        if self.state is None and self.before is None:
             return 0
-        if self.state.phase not in phases:
+        if phases[-1] == "head" if self.state is None else self.state.phase not in phases:
             msg = "warm_start=True trains what was fitted before for 'epochs' more, and nothing is left to train"
             raise ValueError(f"{msg}; set 'epochs' above 0, and 'augmentation' where unfreeze=0")
-        return phases.index(self.state.phase)
+        return len(phases) - 1 if self.state is None else phases.index(self.state.phase)
 
-    def after_epoch(self, records: list[dict[str, Any]], is_last: bool, state: Callable[[], TrainingState]) -> None:
-        """Write a checkpoint if one is due."""
+    def after_epoch(self, records: list[dict[str, Any]], is_last: bool, state: Callable[..., TrainingState]) -> None:
+        """Write the checkpoints that are due."""
         if self.monitor is not None:
             self.monitor(records, is_last)
+        is_kept = self.keep is not None and records[-1]["epoch"] % (self.every or 1) == 0
+        if self.checkpoints is not None and is_kept:
+            self.checkpoints.keep(state(settled=True), None if self.keep == "all" else self.keep)
         is_due = self._pace.is_due() if self.every is None else records[-1]["epoch"] % self.every == 0
-        if self.checkpoints is not None and (is_last or is_due):
+        if self.checkpoints is not None and (is_last or is_due or is_kept):
             with self._pace.timed():
                 self.checkpoints.save(state())
+
+    def at_end(self, records: list[dict[str, Any]], state: TrainingState) -> None:
+        """Write the state in which training ends, such as that of the best epoch."""
+        if self.monitor is not None:
+            self.monitor(records, True)
+        if self.checkpoints is not None:
+            self.checkpoints.save(state)
 
 
 def describe_progress(state: TrainingState) -> str:

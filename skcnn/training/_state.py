@@ -71,6 +71,29 @@ class TrainingState:
         return dataclasses.replace(self, begin=begin, epochs=0, is_finished=False, callbacks={})
 
 
+class PhaseEnd(NamedTuple):
+    """The result of a phase.
+
+    Attributes
+    ----------
+    weights : Weights
+    history : list of dict
+        The records of this phase and of those before.
+    state : TrainingState or None, default=None
+        What a later fit can go on from.
+    is_finished : bool, default=True
+        False where the user interrupted it, or it diverged.
+    failure : str, default=""
+        How it diverged.
+    """
+
+    weights: Weights
+    history: list[dict[str, Any]]
+    state: TrainingState | None = None
+    is_finished: bool = True
+    failure: str = ""
+
+
 class DivergedError(FloatingPointError):
     """The loss became NaN or infinite.
 
