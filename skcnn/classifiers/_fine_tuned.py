@@ -84,8 +84,8 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         Fraction in [0, 1) of each target that is shared out to all classes, in training by gradient.
     augmentation : skcnn.Augmentation, default=None
         Random changes of the images in the second phase, which then also runs with ``unfreeze=0``. None makes none.
-        The first phase and `predict` see the images as they are. Give photographs that were not resized before: there
-        is more to cut out.
+        The first phase sees the images as they are, unless a ``DenseHead(augmented=True)`` is trained in it; `predict`
+        always does. Give photographs that were not resized before: there is more to cut out.
     augmented_views : int, default=None
         How many views of each image are made, taken through the trunk and stored; the epochs take turns in them. This
         is as fast as training without augmentation, and other fits find the views. None makes a fresh view of each

@@ -106,7 +106,8 @@ class FineTunedNetwork:
             if not tunes:
                 head_plan = as_only_plan(head_plan, plan)
             model = HeadRecipe(None, layers, n_classes)
-            phases.append(GradientPhase("head", features, model, head_plan, HEAD_WEIGHTS, HEAD_ORDER))
+            seeds, on_views = (HEAD_WEIGHTS, HEAD_ORDER), augments and self.head.augmented
+            phases.append(GradientPhase("head", features, model, head_plan, *seeds, augments=on_views))
         if tunes:
             model = self._recipe(n_classes, has_tail=self.network.has_tail)
             seeds = HEAD_WEIGHTS, TAIL_ORDER

@@ -68,6 +68,9 @@ class DenseHead(ParameterGroup):
         Of these epochs, as `optimizer` of the classifier.
     learning_rate : float, default=None
         Of these epochs. None takes that of a configured optimizer, and 1e-3 where it is given by name.
+    augmented : bool, default=False
+        Whether these epochs, too, are trained on augmented views, where the classifier has an `augmentation`. Each view
+        goes through the whole network: with `augmented_views` once, without in each epoch.
 
     Examples
     --------
@@ -84,6 +87,7 @@ class DenseHead(ParameterGroup):
     epochs: int = 25
     optimizer: Any = "rmsprop"
     learning_rate: float | None = None
+    augmented: bool = False
 
     _constraints: ClassVar[dict[str, Check]] = {
         "units": none_or(whole()),
@@ -92,6 +96,7 @@ class DenseHead(ParameterGroup):
         "l2": real(),
         "epochs": whole(least=0),
         "learning_rate": none_or(real(open_left=True)),
+        "augmented": check_flag,
     }
 
     def layers(self) -> dict[str, Any]:

@@ -162,3 +162,33 @@ def test_levels_are_not_added_to_pixels_in_0_to_1(tuned, pixels, augmented_views
     clf = tuned(preprocess=None, augmentation=Augmentation(brightness=20), augmented_views=augmented_views)
     with pytest.raises(PreprocessingError, match="brightness of the augmentation are of levels of 0 to 255; multiply"):
         clf.fit(pixels.astype(np.float32) / 255, LABELS)
+
+
+# The phase of the head alone ----------------------------------------------------------------------------------------------
+
+
+def test_a_head_is_trained_on_views_where_it_asks_for_them(tuned, pixels):
+    head = DenseHead(8, dropout=0, epochs=5, augmented=True)
+    own = pixels[:5], LABELS[:5]
+    clf = tuned(head=head, epochs=0, augmented_views=1).fit(pixels, LABELS, validation_data=own)
+    views = np.asarray(as_image_sequence(pixels).with_step(AUGMENTATION.views(1, (16, 16))), np.float32)
+    views = views.reshape(pixels.shape)
+    alone = tuned(head=head, epochs=0, augmentation=None).fit(views, LABELS, validation_data=own)
+    assert_same_weights(clf, alone, atol=1e-6)
+    assert clf.history_[-1]["val_loss"] == pytest.approx(alone.history_[-1]["val_loss"], rel=1e-5)
+    plain = tuned(head=DenseHead(8, dropout=0, epochs=5), epochs=0).fit(pixels, LABELS)
+    assert any((ours != theirs).any() for ours, theirs in zip(clf.head_weights_, plain.head_weights_, strict=True))
+
+
+def test_fresh_views_of_a_head_are_others_in_each_epoch(tuned, pixels):
+    """With a learning rate of next to nothing, the loss changes from epoch to epoch by the views alone."""
+    settings = {"dropout": 0, "epochs": 3, "learning_rate": 1e-12}
+    fresh = tuned(head=DenseHead(8, augmented=True, **settings), epochs=1).fit(pixels, LABELS).history_[:3]
+    same = tuned(head=DenseHead(8, **settings), epochs=1).fit(pixels, LABELS).history_[:3]
+    assert len({round(record["loss"], 5) for record in fresh}) == 3
+    assert len({round(record["loss"], 5) for record in same}) == 1
+
+
+def test_views_of_a_head_and_of_a_tail(tuned, pixels):
+    clf = tuned(head=DenseHead(8, epochs=2, augmented=True), augmented_views=2, epochs=2).fit(pixels, LABELS)
+    assert [record["phase"] for record in clf.history_] == ["head"] * 2 + ["fine-tune"] * 2
