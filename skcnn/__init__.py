@@ -23,6 +23,7 @@ PUBLIC = {
     "ImageSequence": "images",
     "MeanSubtract": "images",
     "RankCurveDisplay": "metrics",
+    "ScikerasClassifier": "classifiers",
     "TenCropClassifier": "classifiers",
     "architectures": "",
     "backbones": "",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from skcnn.classifiers import CNNClassifier as CNNClassifier
     from skcnn.classifiers import CNNEnsembleClassifier as CNNEnsembleClassifier
     from skcnn.classifiers import FineTunedCNNClassifier as FineTunedCNNClassifier
+    from skcnn.classifiers import ScikerasClassifier as ScikerasClassifier
     from skcnn.classifiers import TenCropClassifier as TenCropClassifier
     from skcnn.classifiers import fine_tuning_recipe as fine_tuning_recipe
     from skcnn.datasets import find_images as find_images

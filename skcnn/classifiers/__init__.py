@@ -1,5 +1,9 @@
 """Classifiers of images, as scikit-learn estimators: networks that are trained, ensembles, ten crops."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from skcnn.classifiers._cnn import CNNClassifier
 from skcnn.classifiers._ensemble import CNNEnsembleClassifier
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
@@ -10,6 +14,18 @@ __all__ = [
     "CNNClassifier",
     "CNNEnsembleClassifier",
     "FineTunedCNNClassifier",
+    "ScikerasClassifier",
     "TenCropClassifier",
     "fine_tuning_recipe",
 ]
+
+if TYPE_CHECKING:
+    from skcnn.classifiers._scikeras import ScikerasClassifier
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ScikerasClassifier":  # of a class that loads Keras
+        from skcnn.classifiers._scikeras import ScikerasClassifier
+
+        return ScikerasClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
