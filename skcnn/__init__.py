@@ -22,6 +22,7 @@ PUBLIC = {
     "HistoryDisplay": "inspection",
     "ImageSequence": "images",
     "MeanSubtract": "images",
+    "PretrainedCNNClassifier": "classifiers",
     "RankCurveDisplay": "metrics",
     "ScikerasClassifier": "classifiers",
     "TenCropClassifier": "classifiers",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from skcnn.classifiers import CNNClassifier as CNNClassifier
     from skcnn.classifiers import CNNEnsembleClassifier as CNNEnsembleClassifier
     from skcnn.classifiers import FineTunedCNNClassifier as FineTunedCNNClassifier
+    from skcnn.classifiers import PretrainedCNNClassifier as PretrainedCNNClassifier
     from skcnn.classifiers import ScikerasClassifier as ScikerasClassifier
     from skcnn.classifiers import TenCropClassifier as TenCropClassifier
     from skcnn.classifiers import fine_tuning_recipe as fine_tuning_recipe

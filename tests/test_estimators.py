@@ -362,6 +362,11 @@ SMALL = {
     "CNNFeatureExtractor": {"backbone": "tiny.keras"},
     "FineTunedCNNClassifier": {"backbone": "tiny.keras", "unfreeze": 0},
     "MeanSubtract": {"std": True},
+    "PretrainedCNNClassifier": {
+        "weights": None,
+        "classes": ["apple", "leaf", "sea", *map(str, range(997))],
+        "input_size": 32,
+    },
     "TenCropClassifier": {
         "estimator": FineTunedCNNClassifier("tiny.keras", unfreeze=0),
         "resize": 12,
@@ -487,7 +492,8 @@ def test_pickles_of_fitted_ones_do_the_same(small, image_paths):
     inside = [vars(each) for each in getattr(small, "estimators_", [getattr(small, "estimator_", small)])]
     names = ("head_weights_", "tail_weights_", "weights_")
     weights = [array for each in inside for name in names for array in each.get(name, [])]
-    layers = sum(len(pickle.dumps(each["_layers"])) for each in inside if "_layers" in each)
+    given = ("_layers", "classes")
+    layers = sum(len(pickle.dumps(each[name])) for each in inside for name in given if name in each)
     assert len(data) < 5000 * len(inside) + layers + 1.01 * sum(array.nbytes for array in weights)
     other = pickle.loads(data)
     check_is_fitted(other)

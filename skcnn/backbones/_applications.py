@@ -52,19 +52,32 @@ class ApplicationBackbone(Backbone):
         A key of ``APPLICATIONS``.
     weights : "imagenet", None or path
         Keras's own download, seeded random values, or a file that fits the network without its top.
+    include_top : bool, default=False
+        Whether it ends in the probabilities of the 1,000 classes of ImageNet; a file is of the whole network then.
     """
 
     depends_on_release = True
 
-    def __init__(self, name: str, weights: Any):
+    def __init__(self, name: str, weights: Any, *, include_top: bool = False):
         self.name = name
         self.weights = weights
+        self.include_top = include_top
         self._file = None if weights in (None, "imagenet") else weights_file(weights)
 
     def identity(self) -> dict[str, Any]:
         """Return name, weights and Keras's release, which stands for the graph and for the weights it downloads."""
         weights = {"file": file_digest(self._file)} if self._file else self.weights or RANDOM
-        return {"application": self.name, "weights": weights, "keras": importlib.metadata.version("keras")}
+        top = {"top": True} if self.include_top else {}
+        return {"application": self.name, "weights": weights, "keras": importlib.metadata.version("keras"), **top}
+
+    def with_top(self) -> ApplicationBackbone:
+        """Return the network with the layers that tell the classes of ImageNet."""
+        return ApplicationBackbone(self.name, self.weights, include_top=True)
+
+    @property
+    def tells_imagenet_classes(self) -> bool:
+        """All of them were published with these."""
+        return True
 
     def input_shape(self) -> tuple[int, int, int]:
         """Return the size of the training images."""
@@ -72,7 +85,7 @@ class ApplicationBackbone(Backbone):
         return side, side, 3
 
     def build(self, input_size: tuple[int, int] | None = None, *, load_weights: bool = True) -> Any:
-        """Return the network without its top, as one graph."""
+        """Return the network as one graph."""
         from skcnn._keras import keras
 
         weights = "imagenet" if self.weights == "imagenet" and load_weights else None
@@ -80,7 +93,7 @@ class ApplicationBackbone(Backbone):
         with quiet_build():
             try:
                 model = getattr(keras.applications, self.name)(
-                    weights=weights, include_top=False, input_shape=(height, width, 3)
+                    weights=weights, include_top=self.include_top, input_shape=(height, width, 3)
                 )
             except Exception as error:  # Keras raises a bare Exception when a download fails
                 raise BackboneError(f"{self.name} cannot be built: {error}{self._download_hint(error)}") from error
@@ -107,7 +120,8 @@ class ApplicationBackbone(Backbone):
         except Exception as error:  # h5py, Keras and zip errors alike
             # Keras goes on to print the weights themselves.
             reason = str(error).strip().partition("\n")[0]
-            msg = f"{file!r} does not hold the weights of {self.name} without its top: {reason}"
+            part = "with" if self.include_top else "without"
+            msg = f"{file!r} does not hold the weights of {self.name} {part} its top: {reason}"
             raise BackboneError(msg) from error
 
     def _download_hint(self, error: Exception) -> str:

@@ -70,6 +70,15 @@ class Backbone(ABC):
             False where only the shape of the graph matters.
         """
 
+    def with_top(self) -> Backbone:
+        """Return the network up to the scores of its own classes, if this is not it already."""
+        return self
+
+    @property
+    def tells_imagenet_classes(self) -> bool:
+        """Whether it was published with the 1,000 classes of ImageNet."""
+        return False
+
     def state(self) -> Hashable:
         """Return a key that changes whenever the network has to be loaded anew in this process."""
         return json.dumps(self.identity(), sort_keys=True)

@@ -39,6 +39,11 @@ class LiteBackbone(Backbone):
         weights = file_digest(self._file) if self._file else RANDOM
         return {"lite": self.name, "builder": BUILDER_VERSION, "weights": weights}
 
+    @property
+    def tells_imagenet_classes(self) -> bool:
+        """They were published with these."""
+        return True
+
     def input_shape(self) -> tuple[int, int, int]:
         """Return the size of the training images."""
         side = VARIANTS[self.name].input_size

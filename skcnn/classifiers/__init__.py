@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from skcnn.classifiers._cnn import CNNClassifier
 from skcnn.classifiers._ensemble import CNNEnsembleClassifier
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
+from skcnn.classifiers._pretrained import PretrainedCNNClassifier
 from skcnn.classifiers._recipe import fine_tuning_recipe
 from skcnn.classifiers._ten_crop import TenCropClassifier
 
@@ -14,6 +15,7 @@ __all__ = [
     "CNNClassifier",
     "CNNEnsembleClassifier",
     "FineTunedCNNClassifier",
+    "PretrainedCNNClassifier",
     "ScikerasClassifier",
     "TenCropClassifier",
     "fine_tuning_recipe",

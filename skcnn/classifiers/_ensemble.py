@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +26,7 @@ from skcnn.classifiers._members import (
 )
 from skcnn.classifiers._naming import naming
 from skcnn.classifiers._network_classifier import NetworkClassifier
+from skcnn.classifiers._pretrained import PretrainedCNNClassifier
 from skcnn.classifiers._snapshots import check_snapshots, fit_snapshots
 from skcnn.classifiers._soup import check_soup, greedy_soup
 from skcnn.classifiers._weights import check_weights, fit_weights
@@ -38,6 +41,8 @@ from skcnn.training._holdout import hold_out
 METHODS = ("independent", "snapshot", "soup")
 # Members that agree to the last bit on so many images are taken to be the same.
 COMPARED_IMAGES = 8
+# The share of the probabilities in a majority vote: it decides between classes with equal votes, and no others.
+TIE = 1e-9
 
 # What users look for in vain, and where it is.
 OF_MEMBERS = {
@@ -75,6 +80,9 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
     weights : array-like of shape (n_members,), "validation" or None, default=None
         What each member counts in the average; None for the same. "validation" holds out `validation_fraction` of the
         images, fits the members on the others, and takes the weights that give the lowest log loss on those held out.
+    voting : {"soft", "hard"}, default="soft"
+        "soft" averages the probabilities of the members. "hard" is a majority vote: the probability of a class is the
+        share of the members whose first choice it is, each by its weight. Between equal shares the average decides.
     validation_fraction : float, default=0.2
         Fraction of the images of each class that is held out, where weights are learned and for soups.
     n_jobs : int, default=None
@@ -129,6 +137,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
     _constraints: ClassVar[dict[str, Check]] = {
         "n_estimators": whole(),
         "method": one_of(*METHODS),
+        "voting": one_of("soft", "hard"),
         "validation_fraction": real(below=1, open_left=True),
     }
 
@@ -139,6 +148,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
         *,
         method="independent",
         weights=None,
+        voting="soft",
         validation_fraction=0.2,
         n_jobs=None,
         random_state=None,
@@ -147,6 +157,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
         self.n_estimators = n_estimators
         self.method = method
         self.weights = weights
+        self.voting = voting
         self.validation_fraction = validation_fraction
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -230,11 +241,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
         else:
             fitted = fit_members(with_own_directories(members), images[chosen], labels[chosen], n_jobs=self.n_jobs)
 
-        self.estimators_ = fitted
-        self._names, self._titles = [each.name for each in members], [each.title for each in members]
-        self.classes_ = check_same_classes(self._titles, fitted)
-        self.soup_: NetworkClassifier | None = None
-        self.validation_scores_: np.ndarray | None = None
+        self._take(fitted, [each.name for each in members], [each.title for each in members])
         if held_out is None:
             self.weights_ = check_weights(self.weights, len(members))
             if self.method == "independent" and not self._is_named():
@@ -243,6 +250,53 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
             shares = None if weights is None else weights[held_out]
             self._combine(images[chosen], images[held_out], labels[held_out], shares)
         return self
+
+    def _take(self, fitted: list[Any], names: list[str], titles: list[str]) -> None:
+        """Make fitted classifiers the members."""
+        self.classes_ = check_same_classes(titles, fitted)
+        self.estimators_, self._names, self._titles = fitted, names, titles
+        self.soup_: NetworkClassifier | None = None
+        self.validation_scores_: np.ndarray | None = None
+
+    @classmethod
+    def from_folder(
+        cls, folder: str | os.PathLike, *, weights: Any = None, voting: str = "soft", **settings: Any
+    ) -> CNNEnsembleClassifier:
+        """Return a fitted ensemble of the networks in a folder; nothing is trained.
+
+        Parameters
+        ----------
+        folder : path
+            With ``.keras`` files, in the order of their names, such as `export` of the members of another ensemble
+            writes. Each has its classes in a list beside it, unless they are given.
+        weights : array-like of shape (n_members,), default=None
+            What each member counts.
+        voting : {"soft", "hard"}, default="soft"
+            Whether probabilities are averaged, or the majority decides.
+        **settings
+            For each `PretrainedCNNClassifier`, such as ``cache`` and ``classes``.
+
+        Returns
+        -------
+        CNNEnsembleClassifier
+
+        Raises
+        ------
+        FileNotFoundError
+            When there are no networks in it.
+        ValueError
+            When their classes differ, or are not known.
+        """
+        files = sorted(Path(folder).expanduser().glob("*.keras"))
+        if not files:
+            raise FileNotFoundError(f"there are no .keras files in {os.fspath(folder)!r}")
+        members = [(path.stem, PretrainedCNNClassifier(path, **settings)) for path in files]
+        ensemble = cls(members, weights=weights, voting=voting)
+        ensemble._check_parameters()
+        names = [name for name, _ in members]
+        ensemble._take([member for _, member in members], names, names)
+        ensemble.weights_ = check_weights(weights, len(members))
+        return ensemble
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, averaged over the members.
@@ -269,8 +323,19 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
         total = np.zeros((len(images), len(self.classes_)))
         for index, weight in enumerate(self.weights_):
             if weight:
-                total += weight * self._member_probabilities(index, images)
+                total += weight * self._counted(self._member_probabilities(index, images))
         return total
+
+    def _counted(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return what the probabilities of one member add to the result."""
+        if self.voting == "soft":
+            return probabilities
+        votes = np.zeros_like(probabilities)
+        np.put_along_axis(votes, probabilities.argmax(axis=1)[:, np.newaxis], 1.0, axis=1)
+        return votes + TIE * (probabilities - votes)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({"voting": "soft", **state})  # those of earlier versions have none
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{OF_MEMBERS.get(name, '')}")
@@ -300,7 +365,7 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
             probabilities = self._member_probabilities(index, images)
             refuse_rows_of_nan(probabilities, images)
             scores.append(self._accuracy(probabilities, labels))
-            total += weight * probabilities
+            total += weight * self._counted(probabilities)
         if self.soup_ is not None:
             total = self.soup_.predict_proba(images)
         columns = {"weight": [*self.weights_, 1.0], "rank-1": [*scores, self._accuracy(total, labels)]}
@@ -403,6 +468,8 @@ class CNNEnsembleClassifier(MetaEstimatorMixin, ClassifierWrapper, BaseCompositi
         elif self.method == "soup":
             if self.weights is not None:
                 raise ValueError("method='soup' averages the networks themselves; leave the 'weights' parameter None")
+            if self.voting == "hard":
+                raise ValueError("method='soup' makes one network, and there is nothing to vote; set voting='soft'")
             check_soup(
                 {f"member {name!r}" if self._is_named() else "every member": each for name, each in wrapped.items()}
             )

@@ -65,6 +65,30 @@ def check_labels(y: Any, estimator: str) -> np.ndarray:
     return labels
 
 
+def codes_of(labels: np.ndarray, classes: np.ndarray, kind: str) -> np.ndarray:
+    """Return the position of each label among some classes.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_images,)
+    classes : ndarray of shape (n_classes,)
+    kind : str
+        What a class is, for the message.
+
+    Raises
+    ------
+    ValueError
+        Naming labels that are none of them.
+    """
+    known = {label: code for code, label in enumerate(classes.tolist())}
+    codes = np.array([known.get(label, -1) for label in labels.tolist()])
+    if (codes < 0).any():
+        unknown = sorted({label for label in labels.tolist() if label not in known}, key=str)
+        shown = ", ".join(map(repr, unknown[:5])) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+        raise ValueError(f"{(codes < 0).sum()} of {len(labels)} images have labels that are no {kind}: {shown}")
+    return codes
+
+
 def is_missing(label: Any) -> bool:
     """Whether a label is None, NaN, NaT or pandas.NA, which are not equal to themselves."""
     is_itself = label is not None and label == label

@@ -27,10 +27,10 @@ from skcnn.classifiers._keras_arguments import refuse_keras_arguments
 from skcnn.classifiers._keras_callbacks import check_callbacks, copy_callbacks
 from skcnn.classifiers._labels import encode_labels, join_weights
 from skcnn.classifiers._validation_data import read_validation_data
+from skcnn.classifiers._views import check_not_views, check_one_view
 from skcnn.images import Augmentation
 from skcnn.images._copies import copy_groups
 from skcnn.images._sequence import ImageSequence
-from skcnn.images._transformer import check_images
 from skcnn.inspection import TrainingMonitor
 from skcnn.metrics import ScoreTable
 from skcnn.training import EarlyStopping, Schedule, make_optimizer, make_schedule
@@ -510,25 +510,3 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
     def _build_network(self) -> Any:
         """Return a new Keras model from pixels to probabilities."""
         return join(self._fitted_network().build(self._weights, len(self.classes_)))
-
-
-def check_one_view(X: Any, y: Any = None) -> ImageSequence:
-    """Return `X` as an `ImageSequence` of one view of each image.
-
-    Raises
-    ------
-    ValueError
-        When `X` holds no images, `y` is of another length, or there are several views and none is chosen.
-    """
-    images = check_images(X, y)
-    if images.n_views > 1 and images.picks is None:
-        msg = f"a step makes {images.n_views} views of each image; choose the one to classify: images.with_view(0)"
-        raise ValueError(msg)
-    return images
-
-
-def check_not_views(images: ImageSequence, augmentation: Any) -> None:
-    """Refuse to augment images that a step already makes several views of."""
-    if augmentation is not None and images.n_views > 1:
-        msg = f"a step already makes {images.n_views} views of each image"
-        raise ValueError(f"{msg}; give the images themselves, or augmentation=None")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
-from skcnn.classifiers._labels import check_labels, sample_weights
+from skcnn.classifiers._labels import check_labels, codes_of, sample_weights
 from skcnn.classifiers._naming import naming
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._sources import ArraySources
@@ -58,13 +58,7 @@ def read_validation_data(
         labels = check_labels(y, "validation_data")
         own = through_steps_of(images, check_images(X, labels))
         owner = np.arange(len(labels)).repeat(len(own) // len(labels))
-        known = {label: code for code, label in enumerate(classes.tolist())}
-        found = np.array([known.get(label, -1) for label in labels.tolist()])
-        if (found < 0).any():
-            unknown = sorted({label for label in labels.tolist() if label not in known}, key=str)
-            shown = ", ".join(map(repr, unknown[:5])) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
-            msg = f"{(found < 0).sum()} of {len(labels)} images have labels that no image in y has: {shown}"
-            raise ValueError(f"{msg}; leave those images out, or train on some of their classes")
+        found = codes_of(labels, classes, "label in y")
         shares = None
         if class_weight is not None:
             shares = compute_class_weight(class_weight, classes=classes, y=classes[codes])[found]

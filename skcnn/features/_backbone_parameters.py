@@ -61,6 +61,10 @@ class BackboneParameters(ModelParameter):
         layer = int(self.layer) if isinstance(self.layer, numbers.Integral) else self.layer
         size = None if self.input_size is None else check_size("input_size", self.input_size)
         backbone = resolve_backbone(self.backbone, self.weights)
-        cache = FeatureCache.open(self.cache)
-        known_cuts = _known_cuts if cache is None else cache.memo("layers")
-        return FrozenNetwork(backbone, layer, self.pooling, size, self.preprocess, precision, known_cuts=known_cuts)
+        cuts = known_cuts(FeatureCache.open(self.cache))
+        return FrozenNetwork(backbone, layer, self.pooling, size, self.preprocess, precision, known_cuts=cuts)
+
+
+def known_cuts(cache: FeatureCache | None) -> JsonMemo:
+    """Return what is known of the graphs of networks: in the cache, or in this process."""
+    return _known_cuts if cache is None else cache.memo("layers")
