@@ -113,6 +113,9 @@ def without_training(part: Any, places: dict[str, int] | None) -> Any:
         }
     else:
         described.append("build_config")
+    if is_of_keras(part) and part.get("registered_name"):
+        # scikeras registers Keras's own classes as it pickles models; they get another name, and stay what they are.
+        part = {**part, "registered_name": part["registered_name"].rpartition(">")[2]}
     return {
         **{name: without_training(part.get(name), places) for name in described},
         "config": {name: without_training(value, inside) for name, value in kept.items()},

@@ -280,8 +280,9 @@ class FineTunedCNNClassifier(BackboneParameters, NetworkClassifier):
         return FineTunedNetwork(network, head, live_norm=self.batch_norm == "live")
 
     def _network_to_fit(self) -> FineTunedNetwork:
-        goes_on = self.warm_start and getattr(self, "_left", None) is not None
-        return self._cut_as_before(self._deepest_cut) if goes_on else self._network()
+        network, left = self._network(), getattr(self, "_left", None)
+        goes_on = self.warm_start and left is not None and network.is_of(left[1])
+        return self._cut_as_before(self._deepest_cut) if goes_on else network
 
     def _network_like(self, description: dict[str, Any]) -> FineTunedNetwork:
         return self._cut_as_before(as_cut(description.get("trained_before")))

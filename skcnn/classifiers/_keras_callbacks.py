@@ -33,7 +33,7 @@ def copy_callbacks(callbacks: Any, schedule: Any) -> list[Any]:
     TypeError
         When one cannot be copied.
     ValueError
-        When one sets the learning rate, and a schedule does.
+        When one sets the learning rate, and a schedule does; or writes the whole network, as only `export` can.
     """
     if not callbacks:
         return []
@@ -45,6 +45,9 @@ def copy_callbacks(callbacks: Any, schedule: Any) -> list[Any]:
         name = type(callback).__name__
         if schedule is not None and isinstance(callback, of_rates):
             raise ValueError(f"{name} sets the learning rate, and so does the schedule; set schedule=None")
+        if isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_weights_only:
+            msg = f"{name} cannot write the network while it is trained; keep_checkpoints='all' keeps its states, which"
+            raise ValueError(f"{msg} load_checkpoint and export make networks of. save_weights_only=True works, too")
         try:
             copies.append(copy.deepcopy(callback))
         except Exception as error:

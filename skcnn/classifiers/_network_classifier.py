@@ -225,11 +225,10 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         if validation_data is not None:
             if self.validation_fraction is not None:
                 msg = (
-                    f"validation_fraction={self.validation_fraction!r} holds images out, and validation_data names some"
+                    f"validation_data names images, and validation_fraction={self.validation_fraction!r} holds some out"
                 )
                 raise ValueError(f"{msg}; set validation_fraction to None, or leave validation_data out")
             own = read_validation_data(validation_data, images, classes, codes, self.class_weight)
-            own = own._replace(images=check_one_view(own.images).with_on_error("raise").with_decode(self.decode))
         check_not_views(images, self.augmentation)
         network = self._network_to_fit()
         copies = functools.partial(copy_groups, images, self._digests())

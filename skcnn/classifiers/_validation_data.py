@@ -9,6 +9,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from skcnn.classifiers._labels import check_labels, codes_of, sample_weights
 from skcnn.classifiers._naming import naming
+from skcnn.classifiers._views import check_one_view
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._sources import ArraySources
 from skcnn.images._transformer import check_images
@@ -68,6 +69,7 @@ def read_validation_data(
         if shares is not None and not shares.any():
             raise ValueError("the weights of all images are 0; give one above 0")
         targets = Targets(found, shares, len(classes))
+        own = check_one_view(own).with_on_error(images.on_error).with_decode(images.decode_mode)
         return ValidationData(own, targets.of(owner))
 
 

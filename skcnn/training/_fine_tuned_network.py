@@ -56,7 +56,11 @@ class FineTunedNetwork:
     def is_cut_elsewhere(self, before: dict[str, Any]) -> bool:
         """Whether a network that was described before as `describe` does is this one, unfrozen to another depth."""
         now, then = self.describe(0)["network"], before["network"]
-        return now != then and without_depth(now) == without_depth(then)
+        return now != then and self.is_of(before)
+
+    def is_of(self, before: dict[str, Any]) -> bool:
+        """Whether a network that was described before is this one, to whichever depth it is unfrozen."""
+        return without_depth(self.describe(0)["network"]) == without_depth(before["network"])
 
     def adopt(self, weights: Weights, before: FineTunedNetwork) -> Weights:
         """Return the weights to go on with where this network was trained before, unfrozen to another depth."""

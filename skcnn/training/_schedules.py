@@ -27,8 +27,6 @@ class Schedule(ParameterGroup, ABC):
 
     by = "step"
 
-    _constraints: ClassVar[dict[str, Check]] = {"by": one_of("step", "epoch")}
-
     @abstractmethod
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
         """Return the function from the step, counted from 0 on, to the learning rate.
@@ -79,6 +77,7 @@ class PolynomialDecay(Schedule):
     _constraints: ClassVar[dict[str, Check]] = {
         "power": real(open_left=True),
         "final": real(most=1),
+        "by": one_of("step", "epoch"),
     }
 
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
@@ -105,6 +104,7 @@ class TimeBasedDecay(Schedule):
 
     _constraints: ClassVar[dict[str, Check]] = {
         "decay": none_or(real()),
+        "by": one_of("step", "epoch"),
     }
 
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:
@@ -179,6 +179,7 @@ class CosineDecay(Schedule):
         "warmup": real(below=1),
         "cycles": whole(),
         "final": real(most=1),
+        "by": one_of("step", "epoch"),
     }
 
     def check(self, epochs: int) -> None:
@@ -235,6 +236,7 @@ class OneCycle(Schedule):
         "warmup": real(below=1),
         "start": real(most=1),
         "final": real(most=1),
+        "by": one_of("step", "epoch"),
     }
 
     def rate(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Rate:

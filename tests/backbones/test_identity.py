@@ -1,5 +1,6 @@
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -55,6 +56,17 @@ def test_names_do_not_count(make_model):
     one, other = unnamed_model(), unnamed_model()
     assert [layer.name for layer in one.layers] != [layer.name for layer in other.layers]
     assert model_digest(one) == model_digest(other) != model_digest(unnamed_model(seed=1))
+
+
+def test_it_is_the_same_where_scikeras_has_pickled_models(make_model, monkeypatch):
+    """It registers Keras's own class of models as it does, for the rest of the process."""
+    before = model_digest(make_model())
+    functional = type(make_model())
+    for names in ("NAMES", "OBJECTS"):
+        monkeypatch.setattr(f"keras.src.saving.object_registration.GLOBAL_CUSTOM_{names}", {})
+    keras.saving.register_keras_serializable("", "Functional")(functional)
+    assert keras.saving.get_registered_name(functional) == ">Functional"
+    assert model_digest(make_model()) == before
 
 
 def test_how_it_is_trained_does_not_count(make_model):

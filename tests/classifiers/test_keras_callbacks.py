@@ -108,6 +108,17 @@ def test_keras_may_set_the_learning_rate(make, pixels):
         make([falling], schedule="cosine").fit(pixels, LABELS)
 
 
+def test_the_whole_network_is_refused_before_anything_is_trained(make, pixels, tmp_path):
+    saving = keras.callbacks.ModelCheckpoint(tmp_path / "whole.keras")
+    with pytest.raises(
+        ValueError, match="ModelCheckpoint cannot write the network while it is trained; keep_checkpoints"
+    ):
+        make([saving], epochs=50).fit(pixels, LABELS)
+    saving = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.weights.h5", save_weights_only=True)
+    make([saving]).fit(pixels, LABELS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{epoch}.weights.h5" for epoch in (1, 2, 3, 4)]
+
+
 def test_an_interrupt_keeps_the_weights_so_far(make, pixels):
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

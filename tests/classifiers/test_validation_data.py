@@ -204,5 +204,5 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(tuned, pixels, giv
 
 
 def test_one_way_of_validating_is_enough(tuned, pixels, own):
-    with pytest.raises(ValueError, match="validation_fraction=0.2 holds images out, and validation_data names some"):
+    with pytest.raises(ValueError, match="validation_data names images, and validation_fraction=0.2 holds some out"):
         tuned(validation_fraction=0.2).fit(pixels, LABELS, validation_data=own)
