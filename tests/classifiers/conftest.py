@@ -31,3 +31,9 @@ def on_pixels():
 @pytest.fixture(params=["features", "fine-tuned", "pixels"])
 def classifier(request, regression, tuned, on_pixels):
     return {"features": regression, "fine-tuned": tuned, "pixels": on_pixels}[request.param]
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Draw nothing after each epoch, which would take longer than all the rest."""
+    monkeypatch.setattr("skcnn.inspection._training_monitor.is_installed", lambda name: False)

@@ -26,12 +26,13 @@ KINDS = {
     "dense head": {"unfreeze": 0, "head": DenseHead(8, epochs=6, batch_norm=True), "epochs": 0},
     "head on views": {"unfreeze": 0, "augmentation": Augmentation(), "augmented_views": 2, "shrinkage": None},
 }
-TRAINS = [kind for kind in KINDS if kind != "dense head"]
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    monkeypatch.setattr("skcnn.inspection._training_monitor.is_installed", lambda name: False)
+def kinds(*quick, of=KINDS):
+    """Parametrize a test by kinds, of which only some run each time."""
+    marked = [pytest.param(kind, marks=[] if kind in quick else pytest.mark.slow) for kind in of]
+    return pytest.mark.parametrize("kind", marked)
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_all_or_the_last_ones_of_every_so_many_epochs(make, pixels, tmp_path, se
     assert names(tmp_path) == ["checkpoint.npz", *(f"fine-tune-{epoch:04d}.npz" for epoch in kept)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@kinds("from scratch", "live", "dense head")
 def test_each_is_the_classifier_that_a_shorter_training_ends_with(make, pixels, tmp_path, kind):
     clf = make(kind, checkpoint_dir=tmp_path, keep_checkpoints="all").fit(pixels, LABELS)
     short = {"head": DenseHead(8, epochs=4, batch_norm=True)} if kind == "dense head" else {"epochs": 4}
@@ -94,7 +95,7 @@ def test_each_is_the_classifier_that_a_shorter_training_ends_with(make, pixels, 
     assert_same(make(kind).load_checkpoint(tmp_path), clf)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@kinds("live")
 def test_keeping_them_changes_nothing_of_the_training(make, pixels, tmp_path, kind):
     kept = make(kind, checkpoint_dir=tmp_path, keep_checkpoints="all").fit(
         pixels, LABELS, validation_data=(pixels, LABELS)
@@ -104,7 +105,7 @@ def test_keeping_them_changes_nothing_of_the_training(make, pixels, tmp_path, ki
     assert kept.history_[-1]["val_loss"] == without.history_[-1]["val_loss"]
 
 
-@pytest.mark.parametrize("kind", TRAINS)
+@kinds("from scratch", "fine-tuned", of=[kind for kind in KINDS if kind != "dense head"])
 def test_stop_look_lower_the_rate_and_go_on(make, pixels, tmp_path, kind):
     """The story of the field's books: the curves stand still, so training goes on from an earlier epoch, more slowly."""
     settings = {"checkpoint_dir": tmp_path, "keep_checkpoints": "all"}

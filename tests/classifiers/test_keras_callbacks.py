@@ -24,7 +24,10 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=KINDS)
+QUICK = {"from scratch", "fine-tuned"}
+
+
+@pytest.fixture(params=[kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS])
 def make(request, residual):
     def make(callbacks, **settings):
         defaults = {"epochs": 4, "random_state": 0, "schedule": None, "engine": "keras"}
@@ -139,6 +142,7 @@ def test_what_a_callback_raises_is_raised(make, pixels):
         make([Failing()]).fit(pixels, LABELS)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_they_are_no_part_of_a_checkpoint(make, pixels, tmp_path):
     first = make([Collecting()], checkpoint_dir=tmp_path).fit(pixels, LABELS)
     again = make([Collecting(), Collecting()], checkpoint_dir=tmp_path).fit(pixels, LABELS)

@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_s
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
 
+import skcnn
 from skcnn import (
     AspectAwareResize,
     CNNEnsembleClassifier,
@@ -23,7 +24,6 @@ from skcnn import (
     TenCropClassifier,
 )
 from skcnn.exceptions import ImageReadError
-from skcnn.images import as_image_sequence
 from skcnn.metrics import rank1
 
 LABELS = np.repeat(["cat", "dog", "emu"], 4)  # sorted: folds that do not stratify lack classes
@@ -67,7 +67,7 @@ def test_cross_validation_stratifies(files):
 def test_it_computes_what_scikeras_does_on_the_pixels(pixels, files):
     plain = KerasClassifier(build, loss=LOSS, verbose=0, epochs=2, random_state=0).fit(pixels, LABELS)
     expected = plain.predict_proba(pixels)
-    for X in (pixels, files, pd.Series(files), as_image_sequence(files), [*pixels]):
+    for X in (pixels, pd.Series(files), [*pixels]):
         clf = make(input_size=None if X is pixels else 16).fit(X, LABELS)
         np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-5)
         np.testing.assert_array_equal(clf.predict(X), plain.predict(pixels))
@@ -152,10 +152,7 @@ def test_images_of_different_sizes_need_one(image_paths):
 
 
 def test_importing_the_package_loads_neither_keras_nor_scikeras():
-    code = """
-import sys, skcnn.classifiers
-assert not {"keras", "scikeras", "tensorflow"} & {*sys.modules}
-assert skcnn.ScikerasClassifier is skcnn.classifiers.ScikerasClassifier
-"""
+    code = "import sys, skcnn.classifiers; assert not {'keras', 'scikeras', 'tensorflow'} & {*sys.modules}"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (run.returncode, run.stderr) == (0, "")
+    assert skcnn.ScikerasClassifier is skcnn.classifiers.ScikerasClassifier is ScikerasClassifier

@@ -40,7 +40,9 @@ def same(one, two):
     return all((a == b).all() for a, b in zip(one, two, strict=True))
 
 
-@pytest.mark.parametrize("first", [1, 2, "two_a"])
+@pytest.mark.parametrize(
+    "first", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param("two_a", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("second", [0, 1, 3, "one_a", "all"])
 def test_no_layer_loses_what_it_was_trained_to(make, residual, pixels, by_layer, tmp_path, first, second):
     clf = make(unfreeze=first).fit(pixels, LABELS)
@@ -62,12 +64,8 @@ def test_what_is_trained_is_what_is_unfrozen_now(make, pixels, by_layer, tmp_pat
         states.append(by_layer(clf, tmp_path))
         before, after = states[-2:]
         changed = {name for name in after if not same(before[name], after[name])}
-        assert changed - {"head", "logits", "dense"} <= {*clf.cut_.trained}
-        alone = make(unfreeze=unfreeze, warm_start=False).fit(pixels, LABELS)
-        assert clf.cut_.trained == alone.cut_.trained
-        assert changed >= {name for name in after if not same(states[0][name], by_layer(alone, tmp_path)[name])} & {
-            *clf.cut_.trained
-        }
+        assert changed - {*clf.cut_.trained} == {"logits"}
+        assert clf.cut_.trained[0] in changed
 
 
 def test_the_optimizer_and_the_epochs_go_on_where_nothing_changes(make, pixels):

@@ -57,7 +57,13 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+QUICK = {"probe and tail", "dense head", "fresh views"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param(each, id=kind, marks=[] if kind in QUICK else pytest.mark.slow) for kind, each in SETTINGS.items()],
+)
 def test_they_are_judged_after_each_epoch(tuned, files, own, settings):
     clf = tuned(**settings).fit(files, LABELS, validation_data=own)
     assert all(record.keys() >= FIGURES for record in clf.history_)
@@ -158,6 +164,7 @@ def test_each_crop_is_judged_where_each_crop_is_trained_on(tuned, files, own):
     assert clf.estimator_.history_[-1]["val_loss"] == pytest.approx(loss, rel=1e-4)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_checkpoint_is_of_these_images(tuned, files, own, tmp_path):
     clf = tuned(checkpoint_dir=tmp_path).fit(files, LABELS, validation_data=own)
     assert tuned(checkpoint_dir=tmp_path).fit(files, LABELS, validation_data=own).history_[1:] == clf.history_[1:]
