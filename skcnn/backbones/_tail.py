@@ -99,12 +99,9 @@ class TunableNetwork:
     @property
     def depth(self) -> dict[str, Any]:
         """What `description` has of the cut."""
-        cut = {"unfreeze": len(self.cut.trained)}
-        return (
-            cut
-            if self.deepest == self._asked
-            else {**cut, "trained_before": [self.deepest.layer, [*self.deepest.trained], self.deepest.at_input]}
-        )
+        layer, trained, at_input = self.deepest
+        before = {} if self.deepest == self._asked else {"trained_before": [layer, [*trained], at_input]}
+        return {"unfreeze": len(self.cut.trained), **before}
 
     def check_same(self, before: dict[str, Any] | None) -> None:
         """Refuse to go on where the network is not the one of an earlier `description`.

@@ -92,9 +92,9 @@ class CNNClassifier(ModelParameter, NetworkClassifier):
         them after each one, or less often where that would take more than a twentieth of the time.
     keep_checkpoints : "all", int or None, default=None
         Which states stay in `checkpoint_dir` besides the last one: those after every `checkpoint_every` epochs, or the
-        last so many of them, in files such as ``train-0010.npz``. Where `checkpoint_every` is None, of each epoch.
-        `checkpoint_scores` makes a table of them, `load_checkpoint` goes back to one. States that come after the one
-        that a fit goes on from are moved to a folder ``superseded``.
+        last so many of them, in files such as ``checkpoint-train-0010.npz``. Where `checkpoint_every` is None, of
+        each epoch. `checkpoint_scores` makes a table of them, `load_checkpoint` goes back to one. States that come
+        after the one that a fit goes on from are moved to a folder ``superseded``.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class.
     preprocess : {"auto", None}, default="auto"

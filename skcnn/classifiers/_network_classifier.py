@@ -379,7 +379,7 @@ class NetworkClassifier(FittedParameters, ImageClassifier):
         Parameters
         ----------
         path : str or Path
-            Of one of the states that `keep_checkpoints` keeps, such as ``runs/first/fine-tune-0010.npz``; or of a
+            Of one of the states that `keep_checkpoints` keeps, such as ``run/checkpoint-fine-tune-0010.npz``; or of a
             directory, for the last state in it. Nothing in it can run code.
 
         Returns

@@ -21,7 +21,7 @@ FILE = "checkpoint.npz"
 VERSION = 1
 GROUPS = ("weights", "optimizer")
 # A state that is kept: its phase, and the number of epochs.
-KEPT = re.compile(r"(?P<phase>.+)-(?P<epoch>\d{4,})\.npz")
+KEPT = re.compile(r"checkpoint-(?P<phase>.+)-(?P<epoch>\d{4,})\.npz")
 # Where states are put that come after the one that a training goes on from.
 SUPERSEDED = "superseded"
 
@@ -114,7 +114,7 @@ class Checkpoints:
 
     def keep(self, state: TrainingState, most: int | None) -> None:
         """Write a state that is kept, and remove those of its phase before the last so many; None keeps all."""
-        self.save(state, f"{state.phase}-{state.begin + state.epochs:04d}.npz")
+        self.save(state, f"checkpoint-{state.phase}-{state.begin + state.epochs:04d}.npz")
         if most is None:
             return
         try:

@@ -126,6 +126,7 @@ def test_normalisation_by_hand(name, expected):
     np.testing.assert_allclose(np.ravel(result), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_network_normalises_unless_told_not_to(pixels, weights_path):
     import keras
 
@@ -162,6 +163,7 @@ def test_who_it_is_depends_on_the_content_of_the_file(weights_path, tmp_path):
 
 # Keras warns of every layer that it passes over before it refuses the file.
 @pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
+@pytest.mark.slow
 def test_weights_of_another_architecture(weights_path):
     match = r"mine\.weights\.h5' does not hold the weights of MobileNetV2 without its top: "
     with pytest.raises(BackboneError, match=match) as caught:

@@ -128,6 +128,7 @@ def test_rows_are_found_by_another_release_that_builds_the_same_network(extract,
     np.testing.assert_array_equal(features, expected)
 
 
+@pytest.mark.slow
 def test_rows_are_computed_again_by_a_release_that_builds_another_network(extract, keras_release, monkeypatch):
     keras_release("3.15.0")
     expected, _ = extract()

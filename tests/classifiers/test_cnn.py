@@ -88,7 +88,10 @@ def test_it_learns(fitted, images):
     np.testing.assert_allclose(fitted.predict_proba(images).sum(axis=1), 1)
 
 
-@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD(0.01, momentum=0.9), keras.optimizers.AdamW(1e-3)])
+@pytest.mark.parametrize(
+    "optimizer",
+    [pytest.param(keras.optimizers.SGD(0.01, momentum=0.9), marks=pytest.mark.slow), keras.optimizers.AdamW(1e-3)],
+)
 def test_the_weights_are_those_of_plain_keras(images, optimizer):
     """The same network, seeds and batches: with live batch normalisation, dropout and L2, after several epochs."""
     clf = make(optimizer=optimizer, epochs=5, batch_size=5).fit(images, LABELS)
@@ -480,6 +483,7 @@ def test_ten_crops_and_calibration(images):
     assert calibrated.predict_proba(images).shape == (24, 3)
 
 
+@pytest.mark.slow
 def test_a_search_over_architectures_and_their_options(images):
     search = GridSearchCV(make(Architecture(network), epochs=2), {"architecture__width": [4, 8]}, cv=2).fit(
         images, LABELS
@@ -498,6 +502,7 @@ def test_workers_fit_it_too(images):
     np.testing.assert_array_equal(scores, cross_val_score(make(epochs=2), images, LABELS, cv=2))
 
 
+@pytest.mark.slow
 def test_schedules_reach_it(images):
     rates = [record["learning_rate"] for record in make(schedule=CosineDecay(0), epochs=4).fit(images, LABELS).history_]
     assert rates == sorted(rates, reverse=True)

@@ -217,6 +217,7 @@ def test_parameters_of_members(tuned, different, files):
     assert list(named.get_params(deep=False)) == sorted(named.get_params(deep=False))
 
 
+@pytest.mark.slow
 def test_searches_over_its_own_parameters_and_those_inside(tuned, different, files, run_sizes):
     for ensemble, grid in (
         (CNNEnsembleClassifier(tuned, 2, random_state=0), {"estimator__epochs": [1, 2], "n_estimators": [1, 2]}),

@@ -607,6 +607,7 @@ def test_they_are_trained_on_when_that_is_meant(tuned, files):
     assert make_pipeline(MeanSubtract(), clf).fit(files, LABELS).predict(files).shape == (12,)
 
 
+@pytest.mark.slow
 def test_weights_of_another_architecture(files, tmp_path, residual):
     residual.save_weights(tmp_path / "other.weights.h5")
     clf = FineTunedCNNClassifier("MobileNetV2", weights=str(tmp_path / "other.weights.h5"), input_size=32)

@@ -292,6 +292,7 @@ def test_the_rate_of_a_configured_optimizer_of_the_head(tuned, files):
     assert rate(optimizer=keras.optimizers.Adam(0.125), learning_rate=0.25) == 0.25
 
 
+@pytest.mark.slow
 def test_settings_of_numpy_from_a_search(tuned, files, tmp_path):
     settings = {
         "unfreeze": np.int64(1),

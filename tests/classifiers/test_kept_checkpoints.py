@@ -59,7 +59,7 @@ def assert_same(one, two):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.glob("*.npz"))
+    return sorted(path.name for path in folder.glob("*-*.npz"))
 
 
 def phase_of(clf):
@@ -78,15 +78,15 @@ def phase_of(clf):
 )
 def test_all_or_the_last_ones_of_every_so_many_epochs(make, pixels, tmp_path, settings, kept):
     make("fine-tuned", checkpoint_dir=tmp_path, **settings).fit(pixels, LABELS)
-    assert names(tmp_path) == ["checkpoint.npz", *(f"fine-tune-{epoch:04d}.npz" for epoch in kept)]
+    assert names(tmp_path) == [*(f"checkpoint-fine-tune-{epoch:04d}.npz" for epoch in kept)]
 
 
-@kinds("from scratch", "live", "dense head")
+@kinds("live", "dense head")
 def test_each_is_the_classifier_that_a_shorter_training_ends_with(make, pixels, tmp_path, kind):
     clf = make(kind, checkpoint_dir=tmp_path, keep_checkpoints="all").fit(pixels, LABELS)
     short = {"head": DenseHead(8, epochs=4, batch_norm=True)} if kind == "dense head" else {"epochs": 4}
     shorter = make(kind, **short).fit(pixels, LABELS)
-    loaded = make(kind).load_checkpoint(tmp_path / f"{phase_of(clf)}-0004.npz")
+    loaded = make(kind).load_checkpoint(tmp_path / f"checkpoint-{phase_of(clf)}-0004.npz")
     assert_same(loaded, shorter)
     np.testing.assert_array_equal(loaded.predict_proba(pixels), shorter.predict_proba(pixels))
     assert loaded.predict(pixels).dtype == LABELS.dtype
@@ -105,7 +105,7 @@ def test_keeping_them_changes_nothing_of_the_training(make, pixels, tmp_path, ki
     assert kept.history_[-1]["val_loss"] == without.history_[-1]["val_loss"]
 
 
-@kinds("from scratch", "fine-tuned", of=[kind for kind in KINDS if kind != "dense head"])
+@kinds("from scratch", of=[kind for kind in KINDS if kind != "dense head"])
 def test_stop_look_lower_the_rate_and_go_on(make, pixels, tmp_path, kind):
     """The story of the field's books: the curves stand still, so training goes on from an earlier epoch, more slowly."""
     settings = {"checkpoint_dir": tmp_path, "keep_checkpoints": "all"}
@@ -116,18 +116,21 @@ def test_stop_look_lower_the_rate_and_go_on(make, pixels, tmp_path, kind):
     clf = make(kind, **settings)
     table = clf.checkpoint_scores(pixels, LABELS)
     assert table.rows == [1, 2, 3, 4, 5, 6]
-    scores = [make(kind).load_checkpoint(tmp_path / f"{phase}-{n:04d}.npz").score(pixels, LABELS) for n in table.rows]
+    scores = [
+        make(kind).load_checkpoint(tmp_path / f"checkpoint-{phase}-{n:04d}.npz").score(pixels, LABELS)
+        for n in table.rows
+    ]
     assert table["rank-1"].tolist() == pytest.approx(scores)
     assert not hasattr(clf, "classes_")
 
     # Lower, and go on from the third epoch.
-    clf.load_checkpoint(tmp_path / f"{phase}-0003.npz")
+    clf.load_checkpoint(tmp_path / f"checkpoint-{phase}-0003.npz")
     clf.set_params(warm_start=True, learning_rate=1e-3, epochs=2).fit(pixels, LABELS)
     assert [record["learning_rate"] for record in clf.history_[-5:]] == pytest.approx([1e-2] * 3 + [1e-3] * 2)
     assert [record["epoch"] for record in clf.history_[-5:]] == [1, 2, 3, 4, 5]
     assert_same(clf, make(kind, epochs=5, schedule=StepTable({3: 1e-3})).fit(pixels, LABELS))
-    assert names(tmp_path) == ["checkpoint.npz", *(f"{phase}-{epoch:04d}.npz" for epoch in range(1, 6))]
-    assert names(tmp_path / "superseded") == [f"{phase}-{epoch:04d}.npz" for epoch in (4, 5, 6)]
+    assert names(tmp_path) == [*(f"checkpoint-{phase}-{epoch:04d}.npz" for epoch in range(1, 6))]
+    assert names(tmp_path / "superseded") == [f"checkpoint-{phase}-{epoch:04d}.npz" for epoch in (4, 5, 6)]
     assert clf.checkpoint_scores(pixels, LABELS).rows == [1, 2, 3, 4, 5]
 
 
@@ -158,7 +161,7 @@ def test_a_fit_that_begins_anew_moves_what_was_kept(make, pixels, tmp_path):
     clf = make("fine-tuned", checkpoint_dir=tmp_path, keep_checkpoints="all").fit(pixels, LABELS)
     (tmp_path / "checkpoint.npz").unlink()
     clf.set_params(epochs=2).fit(pixels, LABELS)
-    assert names(tmp_path) == ["checkpoint.npz", "fine-tune-0001.npz", "fine-tune-0002.npz"]
+    assert names(tmp_path) == ["checkpoint-fine-tune-0001.npz", "checkpoint-fine-tune-0002.npz"]
     assert len(names(tmp_path / "superseded")) == 6
 
 
@@ -175,9 +178,9 @@ def test_what_is_no_checkpoint(make, pixels, tmp_path):
     clf = make("fine-tuned")
     with pytest.raises(FileNotFoundError):
         clf.load_checkpoint(tmp_path)
-    (tmp_path / "fine-tune-0001.npz").write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match="fine-tune-0001.npz is damaged"):
-        clf.load_checkpoint(tmp_path / "fine-tune-0001.npz")
+    (tmp_path / "checkpoint-fine-tune-0001.npz").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="checkpoint-fine-tune-0001.npz is damaged"):
+        clf.load_checkpoint(tmp_path / "checkpoint-fine-tune-0001.npz")
     with pytest.raises(ValueError, match="no states of a training were kept in .*; fit with keep_checkpoints='all'"):
         clf.checkpoint_scores(pixels, LABELS, directory=tmp_path / "other")
     with pytest.raises(ValueError, match="there is no directory of checkpoints"):
@@ -193,10 +196,10 @@ def test_other_values_are_refused(make, pixels, value):
 
 
 def test_where_they_cannot_be_written_training_goes_on(make, pixels, tmp_path):
-    (tmp_path / "fine-tune-0001.npz").mkdir()
+    (tmp_path / "checkpoint-fine-tune-0001.npz").mkdir()
     with pytest.warns(StoreWarning, match="cannot be written: .*; training goes on without"):
         clf = make("fine-tuned", checkpoint_dir=tmp_path, keep_checkpoints="all")
-        (tmp_path / "superseded" / "fine-tune-0001.npz").mkdir(parents=True)
-        (tmp_path / "superseded" / "fine-tune-0001.npz" / "in the way").touch()
+        (tmp_path / "superseded" / "checkpoint-fine-tune-0001.npz").mkdir(parents=True)
+        (tmp_path / "superseded" / "checkpoint-fine-tune-0001.npz" / "in the way").touch()
         clf.fit(pixels, LABELS)
     assert_same(clf, make("fine-tuned").fit(pixels, LABELS))

@@ -121,6 +121,7 @@ def test_parameters_are_those_of_scikeras(files):
     assert len(copied.history_["loss"]) == 2
 
 
+@pytest.mark.slow
 def test_other_ways_to_fit(files):
     clf = make(input_size=16).fit([*files], [*LABELS], sample_weight=np.ones(12))
     assert clf.classes_.tolist() == ["cat", "dog", "emu"]

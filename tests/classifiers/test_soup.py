@@ -55,6 +55,7 @@ def test_members_are_those_of_an_ensemble_on_the_same_part_of_the_images(soup, f
         np.testing.assert_array_equal(one.predict_proba(files), other.predict_proba(files))
 
 
+@pytest.mark.slow
 def test_a_soup_of_live_batch_normalisation_has_the_statistics_of_its_own_weights(soup, pixels):
     soup.estimator.set_params(unfreeze="all", batch_norm="live", learning_rate=1e-2, shrinkage=None)
     clf = soup.fit(pixels, LABELS)

@@ -43,7 +43,9 @@ def same(one, two):
 @pytest.mark.parametrize(
     "first", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param("two_a", marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("second", [0, 1, 3, "one_a", "all"])
+@pytest.mark.parametrize(
+    "second", [0, "all", *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 3, "one_a"))]
+)
 def test_no_layer_loses_what_it_was_trained_to(make, residual, pixels, by_layer, tmp_path, first, second):
     clf = make(unfreeze=first).fit(pixels, LABELS)
     before, probabilities = by_layer(clf, tmp_path), clf.predict_proba(pixels)
@@ -65,9 +67,10 @@ def test_what_is_trained_is_what_is_unfrozen_now(make, pixels, by_layer, tmp_pat
         before, after = states[-2:]
         changed = {name for name in after if not same(before[name], after[name])}
         assert changed - {*clf.cut_.trained} == {"logits"}
-        assert clf.cut_.trained[0] in changed
+        assert {*clf.cut_.trained} & after.keys() <= changed
 
 
+@pytest.mark.slow
 def test_the_optimizer_and_the_epochs_go_on_where_nothing_changes(make, pixels):
     steps = make(unfreeze=1).fit(pixels, LABELS).set_params(unfreeze=3).fit(pixels, LABELS)
     steps.set_params(unfreeze=1).fit(pixels, LABELS)
@@ -113,6 +116,7 @@ def test_with_fresh_views(make, files):
     assert len(clf.history_) == 7
 
 
+@pytest.mark.slow
 def test_live_batch_normalisation(make, pixels):
     clf = make(unfreeze=2, batch_norm="live").fit(pixels, LABELS)
     before = clf.predict_proba(pixels)
@@ -126,15 +130,15 @@ def test_a_checkpoint_of_what_was_unfrozen_before(make, pixels, tmp_path):
     """In one process the directory goes along; in another one, `load_checkpoint` comes first."""
     clf = make(unfreeze=3, checkpoint_dir=tmp_path, keep_checkpoints="all").fit(pixels, LABELS)
     clf.set_params(unfreeze=1).fit(pixels, LABELS)
-    kept = sorted(path.name for path in tmp_path.glob("fine-tune-*"))
-    assert kept == [f"fine-tune-{number:04d}.npz" for number in range(1, 7)]
+    kept = sorted(path.name for path in tmp_path.glob("*-fine-tune-*"))
+    assert kept == [f"checkpoint-fine-tune-{number:04d}.npz" for number in range(1, 7)]
     loaded = make(unfreeze=1).load_checkpoint(tmp_path)
     np.testing.assert_array_equal(loaded.predict_proba(pixels), clf.predict_proba(pixels))
     with pytest.raises(CheckpointError, match="network is another"):
-        make(unfreeze=1).load_checkpoint(tmp_path / "fine-tune-0002.npz")
+        make(unfreeze=1).load_checkpoint(tmp_path / "checkpoint-fine-tune-0002.npz")
     with pytest.raises(CheckpointError, match="network is another"):
         make(unfreeze=2, checkpoint_dir=tmp_path).fit(pixels, LABELS)
-    again = make(unfreeze=3).load_checkpoint(tmp_path / "fine-tune-0002.npz").set_params(unfreeze="all")
+    again = make(unfreeze=3).load_checkpoint(tmp_path / "checkpoint-fine-tune-0002.npz").set_params(unfreeze="all")
     assert len(again.fit(pixels, LABELS).history_) == 6
 
 
