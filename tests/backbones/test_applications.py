@@ -142,6 +142,7 @@ def test_a_network_normalises_unless_told_not_to(pixels, weights_path):
 # Weights --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_weights_of_a_file_are_loaded(small, weights_path, pixels):
     import keras
 

@@ -58,6 +58,7 @@ def test_weights_of_another_kind(tmp_path):
         LiteBackbone("efficientnet_lite0", path).build((32, 32))
 
 
+@pytest.mark.slow
 def test_pixels_are_normalised_inside():
     network = FrozenNetwork(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32))
     bare = FrozenNetwork(resolve_backbone("efficientnet_lite0", None), input_size=(32, 32), preprocess=None)

@@ -61,7 +61,7 @@ def test_every_network_gives_the_features_of_keras(name):
         pytest.param("block3b_add", marks=pytest.mark.slow),
         pytest.param("block2a_dwconv", marks=pytest.mark.slow),
         pytest.param("avg_pool", marks=pytest.mark.slow),
-        "logits",
+        pytest.param("logits", marks=pytest.mark.slow),
     ],
 )
 def test_any_cut(layer):

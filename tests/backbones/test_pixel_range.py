@@ -70,7 +70,7 @@ def test_networks_that_normalise_by_themselves(name):
 
 
 @pytest.mark.parametrize("in_file", [pytest.param(False, marks=pytest.mark.slow), True])
-@pytest.mark.parametrize("name", ["VGG16", "MobileNetV2"])
+@pytest.mark.parametrize("name", [pytest.param("VGG16", marks=pytest.mark.slow), "MobileNetV2"])
 def test_a_model_gets_the_features_of_its_name(name, in_file, tmp_path):
     model = application(name, include_top=False, input_shape=(64, 64, 3))
     file = str(tmp_path / "net.weights.h5")

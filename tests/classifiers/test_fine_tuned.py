@@ -281,6 +281,7 @@ def test_a_search_traces_each_depth_once(tuned, files, monkeypatch, new_process)
     assert len(traced) == traces
 
 
+@pytest.mark.slow
 def test_a_model_that_is_let_go_of_leaves_no_graph_behind(tuned, pixels):
     def graphs_after_a_fit():
         tuned().fit(pixels, LABELS)
@@ -602,6 +603,7 @@ def test_images_whose_mean_was_subtracted_are_refused(files, unfreeze):
         make_pipeline(MeanSubtract(), clf).fit(files, LABELS)
 
 
+@pytest.mark.slow
 def test_they_are_trained_on_when_that_is_meant(tuned, files):
     clf = tuned(unfreeze="all", preprocess=None, epochs=1)
     assert make_pipeline(MeanSubtract(), clf).fit(files, LABELS).predict(files).shape == (12,)

@@ -76,7 +76,7 @@ KINDS = {
     "head alone": {"augmentation": Augmentation(), "augmented_views": 2, "unfreeze": 0},
     "random head": {"head": DenseHead(4, epochs=3, batch_norm=True)},
 }
-QUICK = {"defaults", "fresh views"}
+QUICK = {"defaults"}
 
 
 @pytest.mark.parametrize(

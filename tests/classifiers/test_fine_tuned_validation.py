@@ -109,6 +109,7 @@ def test_schedules(tuned, pixels):
     assert rates(CosineDecay(warmup=0, cycles=2)) == pytest.approx([0.01, 0.005] * 2)
 
 
+@pytest.mark.slow
 def test_a_search_over_schedules_traces_the_training_once(tuned, files, monkeypatch):
     from skcnn.training._model import TrainedModel
 

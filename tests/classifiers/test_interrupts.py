@@ -86,6 +86,7 @@ def test_an_interrupted_head_is_the_classifier(tuned, files, interrupted):
     assert clf.predict(files).shape == (12,)
 
 
+@pytest.mark.slow
 def test_the_same_fit_goes_on_from_its_checkpoint_and_says_from_where(tuned, files, tmp_path, interrupted, capsys):
     whole = tuned().fit(files, LABELS)
     assert capsys.readouterr().err == ""

@@ -134,6 +134,7 @@ def test_the_default_backbone_tells_the_classes_of_imagenet(image_paths):
     assert len(rank_report(labels, probabilities, labels=clf.classes_)) >= 1
 
 
+@pytest.mark.slow
 def test_networks_of_keras_have_their_heads(pixels, tmp_path):
     pixels = pixels.repeat(2, axis=1).repeat(2, axis=2)  # 32 x 32
     model = keras.applications.MobileNet(weights=None, input_shape=(32, 32, 3))

@@ -142,6 +142,7 @@ def test_a_checkpoint_of_what_was_unfrozen_before(make, pixels, tmp_path):
     assert len(again.fit(pixels, LABELS).history_) == 6
 
 
+@pytest.mark.slow
 def test_a_fitted_one_is_pickled_with_its_cut(make, pixels, new_process, tmp_path):
     import pickle
 

@@ -364,6 +364,7 @@ print(anonymous() - before)
 
 
 @pytest.mark.skipif("sys.platform != 'linux'", reason="reads /proc")
+@pytest.mark.slow
 def test_features_larger_than_what_is_held(private_cache, monkeypatch):
     import subprocess
     import sys

@@ -46,6 +46,7 @@ def test_bad_input(image_paths):
         AugmentationDisplay.from_image("nowhere.png", Augmentation())
 
 
+@pytest.mark.slow
 def test_without_matplotlib():
     code = """
 import sys

@@ -134,6 +134,7 @@ def test_search_over_several_metrics_with_refit(many_classes):
     assert search.score(X, y) == rank5(search, X, y)
 
 
+@pytest.mark.slow
 def test_search_in_processes_and_its_pickle(many_classes):
     X, y = many_classes
     search = GridSearchCV(GaussianNB(), {"var_smoothing": [1e-9, 1e-1]}, scoring=make_rank_k_scorer(3), cv=2)

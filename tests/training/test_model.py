@@ -159,7 +159,7 @@ def test_another_learning_rate_is_not_traced_again(traces):
         pytest.param(
             keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.1, 3)), {}, marks=pytest.mark.slow
         ),
-        ("adamw", {"label_smoothing": 0.3}),
+        pytest.param("adamw", {"label_smoothing": 0.3}, marks=pytest.mark.slow),
     ],
     ids=["class", "configuration", "schedule", "smoothing"],
 )
