@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from skcnn._private import check_sample_weight
 from skcnn._validation import check_real, closest
+from skcnn.training._checkpoints import shortened
 
 
 def encode_labels(y: Any, estimator: str) -> tuple[np.ndarray, np.ndarray]:
@@ -84,8 +85,8 @@ def codes_of(labels: np.ndarray, classes: np.ndarray, kind: str) -> np.ndarray:
     codes = np.array([known.get(label, -1) for label in labels.tolist()])
     if (codes < 0).any():
         unknown = sorted({label for label in labels.tolist() if label not in known}, key=str)
-        shown = ", ".join(map(repr, unknown[:5])) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
-        raise ValueError(f"{(codes < 0).sum()} of {len(labels)} images have labels that are no {kind}: {shown}")
+        count = f"{(codes < 0).sum()} of {len(labels)}"
+        raise ValueError(f"{count} images have labels that are no {kind}: {shortened(unknown)}")
     return codes
 
 

@@ -148,7 +148,9 @@ class Session:
         """
         if self.state is None and self.before is None:
             return 0
-        if phases[-1] == "head" if self.state is None else self.state.phase not in phases:
+        # Weights that were trained with other layers unfrozen are gone on with in a phase after that of the head.
+        is_missing = phases[-1] == "head" if self.state is None else self.state.phase not in phases
+        if is_missing:
             msg = "warm_start=True trains what was fitted before for 'epochs' more, and nothing is left to train"
             raise ValueError(f"{msg}; set 'epochs' above 0, and 'augmentation' where unfreeze=0")
         return len(phases) - 1 if self.state is None else phases.index(self.state.phase)
