@@ -31,6 +31,7 @@ def test_lazy_images_need_no_decoder():
     assert modules_after(code) <= {"sklearn", "numpy", "joblib"}
 
 
+@pytest.mark.slow
 def test_pickling_an_estimator_of_a_named_network_loads_no_keras():
     estimators = "[skcnn.CNNFeatureExtractor(), skcnn.FineTunedCNNClassifier()]"
     code = f"import pickle, skcnn; pickle.loads(pickle.dumps({estimators}))"

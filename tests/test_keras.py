@@ -26,6 +26,7 @@ def started(code, **environment):
     return run.stderr.splitlines()
 
 
+@pytest.mark.slow
 def test_a_network_is_built_with_one_line_at_most_and_the_environment_is_as_it_was():
     build = "skcnn.backbones.resolve_backbone('efficientnet_lite0', None).build()"
     assert len(started(START.format(build))) <= 1

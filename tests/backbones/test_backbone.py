@@ -90,6 +90,7 @@ def float16():
     keras.config.set_floatx(chosen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["keras", "openvino"])
 def test_floatx_changes_no_features(engine, request):
     if engine == "openvino":

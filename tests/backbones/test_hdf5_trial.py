@@ -37,6 +37,7 @@ def test_what_is_no_hdf5_is_left_to_the_reader(tmp_path):
     check_hdf5(str(tmp_path / "text.h5"), "2")
 
 
+@pytest.mark.slow
 def test_a_file_without_an_end_is_refused(endless, monkeypatch):
     monkeypatch.setattr(_hdf5_trial, "SECONDS", 3)
     match = r"endless.h5' is damaged: HDF5 does not come to an end when it reads it. Save or download it again"

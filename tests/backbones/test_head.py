@@ -115,6 +115,7 @@ def test_images_that_are_computed_again_from_what_was_pooled(L):
 SMALLEST = [next(iter(names)) for module, names in MODULES.items() if module != "mobilenet_v3"] + ["MobileNetV3Small"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALLEST)
 def test_networks_of_applications(name):
     import keras

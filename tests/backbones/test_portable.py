@@ -52,6 +52,7 @@ def own_layers(tmp_path, monkeypatch):
     return __import__(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_file", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_new_process_imports_what_it_needs(in_file, own_layers, tmp_path, other_python):
     model = own_layers.make_model(registered_only=in_file)

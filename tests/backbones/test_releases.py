@@ -118,6 +118,7 @@ def extract(tmp_path):
     return extract
 
 
+@pytest.mark.slow
 def test_rows_are_found_by_another_release_that_builds_the_same_network(extract, keras_release):
     keras_release("3.15.0")
     expected, counts = extract()

@@ -136,6 +136,7 @@ def test_an_answer_that_is_damaged_is_found_again(tmp_path, builds, damage):
     assert len(builds) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unfreeze", [-1, 1000, "block9", *(pytest.param(each, marks=pytest.mark.slow) for each in (True, 1.5, None, [4]))]
 )

@@ -95,6 +95,7 @@ def read_and_wait(directory, ready, end):
     del use
 
 
+@pytest.mark.slow
 def test_what_another_process_uses_stays(cache, fill, in_child):
     cache.limit = 250 * KB
     fill(cache, "a")
@@ -117,6 +118,7 @@ def write_and_wait(directory, ready, end):
         store.put(np.full((1, 20), 9, np.uint8), np.ones((1, 12_500), np.float32))
 
 
+@pytest.mark.slow
 def test_what_another_process_writes_stays(cache, fill, in_child):
     cache.limit = 250 * KB
     fill(cache, "a")

@@ -178,6 +178,7 @@ def read(features):
     return features[:], features.failures
 
 
+@pytest.mark.slow
 def test_it_travels_to_another_process_without_its_rows(features, rows):
     features.failures = {3: "gone"}
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -195,7 +196,7 @@ def test_a_pickle_holds_digests_not_rows(store):
 # scikit-learn ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_scikit_learn_takes_it_as_it_takes_an_array(store, n_jobs):
     X = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
     y = np.where(X[:, 0] + X[:, 1] > 0, "a", "b")

@@ -143,6 +143,7 @@ def test_the_same_seed_gives_the_same_and_another_one_another(fitted, images):
     assert not np.allclose(other.weights_[0], fitted.weights_[0])
 
 
+@pytest.mark.slow
 def test_neither_the_image_store_nor_its_absence_changes_anything(fitted, images, image_paths):
     assert_same(fitted, make(cache=True).fit(images, LABELS))
     y = np.repeat(["apple", "leaf", "sea"], 4)
@@ -177,7 +178,7 @@ SMALL = {"resnet": {"stages": (1, 1), "filters": (4, 4, 8)}, "deepergooglenet": 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if "google" in name or name == "alexnet" else [])
+        pytest.param(name, marks=[] if name in ("lenet", "mlp", "minivggnet") else [pytest.mark.slow])
         for name in ARCHITECTURES
     ],
 )
@@ -203,6 +204,7 @@ def test_names_of_keras_have_their_own_normalisation():
     assert layers[-1]["config"]["activation"] == "linear"
 
 
+@pytest.mark.slow
 def test_a_keras_model_gives_its_layers_but_not_its_weights(images):
     model = network((16, 16, 3), 3)
     before = model.get_weights()
@@ -292,6 +294,7 @@ def test_grey_images(images):
     assert clf.predict(images[..., :1]).shape == (24,)
 
 
+@pytest.mark.slow
 def test_pixels_that_were_centred(images):
     pipeline = make_pipeline(AspectAwareResize(16), MeanSubtract(), make(epochs=1, preprocess=None))
     assert pipeline.fit(images, LABELS).predict(images).shape == (24,)
@@ -410,6 +413,7 @@ def test_an_export_computes_the_same(fitted, images, tmp_path, suffix):
     np.testing.assert_allclose(probabilities, fitted.predict_proba(images), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_export_is_a_backbone(fitted, images, tmp_path):
     path = fitted.export(tmp_path / "model.keras")
     features = CNNFeatureExtractor(path, input_size=16).fit_transform(images)
@@ -460,6 +464,7 @@ def test_augmentation(images, n_views):
     assert not np.allclose(one.weights_[0], make(epochs=2).fit(images, LABELS).weights_[0])
 
 
+@pytest.mark.slow
 def test_ensembles(images):
     independent = CNNEnsembleClassifier(make(epochs=2), n_estimators=2, random_state=0).fit(images, LABELS)
     one, two = independent.estimators_
@@ -476,6 +481,7 @@ def test_ensembles(images):
         soup.fit(images, LABELS)
 
 
+@pytest.mark.slow
 def test_ten_crops_and_calibration(images):
     crops = TenCropClassifier(make(input_size=12, epochs=2), resize=16, crop_size=12).fit(images, LABELS)
     assert crops.predict_proba(images).shape == (24, 3)

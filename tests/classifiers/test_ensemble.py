@@ -55,6 +55,7 @@ def different(regression, tuned):
 # Members and their average --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_clones_begin_from_different_random_numbers(tuned, files):
     clf = CNNEnsembleClassifier(tuned, 3, random_state=0).fit(files, LABELS)
     states = [member.random_state for member in clf.estimators_]
@@ -165,6 +166,7 @@ def test_weights_learned_on_images_that_were_held_out(files):
     np.testing.assert_array_equal(clf.weights_, again.weights_)
 
 
+@pytest.mark.slow
 def test_learned_weights_count_images_by_theirs(different, files):
     clf = CNNEnsembleClassifier(different, weights="validation", validation_fraction=0.5, random_state=0)
     plain = clone(clf).fit(files, LABELS).weights_
@@ -229,6 +231,7 @@ def test_searches_over_its_own_parameters_and_those_inside(tuned, different, fil
     assert sum(run_sizes) == 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classifier", NESTED, indirect=True)
 def test_it_nests(classifier, files):
     ensemble = CNNEnsembleClassifier([("a", classifier), ("b", classifier)])
@@ -259,6 +262,7 @@ def test_the_default_backbone_end_to_end(image_paths):
     assert clf.score(image_paths[1::2], labels[1::2]) == 1
 
 
+@pytest.mark.slow
 def test_a_pickle_does_the_same_elsewhere(tuned, different, files):
     for clf in (CNNEnsembleClassifier(tuned, 2), CNNEnsembleClassifier(different, weights="validation")):
         clf.fit(files, LABELS)
@@ -267,6 +271,7 @@ def test_a_pickle_does_the_same_elsewhere(tuned, different, files):
         assert str(loaded.member_scores(files, LABELS)) == str(clf.member_scores(files, LABELS))
 
 
+@pytest.mark.slow
 def test_weights_reach_the_members(tuned, different, files):
     for ensemble in (CNNEnsembleClassifier(tuned, 2, random_state=0), CNNEnsembleClassifier(different)):
         weighted = clone(ensemble).fit(files, LABELS, sample_weight=WEIGHTS)

@@ -68,6 +68,7 @@ def tuned(residual, pixels):
     return fit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_another_process_without_skcnn_gets_the_same_probabilities(tuned, pixels, tmp_path, read, name):
     clf = tuned()
@@ -198,6 +199,7 @@ def test_a_file_where_a_folder_should_be_is_left_alone(tuned, tmp_path):
     assert (tmp_path / "notes").read_text() == "x"
 
 
+@pytest.mark.slow
 def test_each_format_has_class_names_of_its_own(tuned, tmp_path):
     clf = tuned(unfreeze=0)
     for name in READERS:

@@ -125,6 +125,7 @@ def test_the_weights_are_those_of_plain_keras(request, network, unfreeze, first,
     assert max(moved) > 1e-3
 
 
+@pytest.mark.slow
 def test_live_batch_normalisation_is_that_of_plain_keras(residual, pixels):
     clf = FineTunedCNNClassifier(
         residual,
@@ -192,6 +193,7 @@ def test_the_probe_is_logistic_regression_on_the_features(residual, files):
 # What is passed through the network ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_in_a_search_every_image_passes_the_network_once_for_each_cut(tuned, files, run_sizes):
     grid = {"unfreeze": [0, 1, "two_a", "one_b"], "learning_rate": [1e-4, 1e-3], "epochs": [1]}
     search = GridSearchCV(tuned(), grid, cv=2).fit(files, LABELS)
@@ -232,6 +234,7 @@ def test_all_of_a_network_is_trained_on_stored_pixels(tuned, files, private_cach
     assert len(list(private_cache.rglob("shard-*.h5"))) == 2
 
 
+@pytest.mark.slow
 def test_two_fits_start_from_the_same_weights_and_leave_the_backbone_alone(tuned, residual, pixels):
     before = residual.get_weights()
     clf = tuned(optimizer=keras.optimizers.Adam(0.01))
@@ -302,6 +305,7 @@ def test_classifiers_that_share_a_model_keep_their_weights(tuned, pixels):
             np.testing.assert_array_equal(clf.predict_proba(pixels), probabilities)
 
 
+@pytest.mark.slow
 def test_threads_that_fit_at_once(tuned, pixels):
     expected = [tuned(random_state=seed).fit(pixels, LABELS).predict_proba(pixels) for seed in range(3)]
     fits = (delayed(tuned(random_state=seed).fit)(pixels, LABELS) for seed in range(3))
@@ -310,6 +314,7 @@ def test_threads_that_fit_at_once(tuned, pixels):
         np.testing.assert_allclose(clf.predict_proba(pixels), probabilities, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_threads_that_predict_at_once_share_one_model(tuned, pixels, monkeypatch):
     """A web server asks from a thread per request; to build a model takes longer than most answers."""
     from skcnn.training._model import TrainedModel
@@ -326,6 +331,7 @@ def test_threads_that_predict_at_once_share_one_model(tuned, pixels, monkeypatch
     assert len(made) == at_first
 
 
+@pytest.mark.slow
 def test_a_fit_after_the_backbone_was_trained_on_starts_from_its_new_weights(tuned, residual, pixels):
     model = keras.models.clone_model(residual)
     model.set_weights(residual.get_weights())
@@ -338,6 +344,7 @@ def test_a_fit_after_the_backbone_was_trained_on_starts_from_its_new_weights(tun
         np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["probe", DenseHead(None, epochs=2)], ids=["probe", "random"])
 def test_a_global_policy_of_mixed_precision_changes_nothing(tuned, pixels, head):
     clf = tuned(head=head)
@@ -354,6 +361,7 @@ def test_a_global_policy_of_mixed_precision_changes_nothing(tuned, pixels, head)
 # As an estimator ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_labels_come_back_as_they_were(tuned, files):
     for labels in (LABELS, np.arange(12) % 2 + 5, LABELS.astype(object)):
         clf = tuned().fit(files, labels)
@@ -444,6 +452,7 @@ def test_a_progress_bar_for_each_part_on_request(tuned, files, capsys):
     assert "fine-tune: 2 of 2 (100 %)" in shown
 
 
+@pytest.mark.slow
 def test_float_images_train_all_of_a_network(tuned, pixels):
     scaled = pixels.astype(np.float32) * 0.7
     assert tuned(unfreeze="all").fit(scaled, LABELS).predict_proba(scaled).shape == (12, 3)
@@ -488,6 +497,7 @@ def test_a_network_of_code_that_nothing_can_be_told_about(pixels):
     assert clf.predict(pixels).shape == (12,)
 
 
+@pytest.mark.slow
 def test_one_view_of_several_is_trained_on(tuned, files):
     crops = as_image_sequence(files).with_step(ResizeCrop(20, 20)).with_step(TenCrop(16, 16))
     with pytest.raises(ValueError, match="10 views of each image; choose the one"):
@@ -497,6 +507,7 @@ def test_one_view_of_several_is_trained_on(tuned, files):
         assert clf.predict(crops.with_view(4)).shape == (12,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"unfreeze": 0}, {}, {"average_weights": True}], ids=["head", "tail", "averaged"])
 def test_batch_normalisation_of_the_head_has_the_statistics_of_the_training_images(tuned, pixels, settings):
     clf = tuned(head=DenseHead(6, batch_norm=True, epochs=2), **settings).fit(pixels, LABELS)
@@ -509,6 +520,7 @@ def test_batch_normalisation_of_the_head_has_the_statistics_of_the_training_imag
     np.testing.assert_allclose(variance, values.var(axis=0), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_batch_normalisation_judges_images_held_out_by_the_statistics_of_the_epoch(tuned, pixels):
     # One step an epoch, of all images: the statistics are those of the weights before it.
     clf = tuned(head=DenseHead(6, batch_norm=True, epochs=30, learning_rate=1e-9), unfreeze=0)
@@ -624,6 +636,7 @@ def test_training_that_diverges_says_so(tuned, pixels):
         tuned(optimizer="sgd", learning_rate=1e30, epochs=9).fit(pixels, LABELS)
 
 
+@pytest.mark.slow
 def test_a_backbone_that_was_trained_on_is_refused(tuned, residual, pixels):
     model = keras.models.clone_model(residual)
     model.set_weights(residual.get_weights())
@@ -673,6 +686,7 @@ def test_a_head_whose_parameters_are_set_in_place_predicts_as_it_was_fitted(tune
     np.testing.assert_array_equal(clf.predict_proba(pixels), before)
 
 
+@pytest.mark.slow
 def test_without_a_cache_predicting_builds_no_graph_to_find_the_cut(tuned, residual, pixels, tmp_path, monkeypatch):
     residual.save(tmp_path / "residual.keras")
     classifier = tuned(tmp_path / "residual.keras", cache=None, epochs=1, engine="keras").fit(pixels, LABELS)

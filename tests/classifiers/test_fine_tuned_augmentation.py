@@ -71,6 +71,7 @@ def test_the_weights_are_those_of_plain_keras_on_the_views(tuned, residual, pixe
     np.testing.assert_allclose(clf.predict_proba(pixels), keras.ops.softmax(logits), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_stored_views_pass_the_network_once_for_all_folds_and_settings(tuned, files, run_sizes, new_process):
     clf = tuned(augmented_views=5, epochs=2, head=LinearHead())
     search = GridSearchCV(clf, {"learning_rate": [1e-4, 1e-3], "head__dropout": [0, 0.5]}, cv=2).fit(files, LABELS)
@@ -99,12 +100,14 @@ def test_the_seed_decides(tuned, pixels, views):
     assert any((a != b).any() for a, b in zip(one.head_weights_, other.head_weights_, strict=True))
 
 
+@pytest.mark.slow
 def test_fresh_views_without_a_trunk(tuned, pixels):
     clf = tuned(unfreeze="all", epochs=2).fit(pixels, LABELS)
     assert len(clf.history_) == 3
     assert clf.predict(pixels).shape == (12,)
 
 
+@pytest.mark.slow
 def test_images_are_predicted_as_they_are(tuned, residual, pixels):
     # A mirrored image has other pixels, but training at a rate of next to nothing changes no weights.
     plain = tuned(augmentation=None, learning_rate=1e-12, head=LinearHead(dropout=0)).fit(pixels, LABELS)
@@ -167,6 +170,7 @@ def test_levels_are_not_added_to_pixels_in_0_to_1(tuned, pixels, augmented_views
 # The phase of the head alone ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_head_is_trained_on_views_where_it_asks_for_them(tuned, pixels):
     head = DenseHead(8, dropout=0, epochs=5, augmented=True)
     own = pixels[:5], LABELS[:5]
@@ -189,6 +193,7 @@ def test_fresh_views_of_a_head_are_others_in_each_epoch(tuned, pixels):
     assert len({round(record["loss"], 5) for record in same}) == 1
 
 
+@pytest.mark.slow
 def test_views_of_a_head_and_of_a_tail(tuned, pixels):
     clf = tuned(head=DenseHead(8, epochs=2, augmented=True), augmented_views=2, epochs=2).fit(pixels, LABELS)
     assert [record["phase"] for record in clf.history_] == ["head"] * 2 + ["fine-tune"] * 2

@@ -97,6 +97,7 @@ def test_a_fit_that_was_ended_goes_on_and_ends_where_it_would_have(tuned, files,
     assert_same(clone(clf).fit(files, LABELS), whole)
 
 
+@pytest.mark.slow
 def test_the_first_phase_is_gone_on_with_as_well(tuned, files, tmp_path, killed_after):
     settings = {"head": DenseHead(None, epochs=5), "epochs": 2}
     whole = tuned(**settings).fit(files, LABELS)
@@ -142,6 +143,7 @@ def test_a_process_that_was_killed(tmp_path):
     assert_same(resumed, FineTunedCNNClassifier(**settings).fit(images, LABELS))
 
 
+@pytest.mark.slow
 def test_stopping_looking_and_going_on_is_one_training_with_that_schedule(tuned, files, tmp_path):
     whole = tuned(schedule={2: 1e-4, 5: 1e-5}).fit(files, LABELS)
     clf = tuned(warm_start=True, epochs=2).fit(files, LABELS)
@@ -160,6 +162,7 @@ def test_going_on_with_fresh_views(tuned, files):
     assert_same(clf, whole)
 
 
+@pytest.mark.slow
 def test_going_on_from_a_checkpoint_at_another_rate(tuned, files, tmp_path, killed_after):
     whole = tuned(schedule={2: 1e-4}).fit(files, LABELS)
     clf = tuned(checkpoint_dir=tmp_path / "run")
@@ -253,6 +256,7 @@ def test_other_classes_are_no_warm_start(tuned, files):
         clf.fit(files, np.where(LABELS == "emu", "owl", LABELS))
 
 
+@pytest.mark.slow
 def test_a_seed_that_is_drawn_is_that_of_the_checkpoint(tuned, files, tmp_path, killed_after):
     clf = tuned(checkpoint_dir=tmp_path, random_state=None)
     killed_after(2)
@@ -329,6 +333,7 @@ def test_what_is_in_the_directory(tuned, files, tmp_path):
     assert (folder / "history.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_every_so_many_epochs(tuned, files, tmp_path, killed_after):
     clf = tuned(checkpoint_dir=tmp_path, checkpoint_every=2)
     killed_after(3)
@@ -386,6 +391,7 @@ def test_folds_do_not_go_on_from_each_other(tuned, files, tmp_path):
         cross_val_score(clf, files, LABELS, cv=3, error_score="raise")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warm_start", [False, True])
 def test_members_have_directories_of_their_own(tuned, files, tmp_path, warm_start):
     member = tuned(checkpoint_dir=tmp_path, warm_start=warm_start, epochs=2)
@@ -420,6 +426,7 @@ def test_two_fits_into_one_directory(tuned, files, tmp_path):
     assert len(clone(first).set_params(epochs=2).fit(files, LABELS).history_) == 3
 
 
+@pytest.mark.slow
 def test_checkpoints_take_little_of_the_time_where_epochs_are_short(tuned, files, tmp_path, monkeypatch):
     saved = []
     save = Checkpoints.save

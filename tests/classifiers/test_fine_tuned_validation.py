@@ -70,6 +70,7 @@ def test_the_images_held_out_are_stratified_and_drawn_by_the_seed(tuned, files):
     assert set(one) != set(other)
 
 
+@pytest.mark.slow
 def test_weights_of_images_held_out_count(tuned, files):
     weights = np.arange(1.0, 13)
     clf = tuned(validation_fraction=0.3, learning_rate=1e-9).fit(files, LABELS, sample_weight=weights)
@@ -136,6 +137,7 @@ def weights_of(clf):
     return [*clf.head_weights_, *clf.tail_weights_]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{}, {"average_weights": True}, {"head": DenseHead(4, epochs=2, batch_norm=False)}]
 )
@@ -259,6 +261,7 @@ def test_copies_of_images_and_their_views_are_held_out_together(tuned, files, tm
     assert len(held_out) == 10 * len(set(held_out))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("units", [None, 6])
 def test_where_the_head_alone_is_trained_stopping_and_schedule_are_for_it(tuned, files, units):
     tuned = functools.partial(tuned, unfreeze=0, validation_fraction=0.3)
@@ -329,6 +332,7 @@ def test_settings_of_numpy_from_a_search(tuned, files, tmp_path):
     assert_same_weights(clf, same)
 
 
+@pytest.mark.slow
 def test_a_grid_of_booleans_of_numpy(tuned, files):
     search = GridSearchCV(tuned(epochs=1), {"early_stopping": np.array([True, False])}, cv=2, error_score="raise")
     assert len(search.fit(files, LABELS).cv_results_["params"]) == 2

@@ -65,6 +65,7 @@ def test_what_was_trained_is_kept(tuned, files, interrupted, settings):
     assert not np.array_equal(clf.head_weights_[0], head_alone.head_weights_[0])
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_those_of_an_interrupted_fit_with_early_stopping(tuned, files, interrupted):
     settings = {"early_stopping": True, "validation_fraction": 0.3}
     interrupted(3)

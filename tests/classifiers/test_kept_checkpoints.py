@@ -81,6 +81,7 @@ def test_all_or_the_last_ones_of_every_so_many_epochs(make, pixels, tmp_path, se
     assert names(tmp_path) == [*(f"checkpoint-fine-tune-{epoch:04d}.npz" for epoch in kept)]
 
 
+@pytest.mark.slow
 @kinds("live", "dense head")
 def test_each_is_the_classifier_that_a_shorter_training_ends_with(make, pixels, tmp_path, kind):
     clf = make(kind, checkpoint_dir=tmp_path, keep_checkpoints="all").fit(pixels, LABELS)
@@ -95,6 +96,7 @@ def test_each_is_the_classifier_that_a_shorter_training_ends_with(make, pixels, 
     assert_same(make(kind).load_checkpoint(tmp_path), clf)
 
 
+@pytest.mark.slow
 @kinds("live")
 def test_keeping_them_changes_nothing_of_the_training(make, pixels, tmp_path, kind):
     kept = make(kind, checkpoint_dir=tmp_path, keep_checkpoints="all").fit(
@@ -134,6 +136,7 @@ def test_stop_look_lower_the_rate_and_go_on(make, pixels, tmp_path, kind):
     assert clf.checkpoint_scores(pixels, LABELS).rows == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_a_table_has_rank5_where_there_are_more_than_five_classes(make, pixels, tmp_path):
     labels = np.array([*"abcdefghijkl"])
     clf = make("fine-tuned", checkpoint_dir=tmp_path, keep_checkpoints=2).fit(pixels, labels)
@@ -143,12 +146,14 @@ def test_a_table_has_rank5_where_there_are_more_than_five_classes(make, pixels, 
     assert table["rank-1"][-1] == clf.score(pixels, labels)
 
 
+@pytest.mark.slow
 def test_phases_are_told_apart(make, pixels, tmp_path):
     clf = make("fine-tuned", head=DenseHead(4, epochs=3), epochs=2, checkpoint_dir=tmp_path, keep_checkpoints="all")
     table = clf.fit(pixels, LABELS).checkpoint_scores(pixels, LABELS)
     assert table.rows == ["fine-tune 1", "fine-tune 2", "head 1", "head 2", "head 3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [LABELS, np.tile([3, 10, 200], 4), np.tile([True, False], 6)], ids=str)
 def test_labels_come_back_as_they_were(make, pixels, tmp_path, labels):
     clf = make("fine-tuned", checkpoint_dir=tmp_path).fit(pixels, labels)

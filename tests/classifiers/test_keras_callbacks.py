@@ -96,6 +96,7 @@ def test_tensorboard_writes_scalars(make, pixels, tmp_path):
         assert len(log.Tensors("epoch_loss")) == 4
 
 
+@pytest.mark.slow
 def test_keras_may_stop_the_training(make, pixels):
     stopping = keras.callbacks.EarlyStopping("accuracy", patience=1, min_delta=2)
     clf = make([stopping]).fit(pixels, LABELS)
@@ -142,6 +143,7 @@ def test_what_a_callback_raises_is_raised(make, pixels):
         make([Failing()]).fit(pixels, LABELS)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_they_are_no_part_of_a_checkpoint(make, pixels, tmp_path):
     first = make([Collecting()], checkpoint_dir=tmp_path).fit(pixels, LABELS)

@@ -102,6 +102,7 @@ def test_an_export_brings_its_classes(pixels, files, tmp_path):
         np.testing.assert_allclose(loaded.predict_proba(files), clf.predict_proba(files), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_export_of_ten_crops(pixels, tmp_path):
     """It ends in a mean of probabilities."""
     inner = CNNClassifier("lenet", input_size=12, epochs=1, random_state=0)
@@ -124,6 +125,7 @@ def test_imagenet_classes():
         assert names[number] == name
 
 
+@pytest.mark.slow
 def test_the_default_backbone_tells_the_classes_of_imagenet(image_paths):
     clf = PretrainedCNNClassifier(input_size=64)
     probabilities = clf.predict_proba(image_paths)
@@ -176,6 +178,7 @@ def test_ten_crops_of_it(pixels):
     np.testing.assert_allclose(clf.predict_proba(pixels), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_folder_of_saved_members(exports, pixels):
     folder, ensemble = exports
     loaded = CNNEnsembleClassifier.from_folder(folder)
@@ -190,6 +193,7 @@ def test_a_folder_of_saved_members(exports, pixels):
     )
 
 
+@pytest.mark.slow
 def test_the_majority_decides_and_between_equals_the_average(exports, pixels):
     folder, _ = exports
     soft, hard = (CNNEnsembleClassifier.from_folder(folder, voting=voting) for voting in ("soft", "hard"))

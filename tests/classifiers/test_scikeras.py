@@ -64,6 +64,7 @@ def test_cross_validation_stratifies(files):
     assert cross_val_predict(clf, files, LABELS, cv=2, method="predict_proba").shape == (12, 3)
 
 
+@pytest.mark.slow
 def test_it_computes_what_scikeras_does_on_the_pixels(pixels, files):
     plain = KerasClassifier(build, loss=LOSS, verbose=0, epochs=2, random_state=0).fit(pixels, LABELS)
     expected = plain.predict_proba(pixels)
@@ -82,6 +83,7 @@ def test_in_a_pipeline_it_takes_the_size_of_the_step_before(files):
     assert centred[-1].X_dtype_ == np.float32
 
 
+@pytest.mark.slow
 def test_features_are_handed_on(residual, files):
     pipeline = make_pipeline(CNNFeatureExtractor(residual), make()).fit(files, LABELS)
     assert pipeline[-1].X_shape_[1:] == (8,)
@@ -89,6 +91,7 @@ def test_features_are_handed_on(residual, files):
     assert make(input_size=8).fit(table, LABELS).X_shape_[1:] == (5,)
 
 
+@pytest.mark.slow
 def test_pixels_are_decoded_once_for_all_folds(files, monkeypatch):
     from skcnn.images._sequence import ImageSequence
 
@@ -100,6 +103,7 @@ def test_pixels_are_decoded_once_for_all_folds(files, monkeypatch):
     assert grid.best_estimator_.n_classes_ == 3
 
 
+@pytest.mark.slow
 def test_ensembles_and_ten_crops(files):
     ensemble = CNNEnsembleClassifier(make(input_size=16), 2, random_state=0).fit(files, LABELS)
     one, two = (each.predict_proba(files) for each in ensemble.estimators_)
@@ -132,6 +136,7 @@ def test_other_ways_to_fit(files):
     assert clf.predict_proba(iter(files)).shape == (12, 3)
 
 
+@pytest.mark.slow
 def test_unreadable_images_are_named(files, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"nothing")
@@ -152,6 +157,7 @@ def test_images_of_different_sizes_need_one(image_paths):
         make().fit(image_paths, ["cat", "dog"] * (len(image_paths) // 2) + ["cat"] * (len(image_paths) % 2))
 
 
+@pytest.mark.slow
 def test_importing_the_package_loads_neither_keras_nor_scikeras():
     code = "import sys, skcnn.classifiers; assert not {'keras', 'scikeras', 'tensorflow'} & {*sys.modules}"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

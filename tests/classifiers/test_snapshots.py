@@ -37,6 +37,7 @@ def test_the_first_member_is_what_a_training_of_one_cycle_gives(longer, files):
     np.testing.assert_array_equal(one.predict_proba(files), clf.estimators_[0].predict_proba(files))
 
 
+@pytest.mark.slow
 def test_weights_of_images_and_members(longer, files):
     weights = np.linspace(0.1, 3, 12)
     ensemble = CNNEnsembleClassifier(longer, 2, method="snapshot", weights="validation", random_state=0)

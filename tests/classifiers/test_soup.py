@@ -46,6 +46,7 @@ def test_one_network_with_the_mean_of_the_weights(soup, files):
     assert np.abs(averaged.predict_proba(files) - clf.estimators_[0].predict_proba(files)).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_members_are_those_of_an_ensemble_on_the_same_part_of_the_images(soup, files, run_sizes):
     clf = soup.fit(files, LABELS)
     # Nine for the features of the head and for the cut, and the three held out for the cut.
@@ -111,6 +112,7 @@ def test_of_equal_accuracy_the_lower_log_loss_counts(tuned, image_paths):
     np.testing.assert_array_equal(averaged.predict_proba(image_paths), good.predict_proba(image_paths))
 
 
+@pytest.mark.slow
 def test_different_settings_of_one_network(soup, tuned, files):
     members = [
         ("slow", tuned),
@@ -122,6 +124,7 @@ def test_different_settings_of_one_network(soup, tuned, files):
     assert scores.row("ensemble")["rank-1"] == clf.soup_.score(files, LABELS)
 
 
+@pytest.mark.slow
 def test_the_soup_is_exported_and_pickled(soup, files, pixels, tmp_path):
     clf = soup.fit(files, LABELS)
     clf.soup_.export(tmp_path / "soup.keras")
@@ -130,6 +133,7 @@ def test_the_soup_is_exported_and_pickled(soup, files, pixels, tmp_path):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(clf)).predict_proba(files), clf.predict_proba(files))
 
 
+@pytest.mark.slow
 def test_another_method_afterwards_forgets_the_soup(soup, files):
     clf = soup.fit(files, LABELS).set_params(method="independent").fit(files, LABELS)
     assert clf.soup_ is None

@@ -56,8 +56,8 @@ def crops_of(path, resize=20, size=16):
     [
         ("mean", True),
         ("mean", False),
-        ("geometric", True),
-        ("max", True),
+        pytest.param("geometric", True, marks=pytest.mark.slow),
+        pytest.param("max", True, marks=pytest.mark.slow),
         pytest.param("geometric", False, marks=pytest.mark.slow),
         pytest.param("max", False, marks=pytest.mark.slow),
     ],
@@ -271,6 +271,7 @@ def check_nesting(classifier, files, *, fit_crops, n_jobs=None):
     assert cross_val_score(ten, files, LABELS, cv=2, error_score="raise").shape == (2,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classifier", NESTED, indirect=True)
 def test_it_nests(classifier, files):
     check_nesting(classifier, files, fit_crops=False)
@@ -302,6 +303,7 @@ def test_the_default_backbone_end_to_end(image_paths):
 WEIGHTS = np.array([1, 5, 0.5] * 3 + [0, 2, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit_crops", [False, True])
 def test_weights_reach_the_estimator(regression, tuned, files, fit_crops):
     ten = TenCropClassifier(tuned, fit_crops=fit_crops, **SIZES)
@@ -323,6 +325,7 @@ def test_weights_for_an_estimator_that_takes_none(residual, files):
         TenCropClassifier(nearest, **SIZES).fit(files, LABELS, sample_weight=WEIGHTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("inner", "fit_crops"), [("fine-tuned", False), ("features", True)])
 def test_weights_are_routed(residual, tuned, files, inner, fit_crops):
     with config_context(enable_metadata_routing=True):

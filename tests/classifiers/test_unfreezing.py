@@ -58,6 +58,7 @@ def test_no_layer_loses_what_it_was_trained_to(make, residual, pixels, by_layer,
     assert [record["epoch"] for record in clf.history_] == [1, 1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_what_is_trained_is_what_is_unfrozen_now(make, pixels, by_layer, tmp_path):
     clf = make(unfreeze=1).fit(pixels, LABELS)
     states = [by_layer(clf, tmp_path)]
@@ -94,6 +95,7 @@ def test_from_a_probe_alone(make, pixels):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_from_a_dense_head_alone(make, pixels):
     """The usual way: the head first, then more and more of the network."""
     head = DenseHead(8, epochs=4)
@@ -110,6 +112,7 @@ def test_from_a_dense_head_alone(make, pixels):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_with_fresh_views(make, files):
     clf = make(augmentation=Augmentation()).fit(files, LABELS)
     clf.set_params(unfreeze=3).fit(files, LABELS)
@@ -126,6 +129,7 @@ def test_live_batch_normalisation(make, pixels):
     assert clf.predict_proba(pixels).shape == before.shape
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_what_was_unfrozen_before(make, pixels, tmp_path):
     """In one process the directory goes along; in another one, `load_checkpoint` comes first."""
     clf = make(unfreeze=3, checkpoint_dir=tmp_path, keep_checkpoints="all").fit(pixels, LABELS)

@@ -81,6 +81,7 @@ def test_they_change_nothing_of_what_is_trained(tuned, files, own):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.slow
 def test_from_scratch_too(files, own):
     clf = CNNClassifier("lenet", input_size=32, epochs=2, random_state=0).fit(files, LABELS, validation_data=own)
     accuracy, loss = judge(clf, *own)
@@ -96,6 +97,7 @@ def test_weights_of_images_and_of_classes_count(tuned, files, own):
     assert clf.history_[-1]["val_loss"] == pytest.approx(loss, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_balanced_weights_are_those_of_the_classes_that_are_trained_on(tuned, files, own):
     labels = np.where(LABELS == "emu", "cat", LABELS)
     clf = tuned(class_weight="balanced").fit(files, labels, validation_data=own)
@@ -110,6 +112,7 @@ def test_early_stopping_goes_by_them_and_holds_nothing_out(tuned, files, own):
     assert len(clf.validation_indices_) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 12])
 def test_a_search_and_folds_hand_them_on(tuned, files, own, count):
     images = own[0].repeat(3, axis=0)[:count]  # also as many as there are in X
@@ -143,6 +146,7 @@ def test_arrays_that_did_not_go_through_the_steps_are_refused(tuned, pixels, own
         pipeline.fit(pixels, LABELS, finetunedcnnclassifier__validation_data=own)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("routes", [False, True])
 def test_wrappers_hand_them_on(tuned, files, own, routes):
     with config_context(enable_metadata_routing=routes):

@@ -156,6 +156,7 @@ def test_a_write_cut_short_leaves_nothing(tmp_path, few, monkeypatch, error):
     assert len(load_digits_images(tmp_path / "digits").paths) == 9
 
 
+@pytest.mark.slow
 def test_a_killed_write_leaves_no_half(tmp_path):
     code = (
         "import os, sys\nfrom skcnn.datasets import _digits\nwrite = _digits.write_png\n"

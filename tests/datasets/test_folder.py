@@ -483,6 +483,7 @@ def test_verify_that_leaves_nothing_raises(tmp_path):
     assert sorted(caught.value.failures) == [0, 1]
 
 
+@pytest.mark.slow
 def test_importing_stays_light():
     code = (
         "import sys, skcnn.datasets\n"

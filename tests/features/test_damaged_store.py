@@ -55,7 +55,8 @@ def flip_bits(folder, model, files, n_flips, seed, queue):
     queue.put(([path.name for path in stored], wrong))
 
 
-@pytest.mark.parametrize("n_flips", [4, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_flips", [4, 2000])
 def test_one_flipped_bit_anywhere(n_flips, tiny_model, files, tmp_path):
     model = tmp_path / "tiny.keras"
     tiny_model.save(model)

@@ -149,6 +149,7 @@ def test_random_weights_are_the_same_in_every_network_built(files):
     assert first.std() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_mixed_precision_policy_does_not_reach_the_features(files):
     import keras
 
@@ -239,6 +240,7 @@ def test_resizing_before_shares_the_rows_of_resizing_inside(tiny_model, files, r
     assert sum(run_sizes) == 24
 
 
+@pytest.mark.slow
 def test_whatever_changes_the_values_changes_the_rows(tiny_model, files, run_sizes):
     settings = [
         {},
@@ -336,6 +338,7 @@ assert not {{"keras", "tensorflow"}} & set(sys.modules), "a network was loaded"
 """
 
 
+@pytest.mark.slow
 def test_a_new_process_loads_no_network(files, tmp_path):
     features = CNNFeatureExtractor(weights=None, input_size=32).fit_transform(files)
     np.save(tmp_path / "features.npy", features)
@@ -723,6 +726,7 @@ def test_nan_pixels_made_by_a_step_are_not_stored(extractor, pixels, private_cac
     assert stored_rows(private_cache) == 0
 
 
+@pytest.mark.slow
 def test_a_dark_image_is_no_scaled_image():
     extractor = CNNFeatureExtractor(weights=None, input_size=32, cache=None)
     assert extractor.fit_transform(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 1280)

@@ -39,6 +39,7 @@ def test_views_are_many_and_come_back(photograph):
     assert (views != make_views(photograph, crop=(0.5, 1), brightness=20, contrast=0.2, seed=1)).any()
 
 
+@pytest.mark.slow
 def test_equal_images_have_equal_views_wherever_they_are(photograph):
     other = 255 - photograph
     step = Augmentation().views(3, (16, 16))

@@ -487,6 +487,7 @@ def test_random_views_depend_on_the_seed_the_image_and_the_view(noisy, pixels):
     assert (np.asarray(other) != views).any(axis=(1, 2, 3, 4)).all()
 
 
+@pytest.mark.slow
 def test_random_views_are_the_same_in_another_process(files):
     images = as_image_sequence(files).with_step(ResizeCrop(8, 8)).with_step(Noise(2))
     with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -213,6 +213,7 @@ def test_one_axis_is_not_enough(pyplot):
         HistoryDisplay(records(head=2)).plot(axes=pyplot.subplots()[1])
 
 
+@pytest.mark.slow
 def test_without_matplotlib():
     code = """
 import sys

@@ -85,6 +85,7 @@ def test_the_steps_of_a_head_divide_the_epoch():
     assert [largest_divisor(number, 8) for number in (1, 7, 8, 9, 11, 12, 24)] == [1, 7, 8, 3, 1, 6, 8]
 
 
+@pytest.mark.slow
 def test_an_epoch_of_many_steps_is_a_whole_one(task, monkeypatch):
     features, targets = task
     weights = []
@@ -149,6 +150,7 @@ def test_images_held_out_are_judged_after_each_epoch_and_change_nothing(task):
     assert [record["val_loss"] for record in records] == sorted((r["val_loss"] for r in records), reverse=True)
 
 
+@pytest.mark.slow
 def test_a_schedule_sets_the_rate_of_each_step(task):
     batches = Batches(SameInputs(task[0]), task[1], None, 16, (0,))
     model, twin = make_model(), make_model().head

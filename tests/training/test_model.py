@@ -119,6 +119,7 @@ def traces(monkeypatch):
 QUICK = {"adam", "averaged"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -141,6 +142,7 @@ def test_a_fit_does_not_depend_on_the_fits_before(optimizer, traces):
     assert_same(second, fit(new_model(), optimizer))
 
 
+@pytest.mark.slow
 def test_another_learning_rate_is_not_traced_again(traces):
     model = new_model()
     slow = fit(model, "adam", learning_rate=1e-3)
@@ -169,6 +171,7 @@ def test_other_settings_take_effect(optimizer, settings):
     assert_same(fit(model, optimizer, **settings), fit(new_model(), optimizer, **settings))
 
 
+@pytest.mark.slow
 def test_an_optimizer_that_cannot_be_compared_is_compiled_each_time(traces):
     class Odd(keras.optimizers.SGD):
         def __init__(self, learning_rate=0.1, note=None, **settings):

@@ -11,7 +11,7 @@ LABELS = np.array([*"abcdefgh", *"aaaa"])
 NAMES = {"rank5_accuracy", "val_rank5_accuracy"}
 
 
-@pytest.fixture(params=["probe", "dense head", "tail", "from scratch"])
+@pytest.fixture(params=["probe", "dense head", pytest.param("tail", marks=pytest.mark.slow), "from scratch"])
 def make(request, residual):
     kinds = {
         "probe": {"epochs": 0},
