@@ -2,12 +2,17 @@
 
 TensorFlow writes ten lines about itself when it starts (instructions of the processor, no graphics card), which mean
 nothing to a user and hide what does. They are left out, unless ``TF_CPP_MIN_LOG_LEVEL`` is set: then the user decides.
+
+TensorFlow uses the convolutions of oneDNN by itself only on x86 processors that have certain instructions. They are
+faster on the others too, so they are used on all, unless ``TF_ENABLE_ONEDNN_OPTS`` is set. Both variables are read when
+TensorFlow is loaded; where that was before, nothing changes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
 import sys
 import tempfile
@@ -16,6 +21,7 @@ from collections.abc import Iterator
 __all__ = ["keras", "tf"]
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 # Of severity "info", and what belongs to such a line.
 ANNOUNCEMENT = re.compile(rb"I\d{4} |WARNING: All log messages before absl::|To enable the following instructions:")
 
@@ -50,6 +56,20 @@ def without_announcements() -> Iterator[None]:
                     os.write(2, line)
 
 
-with without_announcements():
+@contextlib.contextmanager
+def with_onednn() -> Iterator[None]:
+    """Let TensorFlow, which reads the variable when it is loaded, use oneDNN on any x86 processor."""
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    if ONEDNN in os.environ or "tensorflow" in sys.modules or not is_x86:
+        yield
+        return
+    os.environ[ONEDNN] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[ONEDNN]
+
+
+with without_announcements(), with_onednn():
     import keras
     import tensorflow as tf

@@ -17,6 +17,9 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+# As where skcnn loads TensorFlow; most tests import Keras before it does.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 # The same examples in every run, and no folder of them beside the code.
 settings.register_profile("skcnn", database=None, derandomize=True, deadline=None, max_examples=60)
 # `make test` tries fewer.

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 import skcnn
-from skcnn._keras import LEVEL, without_announcements
+from skcnn._keras import LEVEL, ONEDNN, with_onednn, without_announcements
 
 ROOT = Path(skcnn.__file__).parent
 # TensorFlow sets variables of its own.
-START = "import os, skcnn; {}; assert 'TF_CPP_MIN_LOG_LEVEL' not in os.environ"
+START = "import os, skcnn; {}; assert not {{'TF_CPP_MIN_LOG_LEVEL', 'TF_ENABLE_ONEDNN_OPTS'}} & set(os.environ)"
 
 
 def started(code, **environment):
     """Return what a new process writes to its error stream."""
-    clean = {name: value for name, value in os.environ.items() if name != LEVEL} | environment
+    clean = {name: value for name, value in os.environ.items() if name not in (LEVEL, ONEDNN)} | environment
     run = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     return run.stderr.splitlines()
@@ -47,6 +47,31 @@ def test_other_lines_are_written(capfd, monkeypatch):
         raise ImportError("broken")
     assert capfd.readouterr().err == "something of value\nE0000 00:00:1.2 3 port.cc:1] an error\n"
     assert LEVEL not in os.environ
+
+
+@pytest.mark.parametrize(("machine", "value"), [("x86_64", "1"), ("AMD64", "1"), ("arm64", None)])
+def test_onednn_is_for_every_x86_processor_while_tensorflow_is_loaded(monkeypatch, machine, value):
+    monkeypatch.delenv(ONEDNN, raising=False)
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    with pytest.raises(ImportError), with_onednn():
+        assert os.environ.get(ONEDNN) == value
+        raise ImportError
+    assert ONEDNN not in os.environ
+
+
+def test_a_user_who_sets_onednn_decides(monkeypatch):
+    monkeypatch.setenv(ONEDNN, "0")
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    with with_onednn():
+        assert os.environ[ONEDNN] == "0"
+    assert os.environ[ONEDNN] == "0"
+
+
+def test_tensorflow_that_is_loaded_already_is_left_alone(monkeypatch):
+    monkeypatch.delenv(ONEDNN, raising=False)
+    with with_onednn():
+        assert ONEDNN not in os.environ
 
 
 @pytest.mark.slow

@@ -30,6 +30,8 @@ from skcnn.images._warp import FILL_MODES, Placement, source_map, warp
 
 # How many images are looked at to tell the range of the pixels of all.
 LOOKED_AT = 8
+# Each second view is mirrored.
+ALTERNATE = "alternate"
 # Changes of fewer levels than this cannot be seen, and were meant as a factor or a share.
 LEAST_LEVELS = 2
 
@@ -48,6 +50,24 @@ def check_factors(name: str, value: Any, *, open_left: bool = False) -> None:
         check_real(name, value, below=1)
     else:
         check_pair(name, value, "of factors, or one number below 1", least=0, most=10, open_left=open_left)
+
+
+def check_shift(name: str, value: Any) -> None:
+    """Refuse values that are neither a share below 1 nor a whole number of pixels."""
+    check_real(name, value)
+    if value > 1 and value != int(value):
+        msg = f"The {name!r} parameter must be a share below 1, or a whole number of pixels"
+        raise ValueError(f"{msg}. Got {value!r} instead.")
+
+
+def check_flip(name: str, value: Any) -> None:
+    """Refuse values that are neither True or False nor "alternate"."""
+    if not isinstance(value, str) or value != ALTERNATE:
+        try:
+            check_flag(name, value)
+        except ValueError:
+            msg = f"The {name!r} parameter must be True, False or {ALTERNATE!r}. Got {value!r} instead."
+            raise ValueError(msg) from None
 
 
 def check_levels(name: str, value: Any) -> None:
@@ -93,14 +113,16 @@ class Augmentation(ParameterGroup):
     ----------
     rotation : float, default=30
         Degrees, at most 180.
-    width_shift, height_shift : float, default=0.1
-        How far the picture moves, as a share below 1 of its width and height.
+    width_shift, height_shift : float or int, default=0.1
+        How far the picture moves: below 1, a share of its width and height; else whole pixels of the result, such as 2
+        for small pictures, which are left sharp where nothing turns or zooms them.
     shear : float, default=0.2
         By how much of its height an upright line is slanted, at most 1; 0.2 is 11 degrees.
     zoom : float or (float, float), default=0.2
         Factor of size. Below 1 things look smaller, and what is around the picture is filled in.
-    horizontal_flip : bool, default=True
-        Whether half of the views are mirrored left to right.
+    horizontal_flip : bool or "alternate", default=True
+        Whether half of the views are mirrored left to right: at random, or "alternate", each second view of an image,
+        so that an image is mirrored in every other epoch.
     vertical_flip : bool, default=False
         Whether half of the views are upside down.
     brightness : float or (float, float), default=None
@@ -134,11 +156,11 @@ class Augmentation(ParameterGroup):
     """
 
     rotation: float = 30.0
-    width_shift: float = 0.1
-    height_shift: float = 0.1
+    width_shift: float | int = 0.1
+    height_shift: float | int = 0.1
     shear: float = 0.2
     zoom: float | tuple[float, float] = 0.2
-    horizontal_flip: bool = True
+    horizontal_flip: bool | str = True
     vertical_flip: bool = False
     brightness: float | tuple[float, float] | None = None
     contrast: float | tuple[float, float] | None = None
@@ -150,11 +172,11 @@ class Augmentation(ParameterGroup):
 
     _constraints: ClassVar[dict[str, Check]] = {
         "rotation": real(most=180),
-        "width_shift": real(below=1),
-        "height_shift": real(below=1),
+        "width_shift": check_shift,
+        "height_shift": check_shift,
         "shear": real(most=1),
         "zoom": partial(check_factors, open_left=True),
-        "horizontal_flip": check_flag,
+        "horizontal_flip": check_flip,
         "vertical_flip": check_flag,
         "brightness": none_or(check_levels),
         "contrast": none_or(check_factors),
@@ -191,8 +213,8 @@ class Augmentation(ParameterGroup):
         seed = augmentation.seed if seed is None else seed
         return AugmentedViews(augmentation=augmentation, height=height, width=width, n_views=n_views, seed=seed)
 
-    def draw(self, random: np.random.Generator) -> tuple[Placement, Colours]:
-        """Draw the changes of one view; the same number of random numbers is used whatever the ranges are."""
+    def draw(self, random: np.random.Generator, view: int, size: tuple[int, int]) -> tuple[Placement, Colours]:
+        """Draw the changes of one view of a size; as many random numbers are used whatever the ranges are."""
         drawn = iter(random.random(16).tolist())
 
         def between(bounds: tuple[float, float]) -> float:
@@ -201,13 +223,19 @@ class Augmentation(ParameterGroup):
         def around(middle: float, value: float | tuple[float, float] | None) -> float:
             return between(limits(middle, value))
 
+        def shift(most: float, side: int) -> float:
+            if most < 1:
+                return around(0, most)
+            return (math.floor(next(drawn) * (2 * most + 1)) - most) / side
+
+        height, width = size
         placement = Placement(
             angle=around(0, self.rotation),
-            shift_x=around(0, self.width_shift),
-            shift_y=around(0, self.height_shift),
+            shift_x=shift(self.width_shift, width),
+            shift_y=shift(self.height_shift, height),
             shear=around(0, self.shear),
             zoom=around(1, self.zoom),
-            flip_x=next(drawn) < self.horizontal_flip / 2,
+            flip_x=self._is_mirrored(next(drawn), view),
             flip_y=next(drawn) < self.vertical_flip / 2,
             share=between(self.crop or (1, 1)),
             across=next(drawn),
@@ -218,6 +246,11 @@ class Augmentation(ParameterGroup):
         contrast, brightness = around(1, self.contrast), around(0, self.brightness)
         shifts = [around(0, self.channel_shift) for _ in range(3)]
         return placement, Colours(contrast, brightness + np.array(shifts), next(drawn) < self.invert)
+
+    def _is_mirrored(self, drawn: float, view: int) -> bool:
+        if self.horizontal_flip == ALTERNATE:
+            return view % 2 == 1
+        return bool(self.horizontal_flip) and drawn < 1 / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +268,7 @@ class AugmentedViews(ViewStep):
 
     def make_view(self, image: np.ndarray, view: int, random: np.random.Generator) -> np.ndarray:
         size = self.height, self.width
-        placement, colours = self.augmentation.draw(random)
+        placement, colours = self.augmentation.draw(random, view, size)
         matrix = source_map(image.shape[:2], size, placement)
         return change_colours(warp(image, matrix, size, self.augmentation.fill_mode), colours)
 

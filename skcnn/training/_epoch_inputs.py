@@ -101,7 +101,8 @@ class StoredViews:
 class FreshViews:
     """A new view of each image in each epoch, warped and taken through the trunk when it is needed.
 
-    A view depends on the image, its position, the epoch and the seed alone.
+    A view depends on the image, its position, the epoch and the seed alone. Views of even and odd numbers alternate
+    from epoch to epoch.
 
     Parameters
     ----------
@@ -119,7 +120,8 @@ class FreshViews:
     def __init__(
         self, images: ImageSequence, trunk: Trunk, augmentation: Augmentation, *, epochs: int, seed: int, engine: str
     ):
-        step = augmentation.views(epochs * len(images), trunk.input_shape[:2], seed=seed)
+        self._views_of_an_epoch = len(images) | 1  # an odd number, so that they alternate
+        step = augmentation.views(epochs * self._views_of_an_epoch, trunk.input_shape[:2], seed=seed)
         self._images = fit_trunk(images.with_step(step), trunk)
         self._extractor = TrunkExtractor(trunk, engine)
 
@@ -132,13 +134,16 @@ class FreshViews:
 
     def read(self, epoch: int, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Yield the inputs of one epoch, batch by batch; the images of the next batches are decoded meanwhile."""
-        return stream(self._images.pick_views(order, epoch * len(self) + order), self._extractor, batch_size)
+        return stream(
+            self._images.pick_views(order, epoch * self._views_of_an_epoch + order), self._extractor, batch_size
+        )
 
 
 class WarpedPixels:
     """A new view of each image in each epoch, warped from stored pixels: no image is decoded again.
 
-    A view depends on the position of the image, the epoch and the seed alone.
+    A view depends on the position of the image, the epoch and the seed alone. Views of even and odd numbers alternate
+    from epoch to epoch.
 
     Parameters
     ----------
@@ -167,4 +172,5 @@ class WarpedPixels:
             yield np.stack([self._view(image, epoch, position) for image, position in pairs])
 
     def _view(self, image: np.ndarray, epoch: int, position: int) -> np.ndarray:
-        return self._views.make_view(image, 0, np.random.default_rng([self._seed, epoch, position]))
+        random = np.random.default_rng([self._seed, epoch, position])
+        return self._views.make_view(image, epoch + position, random)

@@ -27,7 +27,7 @@ def make_views(image, n_views=6, size=(32, 32), **ranges):
 
 def draws(count=200, **ranges):
     random = np.random.default_rng(0)
-    return [Augmentation(**ranges).draw(random) for _ in range(count)]
+    return [Augmentation(**ranges).draw(random, view, (32, 32)) for view in range(count)]
 
 
 def test_views_are_many_and_come_back(photograph):
@@ -86,6 +86,24 @@ def test_draws_keep_within_their_ranges_and_reach_their_ends():
     assert not any(placement.flip_y for placement in placements)
 
 
+def test_whole_pixels_are_shifted_each_as_often():
+    placements = [placement for placement, _ in draws(1000, width_shift=2, height_shift=1)]
+    across, down = (32 * np.array([getattr(each, name) for each in placements]) for name in ("shift_x", "shift_y"))
+    for shifts, most in ((across, 2), (down, 1)):
+        found, counts = np.unique(shifts, return_counts=True)
+        np.testing.assert_array_equal(found, np.arange(-most, most + 1))
+        assert counts.min() > 0.8 * len(shifts) / len(found)
+
+
+def test_views_that_are_shifted_by_whole_pixels_and_mirrored_are_sharp():
+    image = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    around = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="symmetric")
+    shifted = [around[y : y + 12, x : x + 12] for y in range(5) for x in range(5)]
+    settings = {**NOTHING, "width_shift": 2, "height_shift": 2, "fill_mode": "reflect"}
+    for number, view in enumerate(make_views(image, 20, (12, 12), **{**settings, "horizontal_flip": "alternate"})):
+        assert any(np.array_equal(view[:, ::-1] if number % 2 else view, each) for each in shifted)
+
+
 def test_one_range_leaves_the_draws_of_the_others_alone():
     for (one, _), (two, _) in zip(draws(20), draws(20, zoom=0, vertical_flip=True), strict=True):
         assert one._replace(zoom=1.0, flip_y=two.flip_y) == two
@@ -132,7 +150,8 @@ def test_a_value_with_an_identity():
     [
         ({"rotation": 200}, r"'rotation'.*at least 0 and at most 180\. Got 200"),
         ({"rotation": (-20, 20)}, r"'rotation' parameter must be a number"),
-        ({"width_shift": 1}, r"'width_shift'.*below 1\. Got 1"),
+        ({"width_shift": 1.5}, r"'width_shift'.*share below 1, or a whole number of pixels. Got 1\.5"),
+        ({"height_shift": -1}, r"'height_shift'.*at least 0"),
         ({"height_shift": -0.1}, r"'height_shift'.*at least 0"),
         ({"shear": 20}, r"'shear'.*at most 1\. Got 20"),
         ({"zoom": 1.5}, r"'zoom'.*below 1"),
@@ -150,7 +169,8 @@ def test_a_value_with_an_identity():
         ({"crop": (0.5, 1.1)}, r"'crop'.*at most 1"),
         ({"crop": (float("nan"), 1)}, r"'crop'"),
         ({"fill_mode": "mirror"}, r"'fill_mode'.*'nearest', 'reflect', 'wrap', 'constant'"),
-        ({"horizontal_flip": 2}, r"'horizontal_flip'"),
+        ({"horizontal_flip": 2}, r"'horizontal_flip'.*True, False or 'alternate'. Got 2"),
+        ({"horizontal_flip": "both"}, r"'horizontal_flip'.*True, False or 'alternate'"),
         ({"seed": -1}, r"'seed'"),
     ],
 )

@@ -10,6 +10,8 @@ from skcnn.features import RawPixels
 from skcnn.images import as_image_sequence
 from skcnn.training._epoch_inputs import FreshViews, SameInputs, StoredViews, WarpedPixels
 
+NOTHING = {"rotation": 0, "width_shift": 0, "height_shift": 0, "shear": 0, "zoom": 0, "horizontal_flip": False}
+
 
 @pytest.fixture
 def images():
@@ -100,7 +102,21 @@ def test_pixels_are_warped_anew_in_each_epoch():
     assert len(np.unique(same.reshape(7, -1), axis=0)) == 7
 
 
+@pytest.mark.parametrize("n_images", [6, 7])
+def test_an_image_is_mirrored_in_every_other_epoch(n_images):
+    pixels = np.random.default_rng(0).integers(0, 256, (n_images, 8, 8, 3), dtype=np.uint8)
+    mirrors = {**NOTHING, "horizontal_flip": "alternate"}
+    trunk, settings = RawPixels((8, 8, 3)), {"epochs": 4, "seed": 0, "engine": "keras"}
+    of_images = FreshViews(as_image_sequence(pixels), trunk, Augmentation(**mirrors), **settings)
+    order = np.random.default_rng(1).permutation(n_images)
+    for inputs in (warped(pixels, **mirrors), of_images):
+        epochs = np.array([read(inputs, epoch, order) for epoch in range(4)])
+        is_mirrored = (epochs == pixels[order][:, :, ::-1]).all(axis=(2, 3, 4))
+        assert (is_mirrored ^ (epochs == pixels[order]).all(axis=(2, 3, 4))).all()
+        assert (is_mirrored[1:] ^ is_mirrored[:-1]).all()
+        assert is_mirrored[0].sum() == n_images // 2
+
+
 def test_without_changes_the_middle_is_warped():
-    nothing = {"rotation": 0, "width_shift": 0, "height_shift": 0, "shear": 0, "zoom": 0, "horizontal_flip": False}
     pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(read(warped(pixels, **nothing), 5, range(3)), pixels)
+    np.testing.assert_array_equal(read(warped(pixels, **NOTHING), 5, range(3)), pixels)
