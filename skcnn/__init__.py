@@ -35,6 +35,7 @@ PUBLIC = {
     "features": "",
     "find_images": "datasets",
     "fine_tuning_recipe": "classifiers",
+    "from_scratch_recipe": "classifiers",
     "images": "",
     "inspection": "",
     "load_image_folder": "datasets",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from skcnn.classifiers import ScikerasClassifier as ScikerasClassifier
     from skcnn.classifiers import TenCropClassifier as TenCropClassifier
     from skcnn.classifiers import fine_tuning_recipe as fine_tuning_recipe
+    from skcnn.classifiers import from_scratch_recipe as from_scratch_recipe
     from skcnn.datasets import find_images as find_images
     from skcnn.datasets import load_image_folder as load_image_folder
     from skcnn.features import CNNFeatureExtractor as CNNFeatureExtractor

@@ -25,6 +25,7 @@ from skcnn.architectures._modules import (
 )
 from skcnn.architectures._resnet import resnet
 from skcnn.architectures._shallownet import shallownet
+from skcnn.architectures._whitened_vgg import whitened_vgg
 
 __all__ = [
     "ARCHITECTURES",
@@ -44,7 +45,8 @@ __all__ = [
     "residual_module",
     "resnet",
     "shallownet",
+    "whitened_vgg",
 ]
 
-BUILDERS = (alexnet, convnet, deepergooglenet, lenet, minigooglenet, minivggnet, mlp, resnet, shallownet)
+BUILDERS = (alexnet, convnet, deepergooglenet, lenet, minigooglenet, minivggnet, mlp, resnet, shallownet, whitened_vgg)
 ARCHITECTURES: dict[str, Callable[..., Any]] = {builder.__name__: builder for builder in BUILDERS}

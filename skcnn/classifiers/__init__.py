@@ -8,7 +8,7 @@ from skcnn.classifiers._cnn import CNNClassifier
 from skcnn.classifiers._ensemble import CNNEnsembleClassifier
 from skcnn.classifiers._fine_tuned import FineTunedCNNClassifier
 from skcnn.classifiers._pretrained import PretrainedCNNClassifier
-from skcnn.classifiers._recipe import fine_tuning_recipe
+from skcnn.classifiers._recipe import fine_tuning_recipe, from_scratch_recipe
 from skcnn.classifiers._ten_crop import TenCropClassifier
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "ScikerasClassifier",
     "TenCropClassifier",
     "fine_tuning_recipe",
+    "from_scratch_recipe",
 ]
 
 if TYPE_CHECKING:

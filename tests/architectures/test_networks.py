@@ -26,6 +26,7 @@ PARAMETERS = [
         {"stages": (3, 4, 6), "filters": (64, 128, 256, 512), "stem": "tiny_imagenet"},
         2_265_748,
     ),
+    ("whitened_vgg", (32, 32, 3), 10, {}, 499_290),
     ("mlp", (28, 28, 1), 10, {}, 407_050),
     ("mlp", (28, 28, 1), 10, {"units": (1024,)}, 814_090),
     ("mlp", (28, 28, 1), 10, {"units": (512, 512)}, 669_706),
@@ -116,6 +117,7 @@ SMALLEST = {
     "mlp": 1,
     "resnet": 4,
     "shallownet": 1,
+    "whitened_vgg": 9,
 }
 
 
@@ -144,7 +146,7 @@ def test_the_options_that_the_publications_compare(name):
     given = {key: value for key, value in {"l2": 0.25, "module_l2": 0.5}.items() if key in options}
     model = builder((64, 64, 3), 3, **given, activation="elu")
     for layer in model.layers:
-        if hasattr(layer, "kernel"):
+        if hasattr(layer, "kernel") and layer.trainable:
             expected = 0.5 if layer.name.startswith("stage") else 0.25
             assert float(layer.kernel_regularizer.l2) == expected, layer.name
     activations = [layer for layer in model.layers if isinstance(layer, Activation)]
@@ -162,6 +164,30 @@ def test_the_options_that_the_publications_compare(name):
             assert bool(norms) == (order is not None)
         with pytest.raises(ValueError, match="'batch_norm' parameter must be 'before', 'after' or None"):
             builder((64, 64, 3), 3, batch_norm="above")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_is_whitened(channels):
+    """Of a picture in which each pixel resembles its neighbours, as photographs do."""
+    import keras
+
+    model = ARCHITECTURES["whitened_vgg"]((32, 32, channels), 10)
+    kernel = np.asarray(model.get_layer("patches").kernel)
+    filters = kernel.reshape(4 * channels, 8 * channels)
+    np.testing.assert_allclose(filters[:, : 4 * channels], -filters[:, 4 * channels :])
+    np.testing.assert_allclose(
+        filters[:, : 4 * channels].T @ filters[:, : 4 * channels], np.eye(4 * channels), atol=1e-6
+    )
+    steps = np.random.default_rng(0).normal(size=(64, 32, 32, channels)) + np.random.default_rng(1).normal(
+        size=(64, 32, 32, 1)
+    )
+    images = (steps.cumsum(axis=1).cumsum(axis=2) / 50).astype(np.float32)
+    white = keras.Model(model.inputs[0], model.get_layer("whiten").output)(images, training=True)
+    responses = np.asarray(white).reshape(-1, 8 * channels)[:, : 4 * channels]
+    found = np.corrcoef(responses.T) - np.eye(4 * channels)
+    neighbours = np.lib.stride_tricks.sliding_window_view(images, (2, 2), axis=(1, 2)).reshape(-1, 4 * channels)
+    assert np.abs(found).mean() < np.abs(np.corrcoef(neighbours.T) - np.eye(4 * channels)).mean() / 10
+    assert ((responses.std(axis=0) > 0.8) & (responses.std(axis=0) < 1.01)).all()
 
 
 def test_residual_modules_add_to_their_input():
