@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from skcnn.architectures._input_shape import image_input
-from skcnn.architectures._modules import classify, normalise, plain_convolution
+from skcnn.architectures._modules import l2_regularizer, normalise, plain_convolution
 
-# Of neighbouring pixels and colours.
+# Side in pixels of the first filters.
 PATCH = 2
+# Of the logits. The largest responses would make them large from the start.
+SCALE = 1 / 9
 
 
 def whitened_vgg(
@@ -44,7 +46,7 @@ def whitened_vgg(
     Returns
     -------
     keras.Model
-        499,290 parameters for (32, 32, 3) and 10 classes.
+        499,280 parameters for (32, 32, 3) and 10 classes.
     """
     from skcnn._keras import keras
 
@@ -65,7 +67,9 @@ def whitened_vgg(
         x = convolution(width, 3, name=f"{block}_conv2")(x)
         x = normalise(x, activation, name=f"{block}_2")
     x = keras.layers.GlobalMaxPooling2D(name="pool")(x)
-    return keras.Model(inputs, classify(x, n_classes, l2=l2), name="whitened_vgg")
+    x = keras.layers.Dense(n_classes, use_bias=False, kernel_regularizer=l2_regularizer(l2), name="dense")(x)
+    x = keras.layers.Rescaling(SCALE, name="logits")(x)
+    return keras.Model(inputs, keras.layers.Softmax(name="probabilities")(x), name="whitened_vgg")
 
 
 def cosine_filters(side: int, channels: int) -> np.ndarray:
