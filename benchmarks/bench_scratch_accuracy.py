@@ -108,11 +108,10 @@ def train(name: str, seed: int, folder: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {"cache": folder / "store", "checkpoint_dir": folder / f"{name}-{seed}"}
     clf = training.make(random_state=seed, verbose=1, **settings).fit(images.train, images.y_train)
     probabilities = clf.predict_proba(images.test)
-    history = getattr(clf, "estimator_", clf).history_
     record = {
         "accuracy": float(np.mean(clf.classes_[probabilities.argmax(axis=1)] == images.y_test)),
-        "minutes": sum(record["seconds"] for record in history) / 60,
-        "epochs": len(history),
+        "minutes": sum(record["seconds"] for record in clf.history_) / 60,
+        "epochs": len(clf.history_),
         "probabilities": probabilities.round(6).tolist(),
         "classes": clf.classes_.tolist(),
         "labels": images.y_test.tolist(),

@@ -14,10 +14,11 @@ import time
 from pathlib import Path
 
 import joblib
-from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, classification_report
+from _pictures import can_plot, plot
+from sklearn.metrics import accuracy_score, classification_report
 from sklearn.model_selection import train_test_split
 
-from skcnn import FineTunedCNNClassifier, HistoryDisplay, fine_tuning_recipe, load_image_folder, prediction_table
+from skcnn import FineTunedCNNClassifier, fine_tuning_recipe, load_image_folder, prediction_table
 
 
 def main() -> None:
@@ -49,7 +50,8 @@ def main() -> None:
     joblib.dump(clf, arguments.output / "classifier.joblib")
     clf.export(arguments.output / "network.keras", overwrite=True)
     prediction_table(clf, X_test).to_csv(arguments.output / "predictions.csv", index=False)
-    plot(clf, y_test, guesses, arguments.output)
+    if can_plot():
+        plot(clf, y_test, guesses, arguments.output)
     for file in sorted(arguments.output.iterdir()):
         print(f"{file.stat().st_size / 1e3:10.0f} kB  {file}")
 
@@ -68,28 +70,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--no-flip", action="store_true", help="with --best: mirror images are of another class")
     parser.add_argument("--output", type=Path, default=Path("fine-tuned"), help="where results are written")
     return parser.parse_args()
-
-
-def plot(clf, y_test, guesses, output: Path) -> None:
-    try:
-        import matplotlib
-    except ImportError:
-        print("no pictures: pip install 'skcnn[plots]' brings matplotlib")
-        return
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    HistoryDisplay.from_estimator(clf).figure_.savefig(output / "history.png", dpi=300)
-    n_classes = len(clf.classes_)
-    side = min(3 + 0.35 * n_classes, 6.5)  # inches; no wider than a page of print
-    figure, axis = plt.subplots(figsize=(side, side), layout="constrained")
-    settings = {"normalize": "true", "values_format": ".2f", "xticks_rotation": "vertical", "colorbar": False}
-    # The cells of many classes are too small for numbers.
-    settings["include_values"] = n_classes <= 10
-    ConfusionMatrixDisplay.from_predictions(y_test, guesses, ax=axis, cmap="Blues", **settings)
-    axis.tick_params(labelsize=min(10, 300 / n_classes))
-    axis.set_title("Held-out images: fraction of each true class")
-    figure.savefig(output / "confusion.png", dpi=300)
 
 
 if __name__ == "__main__":

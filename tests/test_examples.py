@@ -98,6 +98,24 @@ def test_fine_tune_best(photos, backbone, tmp_path, private_cache):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("members", [1, 2])
+def test_train_from_scratch(photos, tmp_path, private_cache, members):
+    output = tmp_path / "output"
+    options = ["--size", 16, "--epochs", 2, "--members", members, "--output", output]
+    said = run("train_from_scratch.py", photos, *options, cache=private_cache)
+    assert "18 images of 2 classes to train on, 6 held out" in said
+    assert said.count("held-out accuracy") == (1 if members == 1 else 3)
+    assert "as they are" in said
+    networks = [f"network-{number}.keras" for number in range(1, members + 1)]
+    exports = [name + ending for name in networks for ending in ("", ".classes.json")]
+    pictures = ["confusion.png", "history.png", "robustness.png"]
+    assert set(os.listdir(output)) == {"classifier.joblib", *exports, *pictures, "predictions.csv", "training"}
+    # Called again, it reads what is complete.
+    again = run("train_from_scratch.py", photos, *options, cache=private_cache)
+    assert again.splitlines()[:-10] == said.splitlines()[:-10]
+
+
+@pytest.mark.slow
 def test_grid_search_unfreeze_depth(photos, backbone, tmp_path, private_cache):
     picture = tmp_path / "depths.png"
     options = ["--backbone", backbone, "--depths", 0, 1, 2, "--epochs", 2, "--folds", 2, "--output", picture]

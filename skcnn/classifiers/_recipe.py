@@ -147,7 +147,7 @@ def from_scratch_recipe(
     )
     recipe = {
         "epochs": 30,
-        "learning_rate": 5e-3,
+        "learning_rate": 1e-2,
         "schedule": OneCycle(warmup=0.25, start=0.2, final=0.0),
         "label_smoothing": 0.2,
         "augmentation": augmentation,
