@@ -24,9 +24,7 @@ from skcnn.architectures import Architecture
 from skcnn.inspection import RobustnessDisplay, robustness_scores
 
 SIDE, FRAME = 20, 4
-NOTHING: dict[str, Any] = {"rotation": 0, "width_shift": 0, "height_shift": 0, "shear": 0, "zoom": 0,
-                           "horizontal_flip": False}  # fmt: skip
-MOVED = Augmentation(**{**NOTHING, "width_shift": 0.2, "fill_mode": "constant"})
+MOVED = Augmentation.only(width_shift=0.2, fill_mode="constant")
 CONVNET = Architecture("convnet", filters=(16, 32))
 # Network, augmentation, and whether inverted images are added to those that are trained on.
 NETWORKS: dict[str, tuple[Any, Augmentation | None, bool]] = {

@@ -21,8 +21,9 @@ from bench_fine_tuning_defaults import cifar10 as training_part_of_cifar10
 from sklearn.model_selection import train_test_split
 
 from skcnn import Augmentation, CNNClassifier, from_scratch_recipe
+from skcnn._keras import keras  # with oneDNN, as where skcnn loads it
 from skcnn.datasets import load_image_folder
-from skcnn.training import TimeBasedDecay, make_optimizer
+from skcnn.training import TimeBasedDecay
 
 
 class Images(NamedTuple):
@@ -48,17 +49,16 @@ def cifar10(folder: Path) -> Images:
     return Images(train, y_train, test.paths, test.labels)
 
 
-def sgd(rate: float, momentum: float = 0.0) -> Any:
-    """Return gradient descent as the publications use it."""
-    optimizer = make_optimizer("sgd", rate)
-    return type(optimizer)(rate, momentum=momentum, nesterov=momentum > 0)
-
-
 def minivggnet_flowers(augmentation: Augmentation | None = None) -> Callable[..., Any]:
     """Return a function that makes the published training of Flowers-17."""
 
     def make(**settings: Any) -> CNNClassifier:
-        training: dict[str, Any] = {"optimizer": sgd(0.05), "schedule": None, "batch_size": 32, "epochs": 100}
+        training: dict[str, Any] = {
+            "optimizer": keras.optimizers.SGD(0.05),
+            "schedule": None,
+            "batch_size": 32,
+            "epochs": 100,
+        }
         return CNNClassifier("minivggnet", input_size=64, augmentation=augmentation, **training, **settings)
 
     return make
@@ -68,7 +68,7 @@ def minivggnet_cifar10(**settings: Any) -> CNNClassifier:
     """Return the published training of CIFAR-10."""
     augmentation = Augmentation(rotation=10, width_shift=0.1, height_shift=0.1, shear=0, zoom=0)
     training: dict[str, Any] = {
-        "optimizer": sgd(0.01, 0.9),
+        "optimizer": keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
         "schedule": TimeBasedDecay(),
         "batch_size": 64,
         "epochs": 40,

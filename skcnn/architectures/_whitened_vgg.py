@@ -1,4 +1,4 @@
-"""A small network that learns fast: fixed filters whose responses are whitened, then blocks of two convolutions."""
+"""A small network for short trainings: fixed filters whose responses are whitened, then blocks of two convolutions."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ def whitened_vgg(
     activation: Any = "silu",
     l2: float = 0.0,
 ) -> Any:
-    """Return a small network that learns in few epochs: fixed filters of 2 x 2 pixels, then blocks of two convolutions.
+    """Return a small network for short trainings: fixed filters of 2 x 2 pixels, then blocks of two convolutions.
 
-    The fixed filters are a cosine transform of pixels and colours, each with both signs. Their responses hardly
-    correlate in photographs, and batch normalisation gives each the same variance: the image is whitened. Each block
-    halves height and width after its first convolution. The largest response of each filter of the last block decides.
+    The fixed filters are a cosine transform of pixels and colours, each with both signs. Where neighbours resemble each
+    other, as in photographs, their responses correlate much less than the pixels, and batch normalisation gives each
+    the same variance: the image is whitened. Each block halves height and width after its first convolution. Of each
+    filter of the last block the largest response is taken.
 
     Source: the network of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, arXiv 2404.00498, whose
     first filters are computed from the images.

@@ -30,6 +30,9 @@ from skcnn.images._warp import FILL_MODES, Placement, source_map, warp
 
 # How many images are looked at to tell the range of the pixels of all.
 LOOKED_AT = 8
+# In place of the changes that are made by default.
+NO_CHANGES: dict[str, Any] = {"rotation": 0.0, "width_shift": 0.0, "height_shift": 0.0, "shear": 0.0, "zoom": 0.0,
+                              "horizontal_flip": False}  # fmt: skip
 # Each second view is mirrored.
 ALTERNATE = "alternate"
 # Changes of fewer levels than this cannot be seen, and were meant as a factor or a share.
@@ -186,6 +189,24 @@ class Augmentation(ParameterGroup):
         "fill_mode": one_of(*FILL_MODES),
         "seed": whole(least=0),
     }
+
+    @classmethod
+    def only(cls, **changes: Any) -> Augmentation:
+        """Return an augmentation that makes these changes, and none of those that it makes by default.
+
+        Parameters
+        ----------
+        **changes
+            As of the class.
+
+        Examples
+        --------
+        >>> from skcnn import Augmentation
+        >>> negative = Augmentation.only(invert=1)
+        >>> negative.rotation, negative.horizontal_flip, negative.invert
+        (0.0, False, 1)
+        """
+        return cls(**{**NO_CHANGES, **changes})
 
     def views(self, n_views: int, size: tuple[int, int], *, seed: int | None = None) -> AugmentedViews:
         """Return the step that makes views of images.

@@ -79,7 +79,8 @@ class RobustnessDisplay:
         """
         check_matplotlib(cls.__name__)
         scores = robustness_scores(estimator, X, y, changes=changes, sample_weight=sample_weight)
-        examples = {name: as_image_sequence(images)[0] for name, images in changed_images(X, changes).items()}
+        first = changed_images(as_image_sequence(X)[:1], changes)
+        examples = {name: images[0] for name, images in first.items()}
         return cls(scores, examples).plot()
 
     def plot(self) -> RobustnessDisplay:

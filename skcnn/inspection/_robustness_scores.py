@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,15 +18,13 @@ from skcnn.images._transformer import like_input
 from skcnn.metrics import ScoreTable
 from skcnn.metrics._rank_curve_display import by_name
 
-NOTHING: dict[str, Any] = {"rotation": 0, "width_shift": 0, "height_shift": 0, "shear": 0, "zoom": 0,
-                           "horizontal_flip": False}  # fmt: skip
 # How images of the same things differ from those that were collected.
 CHANGES = {
-    "moved": Augmentation(**{**NOTHING, "width_shift": 0.15, "height_shift": 0.15}),
-    "turned": Augmentation(**{**NOTHING, "rotation": 20}),
-    "smaller": Augmentation(**{**NOTHING, "zoom": (0.7, 0.7)}),
-    "darker": Augmentation(**{**NOTHING, "brightness": (-80, -80)}),
-    "inverted": Augmentation(**{**NOTHING, "invert": 1}),
+    "moved": Augmentation.only(width_shift=0.15, height_shift=0.15),
+    "turned": Augmentation.only(rotation=20),
+    "smaller": Augmentation.only(zoom=(0.7, 0.7)),
+    "darker": Augmentation.only(brightness=(-80, -80)),
+    "inverted": Augmentation.only(invert=1),
 }
 UNCHANGED = "as they are"
 
@@ -44,7 +42,7 @@ def robustness_scores(
     """Compute the accuracy of classifiers on images as they are, and changed in several ways.
 
     A classifier that is right on images like those it was trained on may fail on pictures of the same things that are
-    moved, darker or inverted. What fails can be repaired by training on such images too: with `skcnn.Augmentation`.
+    moved, darker or inverted. Training on such images too, with a `skcnn.Augmentation` that makes them, is what to try.
 
     Parameters
     ----------
@@ -56,10 +54,10 @@ def robustness_scores(
     y : array-like of shape (n_images,)
         True labels.
     changes : dict of str to skcnn.Augmentation, Step or callable, default=None
-        By name: an augmentation, of which each image gets one random view, the same one for all classifiers; a step of
-        `skcnn.images`; or a function from an image, an ndarray of shape (height, width, channels), to another. None
-        takes `skcnn.inspection.CHANGES`: moved by up to 15 % of the sides, turned by up to 20 degrees, smaller (zoom
-        0.7), darker by 80 levels, inverted.
+        By name: an augmentation, such as ``Augmentation.only(invert=1)``, of which each image gets one random view, the
+        same one for all classifiers; a step of `skcnn.images`; or a function from an image, an ndarray of shape
+        (height, width, channels), to another. None takes `skcnn.inspection.CHANGES`: moved by up to 15 % of the sides,
+        turned by up to 20 degrees, smaller (zoom 0.7), darker by 80 levels, inverted.
     sample_weight : array-like of shape (n_images,), default=None
 
     Returns
@@ -85,7 +83,7 @@ def robustness_scores(
     >>> from skcnn.inspection import robustness_scores
     >>> images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
     >>> clf = CNNClassifier("lenet", input_size=8, epochs=1, cache=None).fit(images, [0, 1, 2] * 2)
-    >>> changes = {"inverted": Augmentation(invert=1), "upside down": lambda image: image[::-1]}
+    >>> changes = {"inverted": Augmentation.only(invert=1), "upside down": lambda image: image[::-1]}
     >>> list(robustness_scores(clf, images, [0, 1, 2] * 2, changes=changes).columns)
     ['as they are', 'inverted', 'upside down']
     """
@@ -146,7 +144,7 @@ class ViewInItsSize(ViewStep):
 class FunctionStep(Step):
     """A function of the user's own."""
 
-    function: Callable[[np.ndarray], np.ndarray] = field(hash=False)
+    function: Callable[[np.ndarray], np.ndarray]
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         return np.asarray(self.function(image.copy()))

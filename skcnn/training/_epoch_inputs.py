@@ -101,8 +101,8 @@ class StoredViews:
 class FreshViews:
     """A new view of each image in each epoch, warped and taken through the trunk when it is needed.
 
-    A view depends on the image, its position, the epoch and the seed alone. Views of even and odd numbers alternate
-    from epoch to epoch.
+    A view depends on the image, its position, the epoch and the seed alone. The number of the view
+    of an image is even in one epoch and odd in the next.
 
     Parameters
     ----------
@@ -142,8 +142,8 @@ class FreshViews:
 class WarpedPixels:
     """A new view of each image in each epoch, warped from stored pixels: no image is decoded again.
 
-    A view depends on the position of the image, the epoch and the seed alone. Views of even and odd numbers alternate
-    from epoch to epoch.
+    A view depends on the position of the image, the epoch and the seed alone. The number of the view
+    of an image is even in one epoch and odd in the next.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from skcnn.exceptions import PreprocessingError
 from skcnn.images import ResizeCrop, as_image_sequence
 from skcnn.images._augmentation import Colours, change_colours, check_levels_of
 
-NOTHING = {"rotation": 0, "width_shift": 0, "height_shift": 0, "shear": 0, "zoom": 0, "horizontal_flip": False}
+NOTHING = Augmentation.only().get_params()
 
 
 @pytest.fixture

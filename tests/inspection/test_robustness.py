@@ -13,8 +13,6 @@ from skcnn.images import FlipHorizontal, as_image_sequence
 from skcnn.inspection import CHANGES, RobustnessDisplay, robustness_scores
 from skcnn.inspection._robustness_scores import FunctionStep, changed_images
 
-NOTHING = {"rotation": 0, "width_shift": 0, "height_shift": 0, "shear": 0, "zoom": 0, "horizontal_flip": False}
-
 
 class Corner(ClassifierMixin, BaseEstimator):
     """The class of an image is whether its upper left pixel is bright."""
@@ -37,7 +35,7 @@ def pixels():
 
 Y = ["dark", "dark", "light", "light"]
 SEVERAL = {
-    "inverted": Augmentation(**{**NOTHING, "invert": 1}),
+    "inverted": Augmentation.only(invert=1),
     "mirrored": FlipHorizontal(),
     "turned": np.flipud,
     "same": lambda image: image,

@@ -10,7 +10,7 @@ from skcnn.features import RawPixels
 from skcnn.images import as_image_sequence
 from skcnn.training._epoch_inputs import FreshViews, SameInputs, StoredViews, WarpedPixels
 
-NOTHING = {"rotation": 0, "width_shift": 0, "height_shift": 0, "shear": 0, "zoom": 0, "horizontal_flip": False}
+NOTHING = Augmentation.only().get_params()
 
 
 @pytest.fixture
