@@ -26,7 +26,7 @@ else:
 clf.fit(images, random.integers(0, 10, n_images))
 print(min(record["seconds"] for record in clf.history_[-3:]) / n_images)
 """
-CASES = {"minivggnet": (64, 320), "whitened_vgg": (32, 1280), "resnet": (32, 128), "fine-tuned": (224, 64)}
+CASES = {"minivggnet": (64, 320), "whitened_vgg": (32, 1280), "fine-tuned": (224, 64)}
 
 
 def seconds(name: str, onednn: str | None) -> float:
