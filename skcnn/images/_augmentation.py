@@ -47,6 +47,14 @@ class Colours(NamedTuple):
     is_inverted: bool
 
 
+class Square(NamedTuple):
+    """What is cut out of a view: a square, in pixels; parts of it may be outside the picture."""
+
+    top: int
+    left: int
+    side: int
+
+
 def check_factors(name: str, value: Any, *, open_left: bool = False) -> None:
     """Refuse values that are neither a number in [0, 1) nor a range of factors."""
     if isinstance(value, numbers.Real):
@@ -55,7 +63,7 @@ def check_factors(name: str, value: Any, *, open_left: bool = False) -> None:
         check_pair(name, value, "of factors, or one number below 1", least=0, most=10, open_left=open_left)
 
 
-def check_shift(name: str, value: Any) -> None:
+def check_share_or_pixels(name: str, value: Any) -> None:
     """Refuse values that are neither a share below 1 nor a whole number of pixels."""
     check_real(name, value)
     if value > 1 and value != int(value):
@@ -139,6 +147,9 @@ class Augmentation(ParameterGroup):
     crop : (float, float), default=None
         A box of the shape of the result is cut out at random that has this share of the area of the image, as far as it
         fits in it: (0.5, 1) for half of it to all. None takes the largest box in the middle.
+    cutout : float or int, default=0
+        Side of a square at a random place that is painted over with the mean colour of the view: below 1, a share of
+        its shorter side; else whole pixels. A part of the square may be outside the view.
     fill_mode : {"nearest", "reflect", "wrap", "constant"}, default="nearest"
         What is outside the image: its edge pixels, its mirror image, its repetition, or black.
     seed : int, default=0
@@ -170,13 +181,14 @@ class Augmentation(ParameterGroup):
     channel_shift: float | None = None
     invert: float = 0.0
     crop: tuple[float, float] | None = None
+    cutout: float | int = 0
     fill_mode: str = "nearest"
     seed: int = 0
 
     _constraints: ClassVar[dict[str, Check]] = {
         "rotation": real(most=180),
-        "width_shift": check_shift,
-        "height_shift": check_shift,
+        "width_shift": check_share_or_pixels,
+        "height_shift": check_share_or_pixels,
         "shear": real(most=1),
         "zoom": partial(check_factors, open_left=True),
         "horizontal_flip": check_flip,
@@ -186,6 +198,7 @@ class Augmentation(ParameterGroup):
         "channel_shift": none_or(check_level),
         "invert": real(most=1),
         "crop": none_or(partial(check_pair, what="of the area", least=0, most=1, open_left=True)),
+        "cutout": check_share_or_pixels,
         "fill_mode": one_of(*FILL_MODES),
         "seed": whole(least=0),
     }
@@ -234,9 +247,9 @@ class Augmentation(ParameterGroup):
         seed = augmentation.seed if seed is None else seed
         return AugmentedViews(augmentation=augmentation, height=height, width=width, n_views=n_views, seed=seed)
 
-    def draw(self, random: np.random.Generator, view: int, size: tuple[int, int]) -> tuple[Placement, Colours]:
+    def draw(self, random: np.random.Generator, view: int, size: tuple[int, int]) -> tuple[Placement, Colours, Square]:
         """Draw the changes of one view of a size; as many random numbers are used whatever the ranges are."""
-        drawn = iter(random.random(16).tolist())
+        drawn = iter(random.random(18).tolist())
 
         def between(bounds: tuple[float, float]) -> float:
             return bounds[0] + (bounds[1] - bounds[0]) * next(drawn)
@@ -266,7 +279,10 @@ class Augmentation(ParameterGroup):
             placement = placement._replace(share=None, across=0.5, down=0.5)
         contrast, brightness = around(1, self.contrast), around(0, self.brightness)
         shifts = [around(0, self.channel_shift) for _ in range(3)]
-        return placement, Colours(contrast, brightness + np.array(shifts), next(drawn) < self.invert)
+        colours = Colours(contrast, brightness + np.array(shifts), next(drawn) < self.invert)
+        side = int(self.cutout if self.cutout >= 1 else round(self.cutout * min(size)))
+        top, left = (math.floor(next(drawn) * length - side / 2) for length in size)
+        return placement, colours, Square(top, left, side)
 
     def _is_mirrored(self, drawn: float, view: int) -> bool:
         if self.horizontal_flip == ALTERNATE:
@@ -289,9 +305,9 @@ class AugmentedViews(ViewStep):
 
     def make_view(self, image: np.ndarray, view: int, random: np.random.Generator) -> np.ndarray:
         size = self.height, self.width
-        placement, colours = self.augmentation.draw(random, view, size)
+        placement, colours, square = self.augmentation.draw(random, view, size)
         matrix = source_map(image.shape[:2], size, placement)
-        return change_colours(warp(image, matrix, size, self.augmentation.fill_mode), colours)
+        return cut_out(change_colours(warp(image, matrix, size, self.augmentation.fill_mode), colours), square)
 
     def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
         return self.height, self.width
@@ -327,6 +343,18 @@ def change_colours(image: np.ndarray, colours: Colours) -> np.ndarray:
         table = np.clip(np.rint(changed), 0, 255).astype(np.uint8)
         return cv2.LUT(image, table[np.newaxis]).reshape(image.shape)
     return np.clip(changed, min(0, image.min()), max(255, image.max())).astype(image.dtype)
+
+
+def cut_out(image: np.ndarray, square: Square) -> np.ndarray:
+    """Return an image with a square of its mean colour."""
+    top, left, side = square
+    if not side:
+        return image
+    changed = image.copy()
+    rows, columns = (slice(max(0, first), max(0, first + side)) for first in (top, left))
+    mean = image.mean(axis=(0, 1))
+    changed[rows, columns] = np.rint(mean) if image.dtype == np.uint8 else mean
+    return changed
 
 
 def check_levels_of(images: Any, augmentation: Augmentation) -> None:

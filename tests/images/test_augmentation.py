@@ -69,7 +69,7 @@ def test_without_ranges_it_is_resizing():
 def test_draws_keep_within_their_ranges_and_reach_their_ends():
     ranges = {"rotation": 20, "width_shift": 0.1, "height_shift": 0.3, "shear": 0.4, "zoom": (0.5, 3), "invert": 0.25,
               "crop": (0.2, 0.6), "brightness": (10, 30), "contrast": 0.5, "channel_shift": 8}  # fmt: skip
-    placements, colours = zip(*draws(1000, **ranges), strict=True)
+    placements, colours, _ = zip(*draws(1000, **ranges), strict=True)
     expected = {"angle": (-20, 20), "shift_x": (-0.1, 0.1), "shift_y": (-0.3, 0.3), "shear": (-0.4, 0.4),
                 "zoom": (0.5, 3), "share": (0.2, 0.6), "across": (0, 1), "down": (0, 1)}  # fmt: skip
     for name, (low, high) in expected.items():
@@ -87,7 +87,7 @@ def test_draws_keep_within_their_ranges_and_reach_their_ends():
 
 
 def test_whole_pixels_are_shifted_each_as_often():
-    placements = [placement for placement, _ in draws(1000, width_shift=2, height_shift=1)]
+    placements = [placement for placement, *_ in draws(1000, width_shift=2, height_shift=1)]
     across, down = (32 * np.array([getattr(each, name) for each in placements]) for name in ("shift_x", "shift_y"))
     for shifts, most in ((across, 2), (down, 1)):
         found, counts = np.unique(shifts, return_counts=True)
@@ -105,8 +105,24 @@ def test_views_that_are_shifted_by_whole_pixels_and_mirrored_are_sharp():
 
 
 def test_one_range_leaves_the_draws_of_the_others_alone():
-    for (one, _), (two, _) in zip(draws(20), draws(20, zoom=0, vertical_flip=True), strict=True):
+    for (one, *_), (two, *_) in zip(draws(20), draws(20, zoom=0, vertical_flip=True), strict=True):
         assert one._replace(zoom=1.0, flip_y=two.flip_y) == two
+
+
+@pytest.mark.parametrize("cutout", [6, 0.25])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_square_is_cut_out_anywhere(channels, dtype, cutout):
+    image = np.random.default_rng(0).choice([0, 255], (24, 32, channels)).astype(dtype)
+    views = make_views(image, 600, (24, 32), **{**NOTHING, "cutout": cutout})
+    changed = (views != image).any(axis=3)
+    mean = image.mean(axis=(0, 1))
+    for view, place in zip(views, changed, strict=True):
+        np.testing.assert_allclose(view[place], np.broadcast_to(mean, view[place].shape), atol=1)
+    heights, widths = changed.any(axis=2).sum(axis=1), changed.any(axis=1).sum(axis=1)
+    assert max(heights) == max(widths) == 6
+    assert min(min(heights), min(widths)) == 3
+    assert changed.any(axis=0).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
