@@ -76,9 +76,18 @@ def minivggnet_cifar10(**settings: Any) -> CNNClassifier:
     return CNNClassifier("minivggnet", input_size=32, augmentation=augmentation, **training, **settings)
 
 
-def recipe(input_size: int, epochs: int) -> Callable[..., Any]:
-    """Return a function that makes the recipe for images of a size."""
-    return lambda **settings: from_scratch_recipe(input_size=input_size, epochs=epochs, **settings)
+def recipe(input_size: int, epochs: int, **changes: Any) -> Callable[..., Any]:
+    """Return a function that makes the recipe for images of a size, perhaps changed."""
+    return lambda **settings: from_scratch_recipe(input_size=input_size, epochs=epochs, **changes, **settings)
+
+
+def defaults(input_size: int, epochs: int) -> Callable[..., Any]:
+    """Return a function that makes a classifier with the network of the published training and the defaults."""
+    return lambda **settings: CNNClassifier("minivggnet", input_size=input_size, epochs=epochs, **settings)
+
+
+# What trainings of CIFAR-10 add that take longer: larger shifts, and a square that is cut out.
+STRONGER = Augmentation.only(width_shift=4, height_shift=4, horizontal_flip="alternate", fill_mode="reflect", cutout=12)
 
 
 class Training(NamedTuple):
@@ -92,9 +101,12 @@ class Training(NamedTuple):
 TRAININGS = {
     "flowers": Training(flowers17, minivggnet_flowers(), 3),
     "flowers-augmented": Training(flowers17, minivggnet_flowers(Augmentation()), 3),
+    "flowers-defaults": Training(flowers17, defaults(64, epochs=100), 1),
     "flowers-recipe": Training(flowers17, recipe(64, epochs=100), 3),
     "cifar10": Training(cifar10, minivggnet_cifar10, 5),
+    "cifar10-defaults": Training(cifar10, defaults(32, epochs=40), 1),
     "cifar10-recipe": Training(cifar10, recipe(32, epochs=38), 3),
+    "cifar10-recipe-stronger": Training(cifar10, recipe(32, epochs=38, augmentation=STRONGER), 3),
 }
 
 
