@@ -50,7 +50,7 @@ def enlarged_digits() -> tuple[np.ndarray, np.ndarray]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--picture", type=Path, default=None, help="where to write the table as a picture")
     arguments = parser.parse_args()
     images, labels = enlarged_digits()
