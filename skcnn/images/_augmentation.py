@@ -309,6 +309,13 @@ class AugmentedViews(ViewStep):
         matrix = source_map(image.shape[:2], size, placement)
         return cut_out(change_colours(warp(image, matrix, size, self.augmentation.fill_mode), colours), square)
 
+    def describe(self) -> dict[str, Any]:
+        described = super().describe()
+        # Views that were stored before there was this parameter are found.
+        if not self.augmentation.cutout:
+            del described["augmentation"]["cutout"]
+        return described
+
     def output_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
         return self.height, self.width
 

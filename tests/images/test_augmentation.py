@@ -59,6 +59,11 @@ def test_no_global_random_numbers_are_used(photograph):
     np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 
+def test_a_cutout_is_part_of_what_views_are_stored_by():
+    described = [Augmentation(cutout=cutout).views(2, (8, 8)).describe() for cutout in (0, 0.25, 2)]
+    assert [each["augmentation"].get("cutout") for each in described] == [None, 0.25, 2]
+
+
 def test_without_ranges_it_is_resizing():
     y, x = np.mgrid[:80, :120]
     smooth = np.stack([2 * x, 3 * y, x + y], axis=2).astype(np.uint8)
