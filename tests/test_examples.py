@@ -116,6 +116,19 @@ def test_train_from_scratch(photos, tmp_path, private_cache, members):
 
 
 @pytest.mark.slow
+def test_pack_and_train(photos, tmp_path, private_cache):
+    output = tmp_path / "packed"
+    options = ["--size", 16, "--epochs", 2, "--output", output]
+    said = run("pack_and_train.py", photos, *options, cache=private_cache)
+    assert "17 images to train on, 7 held out, of 16 x 16" in said
+    assert said.count("held-out accuracy") == 2
+    assert set(os.listdir(output)) == {"train-16.hdf5", "test-16.hdf5"}
+    files = {path: path.read_bytes() for path in output.iterdir()}
+    run("pack_and_train.py", photos, *options, cache=private_cache)
+    assert files == {path: path.read_bytes() for path in output.iterdir()}
+
+
+@pytest.mark.slow
 def test_grid_search_unfreeze_depth(photos, backbone, tmp_path, private_cache):
     picture = tmp_path / "depths.png"
     options = ["--backbone", backbone, "--depths", 0, 1, 2, "--epochs", 2, "--folds", 2, "--output", picture]

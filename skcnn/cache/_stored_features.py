@@ -27,8 +27,8 @@ class StoredFeatures:
         ``-1 - location`` of `held`.
     stored : ShardSnapshot or None
         A snapshot of the store.
-    held : ndarray of shape (n_held, ...)
-        Those in memory; with ``stored=None`` of each image, in the order of the images.
+    held : ndarray of shape (n_held, ...), or rows of a file that index as one
+        Those that are not in the cache; with ``stored=None`` of each image, in the order of the images.
     failures : mapping of int to str
         Position of each image without features, and the reason.
     store : FeatureStore or None, default=None
@@ -53,7 +53,7 @@ class StoredFeatures:
         self,
         locations: np.ndarray,
         stored: ShardSnapshot | None,
-        held: np.ndarray,
+        held: Any,
         *,
         failures: Mapping[int, str],
         store: FeatureStore | None = None,

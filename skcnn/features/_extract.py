@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from skcnn._validation import check_choice, check_int
 from skcnn.backbones._runners import ENGINES
 from skcnn.cache._feature_cache import FeatureCache
 from skcnn.cache._store import DTYPES
 from skcnn.cache._stored_features import StoredFeatures
 from skcnn.exceptions import BackboneError
-from skcnn.features._trunk import Trunk
+from skcnn.features._trunk import RawPixels, Trunk
 from skcnn.features._trunk_extractor import TrunkExtractor, already_normalised_error
 from skcnn.images._cached_extraction import CachedExtraction
 from skcnn.images._failures import describe_failures, unreadable_error
+from skcnn.images._hdf5 import Hdf5Rows, Hdf5Sources
 from skcnn.images._inputs import as_image_sequence
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._steps import ResizeCrop, SubtractMean, ToGrey
@@ -85,6 +88,10 @@ def extract(
     ((2, 1, 1, 192), (1, 1, 192))
     """
     images = as_image_sequence(images)
+    pixels = packed_pixels(images, trunk)
+    if pixels is not None:
+        held = pixels[:] if in_memory else pixels
+        return StoredFeatures(-1 - np.arange(len(images)), None, held, failures={})
     extraction = plan_extraction(
         images,
         trunk,
@@ -103,6 +110,14 @@ def extract(
             msg = describe_failures(extraction.images, extraction.not_finite, "have no finite activations")
             raise BackboneError(msg)
     return features
+
+
+def packed_pixels(images: ImageSequence, trunk: Trunk) -> Hdf5Rows | None:
+    """Return the pixels of images that are what a trunk gives of them, in a file of their own; None for all others."""
+    if not isinstance(trunk, RawPixels) or not isinstance(images.sources, Hdf5Sources) or images.steps:
+        return None
+    rows = images.sources.rows
+    return rows if rows.dtype == np.dtype(trunk.dtype) == np.uint8 and rows.shape[1:] == trunk.input_shape else None
 
 
 def plan_extraction(

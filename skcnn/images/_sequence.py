@@ -118,7 +118,7 @@ class ImageSequence:
     @property
     def image_size(self) -> tuple[int, int] | None:
         """(height, width) that every image has after the steps; None where the steps do not fix it."""
-        size = None
+        size = self.sources.image_size
         for step in self.steps:
             size = step.output_size(size)
         return size

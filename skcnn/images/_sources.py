@@ -47,7 +47,7 @@ class KnownDigests:
 
     Parameters
     ----------
-    digests : sequence of bytes or None
+    digests : sequence of bytes or None, or ndarray of shape (n_images, 20), uint8
         Digest of each image when it was last read.
     states : sequence of FileState or None, default=None
         State of each file at that time; None where images are no files, and cannot change.
@@ -63,13 +63,16 @@ class KnownDigests:
 
     def __init__(
         self,
-        digests: Sequence[bytes | None],
+        digests: Sequence[bytes | None] | np.ndarray,
         states: Sequence[FileState | None] | None = None,
         paths: Sequence[str] | None = None,
     ):
         self._states = states
         self._paths = paths
         self.known = np.ones(len(digests), bool)
+        if isinstance(digests, np.ndarray):
+            self.digests = digests
+            return
         if None in digests:  # in a warm run all are known, and this is most of what it does
             self.known = np.array([digest is not None for digest in digests], bool)
             digests = [digest or NO_DIGEST for digest in digests]
@@ -90,6 +93,11 @@ class Sources(ABC):
     def channels(self) -> int:
         """Channels of the images: 3 for all that are decoded, 1 for grey arrays."""
         return 3
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(height, width) of every image, where they are known to have one size without reading any."""
+        return None
 
     @abstractmethod
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ from skcnn.cache._store import DtypeError
 from skcnn.cache._units import format_bytes
 from skcnn.exceptions import ImageReadError
 from skcnn.features import RawPixels, StoredFeatures, Trunk, extract
-from skcnn.features._extract import plan_extraction
+from skcnn.features._extract import packed_pixels, plan_extraction
 from skcnn.images._augmentation import LOOKED_AT, AugmentedViews, check_levels_of
 from skcnn.images._sequence import ImageSequence
 from skcnn.images._sources import ArraySources
@@ -101,6 +101,8 @@ class Feed:
                 extractions.append((images, trunk))
         passes = size = 0
         for images, trunk in extractions:
+            if packed_pixels(images, trunk) is not None:
+                continue
             settings: Any = {"batch_size": self.batch_size, "engine": self.engine}
             plan = plan_extraction(images, trunk, cache, dtype=None, verbose=0, **settings)
             more_passes, more_bytes = plan.still_to_do()
