@@ -216,6 +216,7 @@ class Packing:
         self._sums = np.zeros(content.row_shape, np.uint64)
         self._recent = np.zeros(content.row_shape, np.uint16)
         self._n_recent = 0
+        self._n_bytes = len(content.images) * int(np.prod(content.row_shape))
 
     def run(self, compression: str | None, on_error: str, verbose: int | bool | None) -> list[tuple[str, str]]:
         """Write the file; return name and reason of each image that was left out."""
@@ -237,8 +238,7 @@ class Packing:
             if error.errno not in NO_SPACE:
                 raise
             remove(self._partial)
-            needed = format_bytes(len(images) * int(np.prod(self._content.row_shape)))
-            msg = f"there is no room for {str(self._final)!r}, which needs {needed}"
+            msg = f"there is no room for {str(self._final)!r}, which needs {format_bytes(self._n_bytes)}"
             raise OSError(error.errno, f"{msg}: {error.strerror}; nothing is left of it") from error
         sync_to_disk(self._final.parent)
         return [(images.name(index), reason) for index, reason in sorted(self._failures.items())]
@@ -250,11 +250,9 @@ class Packing:
             return offsets
         remove(self._partial)
         with aside(self._partial) as unfinished:
-            try:
-                self._write_structure(unfinished, plan or "")
-            except (RuntimeError, ValueError) as error:  # h5py, when the disk is full as it closes the file
-                raise OSError(errno.ENOSPC, str(error)) from error
-            reserve(unfinished)
+            reserve(unfinished, self._n_bytes)  # HDF5 may crash where it finds the disk full
+            self._write_structure(unfinished, plan or "")
+            reserve(unfinished, unfinished.stat().st_size)
             os.replace(unfinished, self._partial)
         offsets = offsets_of(self._partial, plan or "")
         assert offsets is not None
@@ -362,6 +360,7 @@ class Packing:
         keep = np.ones(len(self._content.images), bool)
         keep[list(self._failures)] = False
         with aside(self._final) as whole:
+            reserve(whole, self._n_bytes)
             with h5py.File(self._partial, "r", locking="best-effort") as source, h5py.File(whole, "w") as target:
                 target.attrs["plan"] = source.attrs["plan"]
                 for name, dataset in source.items():
@@ -409,13 +408,13 @@ def offsets_of(path: Path, plan: str) -> dict[str, int] | None:
         return None
 
 
-def reserve(path: Path) -> None:
-    """Have the file system set the room aside that a file will take; raise OSError where there is not enough."""
+def reserve(path: Path, n_bytes: int) -> None:
+    """Have the file system set room aside for a file; raise OSError where there is not enough."""
     if hasattr(os, "posix_fallocate"):
-        with open(path, "r+b") as file:
+        with open(path, "ab") as file:
             try:
-                os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
-            except OSError as error:
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+            except OSError as error:  # not every file system can
                 if error.errno in NO_SPACE:
                     raise
 

@@ -248,7 +248,7 @@ def test_a_full_disk_is_noticed_before_images_are_decoded(paths, file):
 
 
 def test_the_disk_fills_up_where_room_cannot_be_reserved(paths, file, monkeypatch):
-    monkeypatch.setattr(_pack, "reserve", lambda path: None)
+    monkeypatch.setattr(_pack, "reserve", lambda path, n_bytes: None)
     written = []
     write = _pack.write_at
 
@@ -260,6 +260,28 @@ def test_the_disk_fills_up_where_room_cannot_be_reserved(paths, file, monkeypatc
     monkeypatch.setattr(_pack, "write_at", fill_up)
     with pytest.raises(OSError, match=r"there is no room for .*; nothing is left of it"):
         pack_hdf5(paths, None, file, size=48)
+    assert os.listdir(file.parent) == []
+
+
+COMPRESSED = """
+import resource, signal, sys
+from skcnn.datasets import _pack
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+copy = _pack.Packing._copy
+def copy_to_full_disk(*arguments):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+    copy(*arguments)
+_pack.Packing._copy = copy_to_full_disk
+file, *paths = sys.argv[1:]
+_pack.pack_hdf5(paths, None, file, size=48, compression="lzf", verbose=0)
+"""
+
+
+def test_a_full_disk_while_the_final_file_is_written(paths, file):
+    process = subprocess.run(
+        [sys.executable, "-c", COMPRESSED, str(file), *paths], stderr=subprocess.PIPE, timeout=120, check=False
+    )
+    assert b"there is no room for" in process.stderr
     assert os.listdir(file.parent) == []
 
 
