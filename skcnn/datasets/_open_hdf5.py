@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import h5py
     from sklearn.utils import Bunch
 
-# What a group of the images of one class says its class is; "name" is seen, too.
+# What names the class of a group of images; some files have "name".
 LABEL_ATTRIBUTES = ("label", "name")
 LAYOUTS = (
     "'images' (n, height, width, 3) and 'labels' (n,), or a group of images for each class with the attribute 'label'"
@@ -81,8 +81,8 @@ def open_hdf5(file: str | os.PathLike, *, channels: str = "rgb") -> Bunch:
     try:
         with opened(path) as content:
             if "images" in content:
-                return open_rows(path, content, reverse_channels=channels == "bgr")
-            return open_classes(path, content, reverse_channels=channels == "bgr")
+                return open_rows(path, content, bgr=channels == "bgr")
+            return open_classes(path, content, bgr=channels == "bgr")
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path!r}: {missing_file(path)}") from error
     except IsADirectoryError as error:
@@ -97,7 +97,7 @@ def open_hdf5(file: str | os.PathLike, *, channels: str = "rgb") -> Bunch:
         ) from error
 
 
-def open_rows(path: str, file: h5py.File, *, reverse_channels: bool) -> Bunch:
+def open_rows(path: str, file: h5py.File, *, bgr: bool) -> Bunch:
     """Return the data of a file whose images are rows of one dataset."""
     images = dataset_of(path, file, "images")
     if (
@@ -123,7 +123,7 @@ def open_rows(path: str, file: h5py.File, *, reverse_channels: bool) -> Bunch:
     if labels is not None and len(labels) != images.shape[0]:
         raise ValueError(f"{path!r} has {len(labels)} labels for {images.shape[0]} images")
     # Digests are of RGB.
-    sources = Hdf5Sources(images, None if reverse_channels else digests, names, reverse_channels=reverse_channels)
+    sources = Hdf5Sources(images, None if bgr else digests, names, bgr=bgr and len(images.shape) == 4)
     means = {name: file[name][...] if name in file else None for name in ("channel_means", "pixel_means")}
     return bunch(ImageSequence(sources), labels, names=None if names is None else Hdf5Text(names), **means)
 
@@ -152,7 +152,7 @@ def read_labels(path: str, file: h5py.File) -> np.ndarray | None:
     return (names if kind is None else names.astype(text_of([kind])[0]))[values]
 
 
-def open_classes(path: str, file: h5py.File, *, reverse_channels: bool) -> Bunch:
+def open_classes(path: str, file: h5py.File, *, bgr: bool) -> Bunch:
     """Return the data of a file with a group for each class."""
     import h5py
 
@@ -182,7 +182,7 @@ def open_classes(path: str, file: h5py.File, *, reverse_channels: bool) -> Bunch
         msg = f"{path!r} has no layout that is known: expected {LAYOUTS}. It has{listing(names) or ' nothing'}"
         raise ValueError(msg)
     images, labels, below = zip(*found, strict=True)
-    sources = Hdf5ImageSources(path, np.array(images), reverse_channels=reverse_channels)
+    sources = Hdf5ImageSources(path, np.array(images), bgr=bgr)
     subclasses = object_array(below) if any(below) else None
     return bunch(ImageSequence(sources), np.array(labels), names=np.array(images), subclasses=subclasses)
 

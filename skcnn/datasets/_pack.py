@@ -23,7 +23,7 @@ from skcnn._validation import check_choice, check_size
 from skcnn.cache._digests import DIGEST_BYTES, digest_array
 from skcnn.cache._lock import lock_if_free
 from skcnn.cache._units import format_bytes
-from skcnn.datasets._bunch import listing
+from skcnn.datasets._bunch import label_text, listing
 from skcnn.datasets._open_hdf5 import open_hdf5
 from skcnn.exceptions import ImageReadError
 from skcnn.images import ImageSequence, ResizeCrop, ToGrey, as_image_sequence
@@ -178,7 +178,9 @@ class Content(NamedTuple):
             raise ValueError(f"{msg}; of one-hot rows, labels.argmax(axis=1) gives it" if labels.ndim == 2 else msg)
         if len(labels) != len(images):
             raise ValueError(f"got {len(labels)} labels for {len(images)} images")
-        names, codes = np.unique(labels if labels.dtype.kind in "iu" else labels.astype(str), return_inverse=True)
+        if labels.dtype.kind not in "iu":
+            labels = np.array([text_at(index, label) for index, label in enumerate(labels.tolist())])
+        names, codes = np.unique(labels, return_inverse=True)
         return cls(images, codes, names, (height, width, channels))
 
     def names(self) -> np.ndarray:
@@ -196,6 +198,14 @@ class Content(NamedTuple):
         for array in (self.codes, self.label_names, None if self.images.picks is None else self.images.picks.views):
             digest.update(b"" if array is None else f"{array.dtype}{array.tolist()}".encode())
         return json.dumps({"images": digest.hexdigest(), "shape": self.row_shape, **steps}, sort_keys=True)
+
+
+def text_at(index: int, label: Any) -> str:
+    """Return a label as text; the error for one that is missing says where it is."""
+    try:
+        return label_text(label)
+    except ValueError as error:
+        raise ValueError(f"labels[{index}]: {error}") from None
 
 
 class Packing:

@@ -110,8 +110,8 @@ class Hdf5Rows:
     dataset : Hdf5Dataset
     positions : ndarray of shape (n_rows,), int, default=None
         Of the rows; None takes all.
-    reverse_channels : bool, default=False
-        Whether the last axis is turned round: BGR becomes RGB.
+    bgr : bool, default=False
+        Whether the last axis is BGR or BGRA, which becomes RGB.
 
     Attributes
     ----------
@@ -120,10 +120,10 @@ class Hdf5Rows:
     ndim : int
     """
 
-    def __init__(self, dataset: Hdf5Dataset, positions: np.ndarray | None = None, *, reverse_channels: bool = False):
+    def __init__(self, dataset: Hdf5Dataset, positions: np.ndarray | None = None, *, bgr: bool = False):
         self._dataset = dataset
         self._positions = positions
-        self._reverse_channels = reverse_channels
+        self._bgr = bgr
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -150,7 +150,7 @@ class Hdf5Rows:
 
     def _read(self, key: Any) -> np.ndarray:
         rows = self._dataset.read(key if self._positions is None else self._positions[key])
-        return rows[..., ::-1] if self._reverse_channels else rows
+        return to_rgb(rows) if self._bgr else rows
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Read all rows into one array."""
@@ -182,8 +182,8 @@ class Hdf5Sources(Sources):
         What the images were made of.
     positions : ndarray of shape (n_images,), int, default=None
         Which rows; None takes all.
-    reverse_channels : bool, default=False
-        Whether the pixels are BGR.
+    bgr : bool, default=False
+        Whether images of three and four channels are BGR.
     """
 
     def __init__(
@@ -193,18 +193,18 @@ class Hdf5Sources(Sources):
         names: Hdf5Dataset | None = None,
         *,
         positions: np.ndarray | None = None,
-        reverse_channels: bool = False,
+        bgr: bool = False,
     ):
         self._images = images
         self._digests = digests
         self._names = names
         self._positions = positions
-        self._reverse_channels = reverse_channels
+        self._bgr = bgr
 
     @property
     def rows(self) -> Hdf5Rows:
         """The images as an array that is read when it is indexed."""
-        return Hdf5Rows(self._images, self._positions, reverse_channels=self._reverse_channels)
+        return Hdf5Rows(self._images, self._positions, bgr=self._bgr)
 
     @property
     def channels(self) -> int:
@@ -221,7 +221,7 @@ class Hdf5Sources(Sources):
     def take(self, indices: np.ndarray | slice) -> Hdf5Sources:
         kind = np.min_scalar_type(self._images.shape[0])  # workers are sent the positions
         rows = np.arange(len(self), dtype=kind)[indices] if self._positions is None else self._positions[indices]
-        settings: dict[str, Any] = {"positions": rows, "reverse_channels": self._reverse_channels}
+        settings: dict[str, Any] = {"positions": rows, "bgr": self._bgr}
         return Hdf5Sources(self._images, self._digests, self._names, **settings)
 
     def name(self, index: int) -> str:
@@ -254,20 +254,20 @@ class Hdf5ImageSources(Sources):
         Of the file.
     names : ndarray of shape (n_images,) of str
         Of the datasets.
-    reverse_channels : bool
-        Whether the pixels are BGR.
+    bgr : bool
+        Whether images of three and four channels are BGR.
     """
 
-    def __init__(self, path: str, names: np.ndarray, *, reverse_channels: bool):
+    def __init__(self, path: str, names: np.ndarray, *, bgr: bool):
         self._path = path
         self._names = names
-        self._reverse_channels = reverse_channels
+        self._bgr = bgr
 
     def __len__(self) -> int:
         return len(self._names)
 
     def take(self, indices: np.ndarray | slice) -> Hdf5ImageSources:
-        return Hdf5ImageSources(self._path, self._names[indices], reverse_channels=self._reverse_channels)
+        return Hdf5ImageSources(self._path, self._names[indices], bgr=self._bgr)
 
     def name(self, index: int) -> str:
         return f"{self._path}[{self._names[index]!r}]"
@@ -278,8 +278,14 @@ class Hdf5ImageSources(Sources):
                 pixels = file[self._names[index]][...]
         except Exception as error:  # h5py raises nearly every built-in error on damaged data
             raise ImageReadError(f"it cannot be read: {error}") from error
-        pixels = stored_pixels(pixels[..., ::-1] if self._reverse_channels else pixels)
+        pixels = stored_pixels(to_rgb(pixels) if self._bgr and pixels.ndim == 3 else pixels)
         return Content(pixels, known_contents.digest(pixels))
+
+
+def to_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Return images (..., channels) of BGR as RGB, and of BGRA as RGBA; grey ones as they are."""
+    n_channels = pixels.shape[-1]
+    return pixels[..., [2, 1, 0, *range(3, n_channels)]] if n_channels >= 3 else pixels
 
 
 def stored_pixels(pixels: np.ndarray) -> np.ndarray:

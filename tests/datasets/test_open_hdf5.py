@@ -158,8 +158,9 @@ def test_files_of_floats_in_bgr(photos, tmp_path, options, private_cache):
     np.testing.assert_array_equal(extract(data.images, RawPixels((16, 16, 3)))[:], photos)
 
 
-def test_grey_images(photos, layout):
-    data = open_hdf5(layout(images=photos[..., 0]))
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+def test_grey_images(photos, layout, channels):
+    data = open_hdf5(layout(images=photos[..., 0]), channels=channels)
     assert data.images[0].shape == (16, 16, 1)
     assert data.labels is None
     np.testing.assert_array_equal(np.asarray(data.images)[..., 0], photos[..., 0])
@@ -178,6 +179,21 @@ def test_labels(photos, layout, labels, names, expected):
     assert open_hdf5(
         layout(images=photos, labels=labels, **({"label_names": names} if names else {}))
     ).labels.tolist() == (expected)
+
+
+def test_opacity_stays_last_in_bgr(photos, layout):
+    opaque = np.full((12, 16, 16, 1), 255, np.uint8)
+    data = open_hdf5(layout(images=np.concatenate([photos[..., ::-1], opaque], axis=3)), channels="bgr")
+    np.testing.assert_array_equal(np.asarray(data.images), photos)
+
+
+def test_a_group_for_each_class_in_bgr(photo, tmp_path):
+    with h5py.File(tmp_path / "groups.hdf5", "w") as file:
+        file["cats/a"], file["cats/grey"] = photo(8, 9)[..., ::-1], photo(8, 9)[..., 0]
+        file["cats"].attrs["label"] = "cat"
+    colour, grey = open_hdf5(tmp_path / "groups.hdf5", channels="bgr").images.load()
+    np.testing.assert_array_equal(colour, photo(8, 9))
+    np.testing.assert_array_equal(grey[..., 0], photo(8, 9)[..., 0])
 
 
 @pytest.mark.parametrize("attribute", ["label", "name"])

@@ -290,6 +290,8 @@ def test_a_full_disk_while_the_final_file_is_written(paths, file):
     [
         (np.zeros((3, 8, 8, 3), np.uint8), [0, 1], {}, "got 2 labels for 3 images"),
         (np.zeros((3, 8, 8, 3), np.uint8), np.eye(3), {}, r"Got the shape \(3, 3\); of one-hot rows, labels.argmax"),
+        (np.zeros((3, 8, 8, 3), np.uint8), ["a", None, "b"], {}, r"labels\[1\]: the label is missing"),
+        (np.zeros((2, 8, 8, 3), np.uint8), [0.5, np.nan], {}, r"labels\[1\]: "),
         (np.zeros((3, 8, 8, 3), np.float32), None, {"size": None}, "are float32 of shape"),
         (
             [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)],
